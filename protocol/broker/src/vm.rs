@@ -28,11 +28,7 @@ pub struct VmEntry {
 /// Writes the answer to `list_of_vm` and `list_of_applications`.
 #[must_use]
 pub fn write_vm_list(entries: &[VmEntry]) -> Response {
-    json(&Value::from_iter(
-        entries
-            .iter()
-            .map(|e| serde_json::to_value(e).unwrap_or_default()),
-    ))
+    json(serde_json::to_vec(entries))
 }
 
 /// Reads the answer to `list_of_vm` and `list_of_applications`.
