@@ -1,5 +1,8 @@
-//! Thin tokio drivers for QVD's programs.
+//! Thin tokio drivers shared by QVD's programs: HTTP connections, byte relays
+//! and socket options. The protocols themselves are in the protocol crates.
+
 #![forbid(unsafe_code)]
 
+pub mod http;
 pub mod relay;
 pub mod socket;
