@@ -58,7 +58,10 @@ pub fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
         return listen_on(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
             .or_else(|_| listen_on(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))));
     }
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in (host, port).to_socket_addrs()? {
         match listen_on(address) {
@@ -70,7 +73,11 @@ pub fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let family = if address.is_ipv6() {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
+    };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -90,8 +97,10 @@ mod tests {
     async fn every_address_answers_ipv4() {
         let listener = listen("*", 0).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (client, accepted) =
-            tokio::join!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)), listener.accept());
+        let (client, accepted) = tokio::join!(
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)),
+            listener.accept()
+        );
         let (client, (accepted, _)) = (client.unwrap(), accepted.unwrap());
         tune(&client).unwrap();
         tune(&accepted).unwrap();
@@ -106,7 +115,10 @@ mod tests {
     async fn a_taken_address_is_refused_and_a_freed_one_reusable() {
         let first = listen("127.0.0.1", 0).unwrap();
         let port = first.local_addr().unwrap().port();
-        assert_eq!(listen("127.0.0.1", port).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            listen("127.0.0.1", port).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
         drop(first);
         listen("127.0.0.1", port).unwrap();
     }

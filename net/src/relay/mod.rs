@@ -50,6 +50,9 @@ mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -69,7 +72,10 @@ pub struct Side {
 impl Side {
     /// A side of which nothing has been read ahead.
     pub fn new(stream: impl Into<Stream>) -> Self {
-        Self { stream: stream.into(), early: Vec::new() }
+        Self {
+            stream: stream.into(),
+            early: Vec::new(),
+        }
     }
 
     /// The bytes that were read from this side past the end of its HTTP head
@@ -89,6 +95,12 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// Counts what both sides had been read ahead.
+    fn start(&self, left: &Side, right: &Side) {
+        add(&self.left_to_right, left.early.len());
+        add(&self.right_to_left, right.early.len());
+    }
+
     /// Bytes taken from the left side.
     pub fn left_to_right(&self) -> u64 {
         self.left_to_right.load(Ordering::Relaxed)
@@ -153,6 +165,7 @@ pub async fn plain(
     meter: &Meter,
     cancel: impl Future<Output = ()>,
 ) -> Ended {
+    meter.start(&left, &right);
     let mut relay = plain::Relay::new(left, right);
     drive(|cx| relay.poll(cx, meter), cancel).await
 }
@@ -170,6 +183,7 @@ pub async fn tls(
     meter: &Meter,
     cancel: impl Future<Output = ()>,
 ) -> Ended {
+    meter.start(&left, &right);
     let mut relay = Box::new(tls::Relay::new(tls.into(), left, right));
     let ended = drive(|cx| relay.poll(cx, meter), cancel).await;
     relay.farewell();
@@ -206,4 +220,8 @@ impl Place {
     fn fault(self) -> impl Fn(io::Error) -> Fault {
         move |source| Fault { side: self, source }
     }
+}
+
+fn add(count: &AtomicU64, n: usize) {
+    count.fetch_add(u64::try_from(n).unwrap_or(u64::MAX), Ordering::Relaxed);
 }

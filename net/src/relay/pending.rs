@@ -31,7 +31,11 @@ impl Pending {
 
     /// Writes until nothing waits.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, to: &Stream) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.bytes.get(self.written..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self
+            .bytes
+            .get(self.written..)
+            .filter(|rest| !rest.is_empty())
+        {
             ready!(to.poll_write_ready(cx))?;
             match to.try_write(rest) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

@@ -39,7 +39,11 @@ impl Pipe {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Refused beyond the user's quota: the usual 64 KiB serve as well.
         let _ = fcntl_setpipe_size(&write, SIZE);
-        Ok(Self { read, write, held: 0 })
+        Ok(Self {
+            read,
+            write,
+            held: 0,
+        })
     }
 
     /// Returns the pipe to the pool, if it is empty and there is room.
@@ -61,9 +65,19 @@ impl Pipe {
     /// Moves bytes from the socket into the pipe, which must be empty
     /// (`WouldBlock` then always means the socket). 0 is the end of bytes.
     pub(super) fn fill(&mut self, from: &Stream) -> io::Result<usize> {
-        debug_assert_eq!(self.held, 0, "a full pipe could not be told from an empty socket");
+        debug_assert_eq!(
+            self.held, 0,
+            "a full pipe could not be told from an empty socket"
+        );
         let n = from.try_read_with(|fd| {
-            Ok(splice(fd, None, &self.write, None, SIZE, SpliceFlags::NONBLOCK)?)
+            Ok(splice(
+                fd,
+                None,
+                &self.write,
+                None,
+                SIZE,
+                SpliceFlags::NONBLOCK,
+            )?)
         })?;
         self.held = n;
         Ok(n)
@@ -72,7 +86,14 @@ impl Pipe {
     /// Moves bytes from the pipe, which must not be empty, to the socket.
     pub(super) fn drain(&mut self, to: &Stream) -> io::Result<usize> {
         let n = to.try_write_with(|fd| {
-            Ok(splice(&self.read, None, fd, None, self.held, SpliceFlags::NONBLOCK)?)
+            Ok(splice(
+                &self.read,
+                None,
+                fd,
+                None,
+                self.held,
+                SpliceFlags::NONBLOCK,
+            )?)
         })?;
         self.held = self.held.saturating_sub(n);
         Ok(n)
@@ -90,5 +111,24 @@ impl Pipe {
         }
         self.held = 0;
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_spliced_onwards_is_read_back() {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        near.write_all(b"in flight").await.unwrap();
+        far.readable().await.unwrap();
+        let mut pipe = Pipe::take().unwrap();
+        assert_eq!(pipe.fill(&far.into()).unwrap(), 9);
+        assert_eq!(pipe.recover().unwrap(), b"in flight");
+        assert_eq!(pipe.held(), 0);
     }
 }

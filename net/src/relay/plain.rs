@@ -1,13 +1,13 @@
 //! Plain socket to plain socket.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
 
 use super::pending::Pending;
 use super::pipe::Pipe;
 use super::stream::Stream;
-use super::{Fault, Meter, Place, Side, scratch};
+use super::{Fault, Meter, Place, Side, add, scratch};
 
 /// Both directions between two plain sockets.
 #[derive(Debug)]
@@ -29,11 +29,7 @@ impl Relay {
     }
 
     /// Ready when both directions have ended or either has failed.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        meter: &Meter,
-    ) -> Poll<Result<(), Fault>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter) -> Poll<Result<(), Fault>> {
         let forth = self.poll_left_to_right(cx, meter);
         let back = self.poll_right_to_left(cx, meter);
         match (forth, back) {
@@ -48,12 +44,24 @@ impl Relay {
         }
     }
 
+    /// As if the kernel had refused to splice.
+    #[cfg(test)]
+    pub(super) fn always_copy(&mut self) {
+        self.left_to_right.copying = true;
+        self.right_to_left.copying = true;
+    }
+
     fn poll_left_to_right(
         &mut self,
         cx: &mut Context<'_>,
         meter: &Meter,
     ) -> Poll<Result<(), Fault>> {
-        let ends = Ends { from: &self.left, from_place: Place::Left, to: &self.right, to_place: Place::Right };
+        let ends = Ends {
+            from: &self.left,
+            from_place: Place::Left,
+            to: &self.right,
+            to_place: Place::Right,
+        };
         self.left_to_right.poll(cx, ends, &meter.left_to_right)
     }
 
@@ -62,7 +70,12 @@ impl Relay {
         cx: &mut Context<'_>,
         meter: &Meter,
     ) -> Poll<Result<(), Fault>> {
-        let ends = Ends { from: &self.right, from_place: Place::Right, to: &self.left, to_place: Place::Left };
+        let ends = Ends {
+            from: &self.right,
+            from_place: Place::Right,
+            to: &self.left,
+            to_place: Place::Left,
+        };
         self.right_to_left.poll(cx, ends, &meter.right_to_left)
     }
 }
@@ -144,7 +157,10 @@ impl Direction {
             // Also takes from tokio's cooperative budget, so that a busy
             // tunnel lets the others run.
             ready!(ends.from.poll_read_ready(cx)).map_err(ends.from_place.fault())?;
-            match self.fetch(ends).map_err(|(place, error)| place.fault()(error)) {
+            match self
+                .fetch(ends)
+                .map_err(|(place, error)| place.fault()(error))
+            {
                 Ok(0) => self.progress = Progress::Ending,
                 Ok(n) => add(count, n),
                 Err(fault) if fault.source.kind() == io::ErrorKind::WouldBlock => {}
@@ -191,9 +207,14 @@ impl Direction {
             }
         }
         scratch::with(|buffer| {
-            let n = ends.from.try_read(buffer).map_err(|error| (ends.from_place, error))?;
+            let n = ends
+                .from
+                .try_read(buffer)
+                .map_err(|error| (ends.from_place, error))?;
             let bytes = buffer.get(..n).unwrap_or_default();
-            self.pending.write_or_keep(bytes, ends.to).map_err(|error| (ends.to_place, error))?;
+            self.pending
+                .write_or_keep(bytes, ends.to)
+                .map_err(|error| (ends.to_place, error))?;
             Ok(n)
         })
     }
@@ -203,8 +224,4 @@ impl Direction {
 fn refused(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error())
         || error.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error())
-}
-
-pub(super) fn add(count: &AtomicU64, n: usize) {
-    count.fetch_add(u64::try_from(n).unwrap_or(u64::MAX), Ordering::Relaxed);
 }

@@ -12,9 +12,8 @@ use std::task::{Context, Poll, ready};
 use rustls::Connection;
 
 use super::pending::Pending;
-use super::plain::add;
 use super::stream::Stream;
-use super::{Fault, Meter, Place, Side, scratch};
+use super::{Fault, Meter, Place, Side, add, scratch};
 
 /// Both directions between a TLS connection (left) and a plain socket (right).
 #[derive(Debug)]
@@ -127,7 +126,9 @@ impl Relay {
     /// Decrypts what was read from the TLS peer and writes it to the right.
     fn decrypt(&mut self, mut records: &[u8], meter: &Meter) -> Result<(), Fault> {
         scratch::with_plaintext(|plaintext| {
-            let closed = self.take_plaintext(&mut records, plaintext).map_err(Place::Left.fault());
+            let closed = self
+                .take_plaintext(&mut records, plaintext)
+                .map_err(Place::Left.fault());
             // What came before a bad record was good.
             add(&meter.left_to_right, plaintext.len());
             self.to_right
@@ -181,7 +182,7 @@ impl Relay {
             }
             if !self.early.is_empty() {
                 let early = self.early.take();
-                self.encrypt(&early, meter)?;
+                self.encrypt(&early)?;
                 continue;
             }
             ready!(self.right.poll_read_ready(cx)).map_err(Place::Right.fault())?;
@@ -191,7 +192,10 @@ impl Relay {
                     self.tls.send_close_notify();
                     Ok(())
                 }
-                Ok(n) => self.encrypt(buffer.get(..n).unwrap_or_default(), meter),
+                Ok(n) => {
+                    add(&meter.right_to_left, n);
+                    self.encrypt(buffer.get(..n).unwrap_or_default())
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
                 Err(error) => Err(Place::Right.fault()(error)),
             });
@@ -199,9 +203,11 @@ impl Relay {
         }
     }
 
-    fn encrypt(&mut self, bytes: &[u8], meter: &Meter) -> Result<(), Fault> {
-        add(&meter.right_to_left, bytes.len());
-        self.tls.writer().write_all(bytes).map_err(Place::Left.fault())
+    fn encrypt(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.tls
+            .writer()
+            .write_all(bytes)
+            .map_err(Place::Left.fault())
     }
 
     /// Writes all records that wait.
