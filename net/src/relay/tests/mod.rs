@@ -49,8 +49,20 @@ async fn tcp_pair() -> (TcpStream, TcpStream) {
         TcpStream::connect(listener.local_addr().unwrap()),
         listener.accept()
     );
-    (near.unwrap(), far.unwrap().0)
+    let (near, far) = (near.unwrap(), far.unwrap().0);
+    narrow(&near);
+    narrow(&far);
+    (near, far)
 }
+
+/// Keeps the kernel from holding tens of MiB in a socket that nobody reads.
+fn narrow(socket: &TcpStream) {
+    rustix::net::sockopt::set_socket_send_buffer_size(socket, 128 * 1024).unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(socket, 128 * 1024).unwrap();
+}
+
+/// What a relay between two narrow pairs of sockets may hold, with theirs.
+const HELD: usize = 4 * 1024 * 1024;
 
 /// Bytes that differ from place to place, so that any loss, repetition or
 /// change of order shows.
