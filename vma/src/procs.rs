@@ -14,7 +14,12 @@ pub fn descendants(of: Pid) -> Vec<Pid> {
     let mut found = vec![of];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
-        found.extend(processes.iter().filter(|(_, p)| *p == parent).map(|(pid, _)| *pid));
+        found.extend(
+            processes
+                .iter()
+                .filter(|(_, p)| *p == parent)
+                .map(|(pid, _)| *pid),
+        );
         next += 1;
     }
     found.remove(0);
@@ -58,7 +63,11 @@ fn parent(pid: Pid) -> Option<Pid> {
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    if state == "Z" { None } else { Pid::from_raw(parent) }
+    if state == "Z" {
+        None
+    } else {
+        Pid::from_raw(parent)
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +90,11 @@ mod tests {
         let pid = Pid::from_child(&shell);
         assert!(descendants(rustix::process::getpid()).contains(&pid));
         let found = marked(&name);
-        assert_eq!(found.len(), 2, "the shell and its sleep, in another session");
+        assert_eq!(
+            found.len(),
+            2,
+            "the shell and its sleep, in another session"
+        );
         assert_eq!(descendants(pid).len(), 1);
         assert!(marked("another").is_empty());
         signal(&found, Signal::KILL);

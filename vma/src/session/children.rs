@@ -50,7 +50,10 @@ pub fn start_nxagent(launch: &Launch) -> io::Result<(Pid, pipe::Receiver)> {
 /// # Errors
 /// When it cannot be started.
 pub fn start_x_session(launch: &Launch) -> io::Result<Pid> {
-    let (program, arguments) = launch.x_session.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let (program, arguments) = launch
+        .x_session
+        .split_first()
+        .ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     command
         .args(arguments)

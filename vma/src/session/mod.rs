@@ -36,7 +36,9 @@ pub fn main() -> anyhow::Result<()> {
         anyhow::bail!("first message is not a start");
     };
     privileges::become_session(&launch)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let local = tokio::task::LocalSet::new();
     runtime.block_on(local.run_until(run::Session::run(*launch, listener, daemon)))
 }
@@ -83,7 +85,10 @@ fn accept_within(listener: &OwnedFd, time: Duration) -> io::Result<OwnedFd> {
     if may_command(&socket)? {
         Ok(socket)
     } else {
-        Err(io::Error::new(io::ErrorKind::PermissionDenied, "control socket: peer refused"))
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "control socket: peer refused",
+        ))
     }
 }
 
@@ -95,7 +100,10 @@ fn receive_within(socket: &OwnedFd, time: Duration) -> io::Result<Command> {
 fn readable_within(fd: &OwnedFd, time: Duration) -> io::Result<()> {
     let timeout = Timespec::try_from(time).map_err(io::Error::other)?;
     match poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&timeout))? {
-        0 => Err(io::Error::new(io::ErrorKind::TimedOut, "the daemon says nothing")),
+        0 => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the daemon says nothing",
+        )),
         _ => Ok(()),
     }
 }

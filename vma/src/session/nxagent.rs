@@ -77,15 +77,22 @@ impl NxAgent {
     pub fn line(&mut self, line: &str) -> Vec<Action> {
         if let Some(error) = line.strip_prefix("Error: ") {
             self.complaint = Some(error.trim().to_owned());
-        } else if line.starts_with("Fatal server error") || line.contains("already active for display")
+        } else if line.starts_with("Fatal server error")
+            || line.contains("already active for display")
         {
             self.complaint = Some(line.trim().to_owned());
         }
         if line.starts_with("Info: Waiting for connection from") {
-            return self.enter(NxState::Waiting { resumed: self.has_desktop });
+            return self.enter(NxState::Waiting {
+                resumed: self.has_desktop,
+            });
         }
-        let Some(session) = line.strip_prefix("Session: ") else { return vec![] };
-        let Some((event, _)) = session.split_once(" at '") else { return vec![] };
+        let Some(session) = line.strip_prefix("Session: ") else {
+            return vec![];
+        };
+        let Some((event, _)) = session.split_once(" at '") else {
+            return vec![];
+        };
         match event {
             "Starting session" => self.enter(NxState::Starting),
             "Resuming session" => {
@@ -108,7 +115,11 @@ impl NxAgent {
 
     fn enter(&mut self, state: NxState) -> Vec<Action> {
         let changed = std::mem::replace(&mut self.state, state) != state;
-        let mut actions = if changed { vec![Action::Report(state)] } else { vec![] };
+        let mut actions = if changed {
+            vec![Action::Report(state)]
+        } else {
+            vec![]
+        };
         // The signal to terminate was lost on a resume: once more.
         if self.terminating && state == NxState::Suspended {
             actions.push(Action::Terminate);
@@ -128,7 +139,11 @@ impl NxAgent {
 
     /// The time of [`Action::ArmPoke`] is over.
     pub fn poke(&mut self) -> Vec<Action> {
-        if self.waking { vec![Action::Poke, Action::ArmPoke] } else { vec![] }
+        if self.waking {
+            vec![Action::Poke, Action::ArmPoke]
+        } else {
+            vec![]
+        }
     }
 
     /// The daemon wants the client let go, or the wait for one given up.
@@ -173,7 +188,13 @@ mod tests {
     #[test]
     fn the_recorded_output_gives_the_states() {
         use NxState::{Connected, Starting, Suspended, Suspending, Terminating, Waiting};
-        let cycle = [Starting, Waiting { resumed: true }, Connected, Suspending, Suspended];
+        let cycle = [
+            Starting,
+            Waiting { resumed: true },
+            Connected,
+            Suspending,
+            Suspended,
+        ];
         let mut expected = vec![Waiting { resumed: false }, Connected, Suspending, Suspended];
         expected.extend(cycle);
         expected.push(Terminating);
@@ -210,7 +231,10 @@ mod tests {
 
     fn suspended() -> NxAgent {
         let mut agent = NxAgent::default();
-        for line in ["Session: Session started at ''.", "Session: Session suspended at ''."] {
+        for line in [
+            "Session: Session started at ''.",
+            "Session: Session suspended at ''.",
+        ] {
             agent.line(line);
         }
         agent
@@ -250,6 +274,9 @@ mod tests {
     fn the_cause_of_a_death_is_kept() {
         let mut agent = NxAgent::default();
         agent.line("Error: Aborting session with 'Unable to open display'.");
-        assert_eq!(agent.complaint(), Some("Aborting session with 'Unable to open display'."));
+        assert_eq!(
+            agent.complaint(),
+            Some("Aborting session with 'Unable to open display'.")
+        );
     }
 }
