@@ -30,15 +30,18 @@ pub fn descendants(of: Pid) -> Vec<Pid> {
 /// users whose environment may not be read are not seen.
 #[must_use]
 pub fn marked(session: &str) -> Vec<Pid> {
-    let mark = format!("{MARK}={session}");
     let own = rustix::process::getpid();
     all()
-        .filter(|pid| *pid != own)
-        .filter(|pid| {
-            let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
-            environment.is_ok_and(|e| e.split(|b| *b == 0).any(|v| v == mark.as_bytes()))
-        })
+        .filter(|pid| *pid != own && is_marked(*pid, session))
         .collect()
+}
+
+/// Whether a process carries the mark of this session.
+#[must_use]
+pub fn is_marked(pid: Pid, session: &str) -> bool {
+    let mark = format!("{MARK}={session}");
+    fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()))
+        .is_ok_and(|e| e.split(|b| *b == 0).any(|v| v == mark.as_bytes()))
 }
 
 /// Sends a signal to each of them; who is gone already does not matter.
