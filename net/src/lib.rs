@@ -1,1 +1,8 @@
-//! (being written)
+//! Thin tokio drivers shared by QVD's programs: HTTP connections, byte relays
+//! and socket options. The protocols themselves are in the protocol crates.
+
+#![forbid(unsafe_code)]
+
+pub mod http;
+pub mod relay;
+pub mod socket;

@@ -1,2 +1,2 @@
-//! (being written)
+//! The QVD agent in the disk image.
 fn main() {}
