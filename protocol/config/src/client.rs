@@ -53,6 +53,9 @@ impl ClientConfig {
         let window = Window::read(&mut reader);
         let nx = Nx::read(&mut reader);
         let log = Log::read(&mut reader);
+        if let Some(ssl) = &ssl {
+            ssl.check(&mut reader);
+        }
         let config = || {
             Some(Self {
                 login: login?,
@@ -156,7 +159,7 @@ section! {
             "Whether the printers of this machine are printers of the session.";
         slave: bool = "client.slave.enable", "1", Unused,
             "Whether the slave channel is open, on which folders are shared.";
-        slave_command: Option<String> = "client.slave.command", "", Unused,
+        slave_command: Option<ProgramName> = "client.slave.command", "", Unused,
             "The program that serves the slave channel. Empty: the client's own.";
         file_sharing: bool = "client.file_sharing.enable", "1", Unused,
             "Whether folders of this machine can be shared with the session.";

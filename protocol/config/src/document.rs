@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::ConfigError;
-use crate::lex::{BOM, Content, Lines, continues, escape_key, escape_value, text};
+use crate::lex::{BOM, Content, continues, escape_key, escape_value, lines, text};
 use crate::limits::MAX_LINE;
 
 /// A properties file as its author wrote it: comments, order, unknown keys and
@@ -63,26 +63,23 @@ impl Document {
         let whole = text(&file, bytes).map_err(|error| vec![error])?;
         let body = whole.strip_prefix(BOM);
         let bom = body.is_some();
-        let mut pieces = Vec::new();
-        let mut errors = Vec::new();
-        for line in Lines::new(&file, body.unwrap_or(whole)) {
-            match line {
-                Ok(line) => pieces.push(match line.content {
-                    Content::Other => Piece::Other(line.raw.to_owned()),
-                    Content::Entry { key, value_at, .. } => Piece::Entry {
-                        key,
-                        raw: line.raw.to_owned(),
-                        value_at,
-                    },
-                }),
-                Err(error) => errors.push(error),
-            }
+        let (lines, errors) = lines(&file, body.unwrap_or(whole));
+        if !errors.is_empty() {
+            return Err(errors);
         }
-        if errors.is_empty() {
-            Ok(Self { file, bom, pieces })
-        } else {
-            Err(errors)
-        }
+        let pieces = lines.into_iter().map(|line| match line.content {
+            Content::Other => Piece::Other(line.raw.to_owned()),
+            Content::Entry { key, value_at, .. } => Piece::Entry {
+                key,
+                raw: line.raw.to_owned(),
+                value_at,
+            },
+        });
+        Ok(Self {
+            file,
+            bom,
+            pieces: pieces.collect(),
+        })
     }
 
     /// Whether a line sets `key`.

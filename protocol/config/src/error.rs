@@ -78,7 +78,7 @@ pub enum ConfigError {
         separator: char,
     },
     /// A lone word.
-    #[error("{at}: expected `key = value`, found only `{found}`")]
+    #[error("{at}: expected `key = value`, found only {}", quoted(found))]
     NoValue {
         /// The line.
         at: Origin,
@@ -92,7 +92,7 @@ pub enum ConfigError {
         at: Origin,
     },
     /// `${` without `}`.
-    #[error("{at}: {key}: `${{` is not closed by `}}`")]
+    #[error("{at}: {}: `${{` is not closed by `}}`", shown(key))]
     UnclosedReference {
         /// The line.
         at: Origin,
@@ -100,7 +100,11 @@ pub enum ConfigError {
         key: String,
     },
     /// `${name}` where no key of that name is set or known.
-    #[error("{at}: {key}: `${{{name}}}` names a key that is not set")]
+    #[error(
+        "{at}: {}: `${{{}}}` names a key that is not set",
+        shown(key),
+        shown(name)
+    )]
     UnknownReference {
         /// The line holding the reference.
         at: Origin,
@@ -110,7 +114,7 @@ pub enum ConfigError {
         name: String,
     },
     /// Values that refer to each other in a circle.
-    #[error("{at}: {key}: the value refers to itself: {}", chain.join(" -> "))]
+    #[error("{at}: {}: the value refers to itself: {}", shown(key), joined(chain))]
     ReferenceCycle {
         /// The line holding the reference that closes the circle.
         at: Origin,
@@ -122,7 +126,7 @@ pub enum ConfigError {
     /// References beyond [`MAX_DEPTH`](crate::limits::MAX_DEPTH),
     /// [`MAX_REFERENCES`](crate::limits::MAX_REFERENCES) or
     /// [`MAX_VALUE`](crate::limits::MAX_VALUE).
-    #[error("{at}: {key}: expanding `${{…}}` gives {excess}")]
+    #[error("{at}: {}: expanding `${{…}}` gives {excess}", shown(key))]
     TooMuchExpansion {
         /// The line of the value being expanded.
         at: Origin,
@@ -131,8 +135,27 @@ pub enum ConfigError {
         /// Which limit was passed.
         excess: Excess,
     },
+    /// A key that is on and needs another that is not set.
+    #[error("{at}: {key}: needs {needed}, which is not set")]
+    Missing {
+        /// The line of the key that is on.
+        at: Origin,
+        /// The key that is on.
+        key: &'static str,
+        /// The key that is not set.
+        needed: &'static str,
+    },
+    /// More faults than [`MAX_ERRORS`](crate::limits::MAX_ERRORS): the rest of
+    /// the source was not read.
+    #[error("{at}: more than {limit} faults, the rest of the file is not read")]
+    TooManyErrors {
+        /// The line of the first fault too many.
+        at: Origin,
+        /// The limit.
+        limit: usize,
+    },
     /// A value that is not of its key's type.
-    #[error("{at}: {key}: expected {expected}, found {found}")]
+    #[error("{at}: {}: expected {expected}, found {found}", shown(key))]
     Invalid {
         /// The line.
         at: Origin,
@@ -140,11 +163,12 @@ pub enum ConfigError {
         key: String,
         /// What the key takes.
         expected: String,
-        /// The value in backquotes, or words where it is empty or secret.
+        /// The value in backquotes and fit for a terminal, or words where it is
+        /// empty or secret.
         found: String,
     },
     /// A value that no properties file can hold.
-    #[error("{file}: {key}: the value cannot be written: it {why}")]
+    #[error("{file}: {}: the value cannot be written: it {why}", shown(key))]
     Unwritable {
         /// Name of the document.
         file: Arc<str>,
@@ -154,7 +178,7 @@ pub enum ConfigError {
         why: &'static str,
     },
     /// A key that is known and will not be honoured.
-    #[error("{at}: {key}: refused: {reason}")]
+    #[error("{at}: {}: refused: {reason}", shown(key))]
     Refused {
         /// The line.
         at: Origin,
@@ -182,6 +206,8 @@ impl ConfigError {
             Self::UnknownReference { .. } => "config.unknown-reference",
             Self::ReferenceCycle { .. } => "config.reference-cycle",
             Self::TooMuchExpansion { .. } => "config.too-much-expansion",
+            Self::Missing { .. } => "config.missing",
+            Self::TooManyErrors { .. } => "config.too-many-errors",
             Self::Invalid { .. } => "config.invalid",
             Self::Unwritable { .. } => "config.unwritable",
             Self::Refused { .. } => "config.refused",
@@ -206,6 +232,8 @@ impl ConfigError {
             | Self::UnknownReference { at, .. }
             | Self::ReferenceCycle { at, .. }
             | Self::TooMuchExpansion { at, .. }
+            | Self::Missing { at, .. }
+            | Self::TooManyErrors { at, .. }
             | Self::Invalid { at, .. }
             | Self::Refused { at, .. } => Some(at),
         }
@@ -283,23 +311,67 @@ impl fmt::Display for Warning {
                 key,
                 nearest: Some(nearest),
             } => {
-                write!(f, "{at}: {key}: unknown key, did you mean {nearest}")
+                write!(
+                    f,
+                    "{at}: {}: unknown key, did you mean {nearest}",
+                    shown(key)
+                )
             }
             Self::UnknownKey {
                 at,
                 key,
                 nearest: None,
-            } => write!(f, "{at}: {key}: unknown key"),
+            } => write!(f, "{at}: {}: unknown key", shown(key)),
             Self::OtherProgram { at, key, reader } => {
-                write!(f, "{at}: {key}: only {reader} reads this key")
+                write!(f, "{at}: {}: only {reader} reads this key", shown(key))
             }
             Self::Unused { at, key } => {
-                write!(f, "{at}: {key}: the key is accepted and has no effect yet")
+                write!(
+                    f,
+                    "{at}: {}: the key is accepted and has no effect yet",
+                    shown(key)
+                )
             }
             Self::Repeated { at, key, earlier } => {
-                write!(f, "{at}: {key}: replaces the value set at {earlier}")
+                write!(
+                    f,
+                    "{at}: {}: replaces the value set at {earlier}",
+                    shown(key)
+                )
             }
             Self::Expansion(error) => error.fmt(f),
         }
     }
+}
+
+/// A text of a file for a message: on one line, without what moves a terminal's
+/// cursor, and not too long.
+fn shown(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// The same in backquotes, with a word for none.
+pub(crate) fn quoted(text: &str) -> String {
+    if text.is_empty() {
+        "nothing".to_owned()
+    } else {
+        format!("`{}`", shown(text))
+    }
+}
+
+fn joined(chain: &[String]) -> String {
+    chain
+        .iter()
+        .map(|key| shown(key))
+        .collect::<Vec<_>>()
+        .join(" -> ")
 }

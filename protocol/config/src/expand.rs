@@ -2,7 +2,7 @@
 
 use crate::error::{ConfigError, Excess, Origin};
 use crate::key::{Key, Program};
-use crate::lex::{Content, Lines, Segment, Template};
+use crate::lex::{Content, Segment, Template, lines};
 use crate::limits::{MAX_DEPTH, MAX_REFERENCES, MAX_VALUE};
 use crate::properties::Properties;
 
@@ -17,10 +17,12 @@ pub(crate) fn value(
     let Some((template, at)) = look_up(properties, program, key) else {
         return Ok(None);
     };
+    let path = vec![key.to_owned()];
     let mut expansion = Expansion {
         properties,
         program,
-        path: vec![key.to_owned()],
+        at: at.clone(),
+        path,
         followed: 0,
     };
     let mut out = String::new();
@@ -41,19 +43,19 @@ fn look_up(properties: &Properties, program: Program, key: &str) -> Option<(Temp
 /// A default is written as in a file: `${path.log}/qvd.log`.
 fn default_template(key: &Key) -> Template {
     let line = format!("default = {}", key.default());
-    match Lines::new(&"default".into(), &line).next() {
-        Some(Ok(line)) => match line.content {
-            Content::Entry { value, .. } => value,
-            Content::Other => Template::default(),
-        },
+    let (lines, _) = lines(&"default".into(), &line);
+    match lines.into_iter().next().map(|line| line.content) {
+        Some(Content::Entry { value, .. }) => value,
         // No default has a fault: a test reads them all.
-        Some(Err(_)) | None => Template(vec![Segment::Text(key.default().to_owned())]),
+        Some(Content::Other) | None => Template(vec![Segment::Text(key.default().to_owned())]),
     }
 }
 
 struct Expansion<'a> {
     properties: &'a Properties,
     program: Program,
+    /// Where the value that was asked for is set.
+    at: Origin,
     /// The keys being expanded, outermost first.
     path: Vec<String>,
     followed: usize,
@@ -72,7 +74,7 @@ impl Expansion<'_> {
                 Segment::Reference(name) => self.follow(name, at, out)?,
             }
             if out.len() > MAX_VALUE {
-                return Err(self.excess(at, Excess::Length(MAX_VALUE)));
+                return Err(self.excess(Excess::Length(MAX_VALUE)));
             }
         }
         Ok(())
@@ -90,11 +92,11 @@ impl Expansion<'_> {
             });
         }
         if self.path.len() > MAX_DEPTH {
-            return Err(self.excess(at, Excess::Depth(MAX_DEPTH)));
+            return Err(self.excess(Excess::Depth(MAX_DEPTH)));
         }
         self.followed += 1;
         if self.followed > MAX_REFERENCES {
-            return Err(self.excess(at, Excess::References(MAX_REFERENCES)));
+            return Err(self.excess(Excess::References(MAX_REFERENCES)));
         }
         let Some((template, its_place)) = look_up(self.properties, self.program, name) else {
             let (key, name) = (self.current(), name.to_owned());
@@ -110,10 +112,13 @@ impl Expansion<'_> {
         Ok(())
     }
 
-    fn excess(&self, at: &Origin, excess: Excess) -> ConfigError {
+    /// Blames the value that was asked for: none of those it is made of need be
+    /// too much by itself.
+    fn excess(&self, excess: Excess) -> ConfigError {
+        let key = self.path.first().cloned().unwrap_or_default();
         ConfigError::TooMuchExpansion {
-            at: at.clone(),
-            key: self.current(),
+            at: self.at.clone(),
+            key,
             excess,
         }
     }

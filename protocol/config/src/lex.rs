@@ -24,7 +24,7 @@ use std::str::CharIndices;
 use std::sync::Arc;
 
 use crate::error::{ConfigError, Origin};
-use crate::limits::{MAX_FILE, MAX_LINE};
+use crate::limits::{MAX_ERRORS, MAX_FILE, MAX_LINE};
 
 /// The byte order mark some editors put before UTF-8 text.
 pub(crate) const BOM: char = '\u{feff}';
@@ -91,42 +91,36 @@ impl std::fmt::Debug for Template {
     }
 }
 
-/// Reads a text line by line. A line with an error is skipped to its end, so
-/// that one call finds every error of the file.
-pub(crate) struct Lines<'a> {
-    file: Arc<str>,
-    rest: &'a str,
-    line: usize,
-}
-
-impl<'a> Lines<'a> {
-    /// `text` without byte order mark.
-    pub(crate) fn new(file: &Arc<str>, text: &'a str) -> Self {
-        Self {
-            file: Arc::clone(file),
-            rest: text,
-            line: 1,
-        }
-    }
-}
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = Result<Line<'a>, ConfigError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
+/// Reads a text, without byte order mark, line by line. A line with a fault is
+/// left out and the next one read, so that one call finds every fault.
+pub(crate) fn lines<'a>(file: &Arc<str>, text: &'a str) -> (Vec<Line<'a>>, Vec<ConfigError>) {
+    let mut lines = Vec::new();
+    let mut errors = Vec::new();
+    let mut rest = text;
+    let mut line = 1;
+    while !rest.is_empty() {
         let at = Origin::Line {
-            file: Arc::clone(&self.file),
-            line: self.line,
+            file: Arc::clone(file),
+            line,
         };
-        let end = logical_end(self.rest);
-        let (raw, rest) = self.rest.split_at_checked(end)?;
-        self.rest = rest;
-        self.line += raw.bytes().filter(|&byte| byte == b'\n').count();
-        Some(content(raw, &at).map(|content| Line { raw, at, content }))
+        let (raw, after) = rest
+            .split_at_checked(logical_end(rest))
+            .unwrap_or((rest, ""));
+        rest = after;
+        line += raw.bytes().filter(|&byte| byte == b'\n').count();
+        match content(raw, &at) {
+            Ok(content) => lines.push(Line { raw, at, content }),
+            Err(_) if errors.len() == MAX_ERRORS => {
+                errors.push(ConfigError::TooManyErrors {
+                    at,
+                    limit: MAX_ERRORS,
+                });
+                break;
+            }
+            Err(error) => errors.push(error),
+        }
     }
+    (lines, errors)
 }
 
 fn is_space(c: char) -> bool {

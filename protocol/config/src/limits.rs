@@ -19,3 +19,6 @@ pub const MAX_REFERENCES: usize = 1000;
 
 /// Bytes of one value after every `${…}` was replaced.
 pub const MAX_VALUE: usize = 64 * 1024;
+
+/// Faults reported of one file. A file with more is not a properties file.
+pub const MAX_ERRORS: usize = 100;

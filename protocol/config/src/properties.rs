@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{ConfigError, Origin, Warning};
-use crate::lex::{BOM, Content, Lines, Template, text};
+use crate::lex::{BOM, Content, Template, lines, text};
 use crate::limits::MAX_KEYS;
 
 /// The entries of one or more sources, where a later source overrides an
@@ -64,15 +64,8 @@ impl Properties {
     pub fn add(&mut self, file: &str, bytes: &[u8]) -> Result<(), Vec<ConfigError>> {
         let file: Arc<str> = file.into();
         let text = text(&file, bytes).map_err(|error| vec![error])?;
-        let mut errors = Vec::new();
-        for line in Lines::new(&file, text.strip_prefix(BOM).unwrap_or(text)) {
-            let line = match line {
-                Ok(line) => line,
-                Err(error) => {
-                    errors.push(error);
-                    continue;
-                }
-            };
+        let (lines, mut errors) = lines(&file, text.strip_prefix(BOM).unwrap_or(text));
+        for line in lines {
             let Content::Entry { key, value, .. } = line.content else {
                 continue;
             };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{ConfigError, Origin};
+use crate::error::{ConfigError, Origin, quoted};
 use crate::expand;
 use crate::key::{Key, Program, Status};
 use crate::properties::Properties;
@@ -76,11 +76,27 @@ impl<'a> Reader<'a> {
         reader
     }
 
+    /// Reports that `key` is on and needs `needed`.
+    pub(crate) fn missing(&mut self, key: &'static str, needed: &'static str) {
+        let at = self
+            .properties
+            .origin(key)
+            .cloned()
+            .unwrap_or(Origin::Default);
+        self.errors.push(ConfigError::Missing { at, key, needed });
+    }
+
     /// The configuration if everything was right, else every error.
     pub(crate) fn finish<T>(mut self, config: Option<T>) -> Result<T, Vec<ConfigError>> {
         match config {
             Some(config) if self.errors.is_empty() => Ok(config),
             _ => {
+                // A default is wrong only when it refers to a key that is set
+                // wrong, and that is the one to report.
+                let of_a_line = |error: &ConfigError| error.at() != Some(&Origin::Default);
+                if self.errors.iter().any(of_a_line) {
+                    self.errors.retain(of_a_line);
+                }
                 self.errors.sort_by(|a, b| a.at().cmp(&b.at()));
                 // A value that several others refer to fails once for each.
                 self.errors.dedup();
@@ -180,21 +196,4 @@ impl<'a> Reader<'a> {
             }
         }
     }
-}
-
-/// A value for a message: one line, not too long.
-fn quoted(text: &str) -> String {
-    const SHOWN: usize = 80;
-    if text.is_empty() {
-        return "nothing".to_owned();
-    }
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
-    }
-    format!("`{shown}`")
 }

@@ -14,7 +14,7 @@ use crate::suggest;
 pub struct Setting {
     /// The key.
     pub key: String,
-    /// Its value with references followed, or `(secret)`.
+    /// Its value with references followed, or `(not shown)`.
     pub value: String,
     /// Where it was set.
     pub at: Origin,
@@ -102,7 +102,11 @@ impl Properties {
         let mut push = |name: &str, secret: bool| {
             if let Ok(Some((value, at))) = expand::value(self, program, name) {
                 let hide = secret && !value.is_empty();
-                let value = if hide { "(secret)".to_owned() } else { value };
+                let value = if hide {
+                    "(not shown)".to_owned()
+                } else {
+                    value
+                };
                 settings.push(Setting {
                     key: name.to_owned(),
                     value,

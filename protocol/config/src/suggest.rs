@@ -3,16 +3,15 @@
 use crate::key::{Key, Program};
 
 /// The program's key that is spelt most like `name`, if one is near enough to
-/// be what was meant: at most a fifth of its letters differ, and two at least
+/// be what was meant: at most a fifth of its letters differ, where two always
 /// may.
 pub(crate) fn nearest(program: Program, name: &str) -> Option<&'static str> {
-    // Far beyond any key's length nothing is near, and the table would be big.
-    if name.len() > 128 {
-        return None;
-    }
     let keys = program.keys().filter(|key| key.is_single()).map(Key::name);
-    let near = keys.map(|key| (distance(key, name), key)).min()?;
-    (near.0 <= (near.1.len() / 5).max(2)).then_some(near.1)
+    let allowed = |key: &str| (key.len() / 5).max(2);
+    // A difference in length alone tells most keys, and every endless one, apart.
+    let alike = keys.filter(|key| key.len().abs_diff(name.len()) <= allowed(key));
+    let (distance, key) = alike.map(|key| (distance(key, name), key)).min()?;
+    (distance <= allowed(key)).then_some(key)
 }
 
 /// How many letters must be inserted, removed or replaced.

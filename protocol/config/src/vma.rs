@@ -13,7 +13,7 @@ use crate::key::{Program, Section};
 use crate::properties::Properties;
 use crate::read::{Reader, section};
 use crate::value::{
-    Display, FsType, HomePath, Keyboard, Link, Locale, Log4perl, LogLevel, Network,
+    Display, FsType, HomePath, Keyboard, Link, Locale, Log4perl, LogLevel, Network, ProgramName,
     ToleranceChecks, Umask, UserName, Words,
 };
 
@@ -169,7 +169,7 @@ section! {
     /// The remote procedure calls of the hypervisor's side.
     pub struct Rpc {
         address: IpAddr = "vma.rpc.address", "0.0.0.0", Supported,
-            "The address on which the agent takes calls. [::] takes IPv6, and IPv4 where the system is set so.";
+            "The address on which the agent takes calls. An IPv6 address, such as ::, takes IPv6, and IPv4 where the system is set so.";
         port: u16 = "vma.rpc.port", "3030", Supported,
             "The port on which the agent takes calls; the reference's brokers expect 3030. 0: the system chooses.";
         allow: Vec<Network> = "vma.rpc.allow", "", Supported,
@@ -202,7 +202,7 @@ section! {
     pub struct User {
         default_name: UserName = "vma.user.default.name", "qvd", Supported,
             "The user of a session for whom the broker names none.";
-        default_groups: Vec<UserName> = "vma.user.default.groups", "", Supported,
+        default_groups: Vec<UserName> = "vma.user.default.groups", "", Unused,
             "The groups of a user for whom the broker names none.";
         home_path: PathBuf = "vma.user.home.path", "/home", Supported,
             "The directory of the home directories.";
@@ -242,7 +242,7 @@ section! {
             "Whether the client's printers are printers of the session.";
         slave: bool = "vma.slave.enable", "0", Unused,
             "Whether the slave channel is open, on which folders are shared.";
-        slave_command: Option<String> = "vma.slave.command", "qvd-vma-slaveserver", Unused,
+        slave_command: Option<ProgramName> = "vma.slave.command", "qvd-vma-slaveserver", Unused,
             "The program that serves the slave channel. Empty: there is none and folders cannot be shared.";
         sshfs_args: Words = "vma.sshfs.extra_args", "", Unused,
             "Arguments for sshfs, which mounts shared folders.";
@@ -250,7 +250,7 @@ section! {
             "Arguments for x11vnc, with which an administrator sees the session.";
         x11vnc_confirm: bool = "vma.x11vnc.confirm.enabled", "1", Unused,
             "Whether the user is asked before an administrator sees the session.";
-        x11vnc_confirm_command: Option<String> = "vma.x11vnc.confirm.command", "", Unused,
+        x11vnc_confirm_command: Option<ProgramName> = "vma.x11vnc.confirm.command", "", Unused,
             "The program that asks the user. Empty: the agent's own.";
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::key::Status::{Supported, Unused};
-use crate::read::section;
+use crate::read::{Reader, section};
 use crate::value::HomePath;
 
 section! {
@@ -48,5 +48,29 @@ section! {
             "How the issuer is asked whether a certificate is revoked.";
         error_timeout: Duration = "client.ssl.error_timeout", "5", Unused,
             "Seconds for which the window holds back the button that accepts a faulty certificate.";
+    }
+}
+
+impl Ssl {
+    /// The files of the certificate and key the client shows, if it shows one.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<(&HomePath, &HomePath)> {
+        if self.use_cert {
+            self.cert_file.as_ref().zip(self.key_file.as_ref())
+        } else {
+            None
+        }
+    }
+
+    /// A certificate that is asked for and not there must not be left out.
+    pub(super) fn check(&self, reader: &mut Reader<'_>) {
+        for (file, key) in [
+            (&self.cert_file, "client.ssl.cert_file"),
+            (&self.key_file, "client.ssl.key_file"),
+        ] {
+            if self.use_cert && file.is_none() {
+                reader.missing("client.ssl.use_cert", key);
+            }
+        }
     }
 }
