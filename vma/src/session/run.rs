@@ -245,6 +245,7 @@ impl Session {
             earlier.abort();
         }
         let socket = paths::nx_socket(&self.launch.dir);
+        let display = self.launch.display;
         self.bridge = Some(tokio::task::spawn_local(async move {
             match bridge::serve(client, socket).await {
                 Ok(served) => tracing::info!(
@@ -253,6 +254,9 @@ impl Session {
                 ),
                 Err(error) => tracing::warn!(%error, "client cannot be served"),
             }
+            // An nxagent whose programs are idle can take seconds to see that
+            // its client is gone (seen); a connection makes it look.
+            poke(display);
         }));
     }
 
