@@ -4,3 +4,5 @@
 #![forbid(unsafe_code)]
 
 pub mod http;
+pub mod relay;
+pub mod socket;
