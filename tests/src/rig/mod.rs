@@ -1,0 +1,1 @@
+//! Server, agents and clients put together.
