@@ -3,5 +3,8 @@
 //! Each test plays in a [`qvd_tests::Scene`]; what it started is gone after it,
 //! or it fails. Pictures and logs are left in `target/e2e/<test>/`.
 
+#![forbid(unsafe_code)]
+
+mod agent;
 mod harness;
 mod stock_nx;

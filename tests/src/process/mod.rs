@@ -5,6 +5,7 @@ mod log;
 mod pidfd;
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub struct Program {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
+    input: Option<PathBuf>,
 }
 
 impl Program {
@@ -44,6 +46,7 @@ impl Program {
             arguments: Vec::new(),
             environment: Vec::new(),
             directory: None,
+            input: None,
         }
     }
 
@@ -99,8 +102,16 @@ impl Program {
         self
     }
 
+    /// Has it read this file as its standard input.
+    #[must_use]
+    pub fn input(mut self, path: impl Into<PathBuf>) -> Self {
+        self.input = Some(path.into());
+        self
+    }
+
     /// Starts it in a process group of its own, to be killed when the calling
-    /// thread ends, however that happens. Its standard input is empty.
+    /// thread ends, however that happens. Its standard input is empty, unless a
+    /// file was named for it.
     ///
     /// # Errors
     ///
@@ -121,8 +132,14 @@ impl Program {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
+        let input = match &self.input {
+            Some(path) => File::open(path)
+                .doing(|| format!("opening {}", path.display()))?
+                .into(),
+            None => Stdio::null(),
+        };
         command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command.process_group(0);
