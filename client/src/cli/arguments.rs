@@ -49,7 +49,7 @@ pub struct Arguments {
     pub username: Option<String>,
     /// Password; every user of this machine can see it: better use
     /// --password-file, or be asked [env: QVDPASSWORD]
-    #[arg(short = 'w', long, value_name = "PASSWORD", hide_env_values = true)]
+    #[arg(short = 'w', long, value_name = "PASSWORD")]
     pub password: Option<String>,
     /// File whose first line is the password; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "password")]
@@ -115,7 +115,8 @@ pub struct Arguments {
 }
 
 fn after_help() -> String {
-    let mut text = "Exit status:\n    0  the list was written, or the session ended in order\n".to_owned();
+    let mut text =
+        "Exit status:\n    0  the list was written, or the session ended in order\n".to_owned();
     for code in Code::ALL {
         let (status, word) = (code.exit_status(), code.as_str());
         text.push_str(&format!("  {status:>3}  {word:<16} {}\n", code.meaning()));

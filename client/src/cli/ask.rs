@@ -30,25 +30,40 @@ pub(super) fn password_from(file: &Path) -> Result<SecretString, Failure> {
     let fault = |e: io::Error| Failure::new(Code::NoPassword, format!("password file {name}: {e}"));
     let mut text = String::new();
     if file == Path::new("-") {
-        io::stdin().lock().take(MAX_PASSWORD).read_line(&mut text).map_err(fault)?;
+        io::stdin()
+            .lock()
+            .take(MAX_PASSWORD)
+            .read_line(&mut text)
+            .map_err(fault)?;
     } else {
         let file = std::fs::File::open(file).map_err(fault)?;
-        file.take(MAX_PASSWORD).read_to_string(&mut text).map_err(fault)?;
+        file.take(MAX_PASSWORD)
+            .read_to_string(&mut text)
+            .map_err(fault)?;
     }
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() {
-        return Err(Failure::new(Code::NoPassword, format!("password file {name}: it is empty")));
+        return Err(Failure::new(
+            Code::NoPassword,
+            format!("password file {name}: it is empty"),
+        ));
     }
     Ok(SecretString::from(line))
 }
 
 /// Has the user choose a VM.
-pub(super) fn vm<'a>(vms: &'a [VmEntry]) -> Result<&'a VmEntry, Failure> {
+pub(super) fn vm(vms: &[VmEntry]) -> Result<&VmEntry, Failure> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        let names: Vec<_> = vms.iter().map(|vm| format!("{} ({})", vm.name, vm.id)).collect();
+        let names: Vec<_> = vms
+            .iter()
+            .map(|vm| format!("{} ({})", vm.name, vm.id))
+            .collect();
         return Err(Failure::new(
             Code::VmChoice,
-            format!("you have several virtual machines, choose one with --vm-id: {}", names.join(", ")),
+            format!(
+                "you have several virtual machines, choose one with --vm-id: {}",
+                names.join(", ")
+            ),
         ));
     }
     let fault = |e: io::Error| Failure::new(Code::VmChoice, "no choice could be read").because(e);
@@ -61,9 +76,16 @@ pub(super) fn vm<'a>(vms: &'a [VmEntry]) -> Result<&'a VmEntry, Failure> {
         out.flush().map_err(fault)?;
         let mut line = String::new();
         if io::stdin().lock().read_line(&mut line).map_err(fault)? == 0 {
-            return Err(Failure::new(Code::Interrupted, "no virtual machine was chosen"));
+            return Err(Failure::new(
+                Code::Interrupted,
+                "no virtual machine was chosen",
+            ));
         }
-        let chosen = line.trim().parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+        let chosen = line
+            .trim()
+            .parse::<usize>()
+            .ok()
+            .and_then(|n| n.checked_sub(1));
         if let Some(vm) = chosen.and_then(|at| vms.get(at)) {
             return Ok(vm);
         }
@@ -81,7 +103,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("password");
         std::fs::write(&file, "s3cret with spaces \nmore\n").unwrap();
-        assert_eq!(password_from(&file).unwrap().expose_secret(), "s3cret with spaces ");
+        assert_eq!(
+            password_from(&file).unwrap().expose_secret(),
+            "s3cret with spaces "
+        );
         std::fs::write(&file, "\n").unwrap();
         assert_eq!(password_from(&file).unwrap_err().code(), Code::NoPassword);
     }

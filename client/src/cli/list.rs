@@ -36,7 +36,12 @@ fn row(vm: &VmEntry) -> [String; 4] {
     // A name is the broker's: nothing in it may steer the terminal.
     let plain = qvd_broker::one_line;
     let blocked = if vm.blocked { "yes" } else { "no" };
-    [vm.id.to_string(), plain(&vm.name), plain(&vm.state), blocked.to_owned()]
+    [
+        vm.id.to_string(),
+        plain(&vm.name),
+        plain(&vm.state),
+        blocked.to_owned(),
+    ]
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use tracing_subscriber::filter::LevelFilter;
 /// where there is none. A log that cannot be written keeps nobody from work:
 /// the fault is given back for a warning.
 pub(super) fn init(file: Option<&Path>, level: LevelFilter) -> Option<String> {
-    let builder = tracing_subscriber::fmt().with_ansi(false).with_max_level(level);
+    let builder = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(level);
     let Some(path) = file else {
         let _ = builder.with_writer(io::stderr).try_init();
         return None;
@@ -28,7 +30,14 @@ pub(super) fn init(file: Option<&Path>, level: LevelFilter) -> Option<String> {
 
 fn open(path: &Path) -> io::Result<std::fs::File> {
     if let Some(folder) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
     }
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
 }

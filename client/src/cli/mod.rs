@@ -45,7 +45,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stdout, clippy::print_stderr, reason = "the user's terminal")]
+#[allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the user's terminal"
+)]
 fn report(failure: &Failure, json: bool) {
     tracing::error!(code = failure.code().as_str(), "{}", failure.chain());
     if json {

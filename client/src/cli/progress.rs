@@ -30,7 +30,9 @@ impl Progress {
         tracing::info!("{event:?}");
         match event {
             Event::CertificateAccepted { fault, fingerprint } => {
-                self.warn(&format!("certificate accepted although {fault} (SHA-256 {fingerprint})"));
+                self.warn(&format!(
+                    "certificate accepted although {fault} (SHA-256 {fingerprint})"
+                ));
             }
             Event::Resolving { host } => self.step(&format!("Looking {host} up")),
             Event::Connecting { address } => self.step(&format!("Connecting to {address}")),

@@ -19,7 +19,10 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
         progress.warn(warning);
     }
     let internal = |e: std::io::Error| Failure::new(Code::Internal, "no runtime").because(e);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(internal)?;
     let done = runtime.block_on(async {
         let orders = watch_signals().map_err(internal)?;
         match &settings.task {
@@ -37,13 +40,21 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
 /// once.
 fn watch_signals() -> std::io::Result<watch::Receiver<Order>> {
     let (orders, receiver) = watch::channel(Order::Run);
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+    for kind in [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ] {
         let mut signals = signal(kind)?;
         let orders = orders.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
                 orders.send_modify(|order| {
-                    *order = if *order == Order::Run { Order::Suspend } else { Order::Abort };
+                    *order = if *order == Order::Run {
+                        Order::Suspend
+                    } else {
+                        Order::Abort
+                    };
                 });
             }
         });
@@ -92,14 +103,17 @@ async fn connect(
     if let Some(cache) = &settings.cache {
         engine = engine.with_cache(cache);
     }
-    engine.check().map_err(|e| Failure::new(Code::Engine, e.to_string()).because(e))?;
+    engine
+        .check()
+        .map_err(|e| Failure::new(Code::Engine, e.to_string()).because(e))?;
     let name = settings.display.as_deref().unwrap_or_default();
     let display = Display::open(name)
         .await
         .map_err(|e| Failure::new(Code::Display, e.to_string()).because(e))?;
     let mut parameters = settings.parameters.clone();
-    parameters.keyboard =
-        parameters.keyboard.or_else(|| display.keyboard().map(ToString::to_string));
+    parameters.keyboard = parameters
+        .keyboard
+        .or_else(|| display.keyboard().map(ToString::to_string));
 
     let preparing = async {
         let events = &mut |event: Event| progress.event(&event);
@@ -113,7 +127,9 @@ async fn connect(
             }
         };
         let events = &mut |event: Event| progress.event(&event);
-        broker.connect(vm.id, parameters.to_parameters(), events).await
+        broker
+            .connect(vm.id, parameters.to_parameters(), events)
+            .await
     };
     let tunnel = until_interrupted(orders.clone(), preparing).await?;
 

@@ -12,7 +12,9 @@ use tracing_subscriber::filter::LevelFilter;
 use super::arguments::Arguments;
 use super::ask;
 use super::environment::Environment;
-use crate::core::{Certificates, Choice, ClientCertificate, Code, Failure, Target, TlsPolicy, Trust};
+use crate::core::{
+    Certificates, Choice, ClientCertificate, Code, Failure, Target, TlsPolicy, Trust,
+};
 
 /// The configuration of the whole machine.
 const SYSTEM_CONFIG: &str = "/etc/qvd/client.conf";
@@ -75,9 +77,9 @@ impl Settings {
             .ok_or_else(|| usage("no broker is named: use -h HOST, QVDHOST or client.host.name"))?;
         let port = match (arguments.port, &environment.port) {
             (Some(port), _) => port,
-            (None, Some(port)) => {
-                port.parse().map_err(|_| usage(format!("QVDPORT is no port: {port}")))?
-            }
+            (None, Some(port)) => port
+                .parse()
+                .map_err(|_| usage(format!("QVDPORT is no port: {port}")))?,
             (None, None) => config.login.port.get(),
         };
         let tls = tls(&arguments, &config, environment)?;
@@ -96,18 +98,31 @@ impl Settings {
             None => in_home(config.log.filename.as_ref(), environment),
         };
         Ok(Self {
-            target: Target { host, port, tls, credentials, environment: shared(&config) },
+            target: Target {
+                host,
+                port,
+                tls,
+                credentials,
+                environment: shared(&config),
+            },
             task,
             parameters: parameters(&arguments, &config)?,
             nx_options,
             nxproxy: config.nx.nxproxy.as_path().to_owned(),
-            cache: environment.home.as_ref().map(|home| home.join(".qvd/cache")),
+            cache: environment
+                .home
+                .as_ref()
+                .map(|home| home.join(".qvd/cache")),
             display: environment.display.clone(),
             json: arguments.json,
             header: !arguments.no_header,
             quiet: arguments.quiet,
             log_file,
-            log_level: if debug { LevelFilter::DEBUG } else { LevelFilter::INFO },
+            log_level: if debug {
+                LevelFilter::DEBUG
+            } else {
+                LevelFilter::INFO
+            },
             warnings,
         })
     }
@@ -137,7 +152,10 @@ fn read_config(
     environment: &Environment,
 ) -> Result<(ClientConfig, Vec<String>), Failure> {
     let named = arguments.config.as_ref().or(environment.config.as_ref());
-    let own = environment.home.as_ref().map(|home| home.join(".qvd/client.conf"));
+    let own = environment
+        .home
+        .as_ref()
+        .map(|home| home.join(".qvd/client.conf"));
     let mut sources = Vec::new();
     read_source(Path::new(SYSTEM_CONFIG), false, &mut sources)?;
     match (named, &own) {
@@ -145,10 +163,16 @@ fn read_config(
         (None, Some(file)) => read_source(file, false, &mut sources)?,
         (None, None) => {}
     }
-    let sources = sources.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+    let sources = sources
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
     let properties = Properties::from_sources(sources).map_err(|e| faulty(&e))?;
     let config = ClientConfig::from_properties(&properties).map_err(|e| faulty(&e))?;
-    let warnings = properties.warnings(Program::Client).iter().map(ToString::to_string).collect();
+    let warnings = properties
+        .warnings(Program::Client)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     Ok((config, warnings))
 }
 
@@ -183,7 +207,11 @@ fn tls(
     config: &ClientConfig,
     environment: &Environment,
 ) -> Result<Option<TlsPolicy>, Failure> {
-    let wanted = if arguments.no_ssl { false } else { arguments.ssl || config.login.use_ssl };
+    let wanted = if arguments.no_ssl {
+        false
+    } else {
+        arguments.ssl || config.login.use_ssl
+    };
     if !wanted {
         return Ok(None);
     }
@@ -197,20 +225,33 @@ fn tls(
     };
     let mut files = arguments.ca.clone();
     files.extend(config.ssl.system_file.clone());
-    let folders = in_home(Some(&config.ssl.personal), environment).into_iter().collect();
+    let folders = in_home(Some(&config.ssl.personal), environment)
+        .into_iter()
+        .collect();
     let client = match (&arguments.client_cert, &arguments.client_key) {
-        (Some(certificate), Some(key)) => {
-            Some(ClientCertificate { certificate: certificate.clone(), key: key.clone() })
-        }
+        (Some(certificate), Some(key)) => Some(ClientCertificate {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        }),
         _ if config.ssl.use_cert => {
             let certificate = in_home(config.ssl.cert_file.as_ref(), environment);
             let key = in_home(config.ssl.key_file.as_ref(), environment);
-            certificate.zip(key).map(|(certificate, key)| ClientCertificate { certificate, key })
+            certificate
+                .zip(key)
+                .map(|(certificate, key)| ClientCertificate { certificate, key })
         }
         _ => None,
     };
-    let roots = Certificates { system: true, files, folders };
-    Ok(Some(TlsPolicy { roots, trust, client }))
+    let roots = Certificates {
+        system: true,
+        files,
+        folders,
+    };
+    Ok(Some(TlsPolicy {
+        roots,
+        trust,
+        client,
+    }))
 }
 
 fn credentials(
@@ -247,20 +288,27 @@ fn parameters(arguments: &Arguments, config: &ClientConfig) -> Result<ClientPara
         (Some(link), _) => link.to_string(),
         (None, Some(text)) => {
             let form = "modem, isdn, adsl, wan, lan, local or a bandwidth such as 1m";
-            text.parse::<Link>().map_err(|_| parse("--link", text, form))?.to_string()
+            text.parse::<Link>()
+                .map_err(|_| parse("--link", text, form))?
+                .to_string()
         }
         (None, None) => session.link.to_string(),
     };
     let geometry = match &arguments.geometry {
-        Some(text) => {
-            Some(text.parse::<Geometry>().map_err(|_| parse("-g", text, "WIDTHxHEIGHT"))?)
-        }
+        Some(text) => Some(
+            text.parse::<Geometry>()
+                .map_err(|_| parse("-g", text, "WIDTHxHEIGHT"))?,
+        ),
         None => session.geometry,
     };
     let keyboard = match &arguments.keyboard {
         Some(text) => {
             let keyboard = text.parse::<Keyboard>();
-            Some(keyboard.map_err(|_| parse("--keyboard", text, "MODEL/LAYOUT"))?.to_string())
+            Some(
+                keyboard
+                    .map_err(|_| parse("--keyboard", text, "MODEL/LAYOUT"))?
+                    .to_string(),
+            )
         }
         None => None,
     };
@@ -332,13 +380,26 @@ mod tests {
     #[test]
     fn the_command_line_wins_over_the_environment_and_that_over_files() {
         let settings = gather("qvdclient", LOGIN).unwrap();
-        assert_eq!((settings.target.host.as_str(), settings.target.port), ("broker", 8443));
-        let Credentials::Basic { login, password } = &settings.target.credentials else { panic!() };
-        assert_eq!((login.as_str(), password.expose_secret()), ("ann", "from-env"));
+        assert_eq!(
+            (settings.target.host.as_str(), settings.target.port),
+            ("broker", 8443)
+        );
+        let Credentials::Basic { login, password } = &settings.target.credentials else {
+            panic!()
+        };
+        assert_eq!(
+            (login.as_str(), password.expose_secret()),
+            ("ann", "from-env")
+        );
         let line = "qvdclient -h other -p 1 -u bob -w x -g 640x480 --link 1m";
         let settings = gather(line, LOGIN).unwrap();
-        assert_eq!((settings.target.host.as_str(), settings.target.port), ("other", 1));
-        let Credentials::Basic { login, password } = &settings.target.credentials else { panic!() };
+        assert_eq!(
+            (settings.target.host.as_str(), settings.target.port),
+            ("other", 1)
+        );
+        let Credentials::Basic { login, password } = &settings.target.credentials else {
+            panic!()
+        };
         assert_eq!((login.as_str(), password.expose_secret()), ("bob", "x"));
         assert_eq!(settings.parameters.geometry.as_deref(), Some("640x480"));
         assert_eq!(settings.parameters.link.as_deref(), Some("1m"));
@@ -362,9 +423,24 @@ mod tests {
             ("qvdclient -g big", LOGIN, Code::Usage, "-g big"),
             ("qvdclient --link warp", LOGIN, Code::Usage, "--link warp"),
             ("qvdclient --pin 1234", LOGIN, Code::Usage, "--pin"),
-            ("qvdclient -x nx/nx,listen=1:0", LOGIN, Code::Usage, "listen"),
-            ("qvdclient", "client.host.port = many", Code::Config, "client.conf:1"),
-            ("qvdclient --config /nonexistent", LOGIN, Code::Config, "/nonexistent"),
+            (
+                "qvdclient -x nx/nx,listen=1:0",
+                LOGIN,
+                Code::Usage,
+                "listen",
+            ),
+            (
+                "qvdclient",
+                "client.host.port = many",
+                Code::Config,
+                "client.conf:1",
+            ),
+            (
+                "qvdclient --config /nonexistent",
+                LOGIN,
+                Code::Config,
+                "/nonexistent",
+            ),
         ] {
             let failure = gather(line, conf).err().unwrap();
             assert_eq!(failure.code(), code, "{line}: {failure}");
@@ -382,7 +458,10 @@ mod tests {
 
     #[test]
     fn extra_options_lose_what_surrounds_them() {
-        assert_eq!(bare_options("nx/nx,cache=16384,pack=0:0"), "cache=16384,pack=0");
+        assert_eq!(
+            bare_options("nx/nx,cache=16384,pack=0:0"),
+            "cache=16384,pack=0"
+        );
         assert_eq!(bare_options("cache=16384"), "cache=16384");
         assert_eq!(bare_options(""), "");
     }

@@ -4,9 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use nx_proxy::{NxStream, Transport};
-use qvd_broker::{
-    ConnectParameters, Credentials, Dialogue, Event as Said, Request, VmEntry,
-};
+use qvd_broker::{ConnectParameters, Credentials, Dialogue, Event as Said, Request, VmEntry};
 use rustls::pki_types::ServerName;
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -67,7 +65,11 @@ impl Broker {
         let stream = connect(&target, events).await?;
         let dialogue = Dialogue::new(Some(target.credentials.clone()), USER_AGENT)
             .with_environment(target.environment.clone());
-        Ok(Self { target, stream, dialogue })
+        Ok(Self {
+            target,
+            stream,
+            dialogue,
+        })
     }
 
     /// The user's VMs.
@@ -75,7 +77,8 @@ impl Broker {
     /// # Errors
     /// When the broker refuses or does not answer.
     pub async fn vms(&mut self, events: Events<'_>) -> Result<Vec<VmEntry>, Failure> {
-        self.list(Request::ListVms { file_name: None }, events).await
+        self.list(Request::ListVms { file_name: None }, events)
+            .await
     }
 
     /// The user's applications.
@@ -86,7 +89,11 @@ impl Broker {
         self.list(Request::ListApplications, events).await
     }
 
-    async fn list(&mut self, request: Request, events: Events<'_>) -> Result<Vec<VmEntry>, Failure> {
+    async fn list(
+        &mut self,
+        request: Request,
+        events: Events<'_>,
+    ) -> Result<Vec<VmEntry>, Failure> {
         events(Event::Authenticating);
         match self.ask(request, events).await? {
             Said::Vms(vms) => Ok(vms),
@@ -115,10 +122,16 @@ impl Broker {
         parameters: ConnectParameters,
         events: Events<'_>,
     ) -> Result<Tunnel, Failure> {
-        match self.ask(Request::Connect { id, parameters }, events).await? {
+        match self
+            .ask(Request::Connect { id, parameters }, events)
+            .await?
+        {
             Said::Connected { slave_key } => {
                 let early = self.dialogue.take_rest();
-                Ok(Tunnel { stream: NxStream::new(self.stream, early), slave_key })
+                Ok(Tunnel {
+                    stream: NxStream::new(self.stream, early),
+                    slave_key,
+                })
             }
             other => Err(unexpected(&other)),
         }
@@ -131,7 +144,11 @@ impl Broker {
         }
         self.dialogue.ask(request)?;
         let lost = |e: io::Error| {
-            Failure::new(Code::ConnectFailed, format!("connection to the broker broke: {e}")).because(e)
+            Failure::new(
+                Code::ConnectFailed,
+                format!("connection to the broker broke: {e}"),
+            )
+            .because(e)
         };
         if let Some(bytes) = self.dialogue.poll_transmit() {
             let written = timeout(ANSWER, async {
@@ -171,7 +188,10 @@ fn silent() -> Failure {
 }
 
 fn unexpected(said: &Said) -> Failure {
-    Failure::new(Code::Protocol, format!("the broker answered another question: {said:?}"))
+    Failure::new(
+        Code::Protocol,
+        format!("the broker answered another question: {said:?}"),
+    )
 }
 
 async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transport>, Failure> {
@@ -185,7 +205,11 @@ async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transpor
         .await
         .map_err(|e| Failure::new(Code::Internal, "certificates could not be read").because(e))??;
     let name = ServerName::try_from(target.host.clone()).map_err(|e| {
-        Failure::new(Code::UnknownHost, format!("{} is no host name", target.host)).because(e)
+        Failure::new(
+            Code::UnknownHost,
+            format!("{} is no host name", target.host),
+        )
+        .because(e)
     })?;
     let handshake = TlsConnector::from(config).connect(name, stream);
     match timeout(HANDSHAKE, handshake).await {
@@ -196,7 +220,10 @@ async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transpor
         Ok(Ok(stream)) => {
             if let Some(fault) = seen.fault() {
                 let fingerprint = fault.fingerprint;
-                events(Event::CertificateAccepted { fault: fault.words, fingerprint });
+                events(Event::CertificateAccepted {
+                    fault: fault.words,
+                    fingerprint,
+                });
             }
             Ok(Box::new(stream))
         }
@@ -211,7 +238,10 @@ async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transpor
             ),
             None => Failure::new(
                 Code::Certificate,
-                format!("no TLS connection to {} port {}: {error}", target.host, target.port),
+                format!(
+                    "no TLS connection to {} port {}: {error}",
+                    target.host, target.port
+                ),
             ),
         }
         .because(error)),

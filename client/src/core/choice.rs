@@ -38,9 +38,10 @@ fn named<'a>(vms: &'a [VmEntry], name: &str) -> Result<&'a VmEntry, Failure> {
     let fitting: Vec<_> = vms.iter().filter(|vm| vm.name.starts_with(name)).collect();
     match fitting.as_slice() {
         [vm] => Ok(vm),
-        [] => {
-            Err(Failure::new(Code::NoSuchVm, format!("no virtual machine of yours is called {name}")))
-        }
+        [] => Err(Failure::new(
+            Code::NoSuchVm,
+            format!("no virtual machine of yours is called {name}"),
+        )),
         several => Err(Failure::new(
             Code::VmChoice,
             format!("{name} could be any of: {}", names(several.iter().copied())),
@@ -50,7 +51,9 @@ fn named<'a>(vms: &'a [VmEntry], name: &str) -> Result<&'a VmEntry, Failure> {
 
 /// Names for a sentence.
 pub(crate) fn names<'a>(vms: impl Iterator<Item = &'a VmEntry>) -> String {
-    vms.map(|vm| format!("{} ({})", vm.name, vm.id)).collect::<Vec<_>>().join(", ")
+    vms.map(|vm| format!("{} ({})", vm.name, vm.id))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -67,22 +70,36 @@ mod tests {
         }
     }
 
-    fn pick(choice: Choice) -> Result<Option<u64>, Code> {
-        let vms = [vm(7, "office"), vm(12, "office-old"), vm(3, "lab"), vm(4, "12")];
-        choose(&vms, &choice).map(|vm| vm.map(|vm| vm.id)).map_err(|f| f.code())
+    fn pick(choice: &Choice) -> Result<Option<u64>, Code> {
+        let vms = [
+            vm(7, "office"),
+            vm(12, "office-old"),
+            vm(3, "lab"),
+            vm(4, "12"),
+        ];
+        choose(&vms, choice)
+            .map(|vm| vm.map(|vm| vm.id))
+            .map_err(|f| f.code())
     }
 
     #[test]
     fn by_id_then_name_then_unique_beginning() {
-        let named = |name: &str| pick(Choice::Named(name.into()));
+        let named = |name: &str| pick(&Choice::Named(name.into()));
         assert_eq!(named("12"), Ok(Some(12)), "an id wins over a name");
-        assert_eq!(named("office"), Ok(Some(7)), "a full name wins over a beginning");
+        assert_eq!(
+            named("office"),
+            Ok(Some(7)),
+            "a full name wins over a beginning"
+        );
         assert_eq!(named("l"), Ok(Some(3)));
         assert_eq!(named("off"), Err(Code::VmChoice));
         assert_eq!(named("home"), Err(Code::NoSuchVm));
-        assert_eq!(pick(Choice::First), Ok(Some(7)));
-        assert_eq!(pick(Choice::Only), Ok(None));
+        assert_eq!(pick(&Choice::First), Ok(Some(7)));
+        assert_eq!(pick(&Choice::Only), Ok(None));
         assert_eq!(choose(&[vm(1, "a")], &Choice::Only).unwrap().unwrap().id, 1);
-        assert_eq!(choose(&[], &Choice::First).unwrap_err().code(), Code::NoSuchVm);
+        assert_eq!(
+            choose(&[], &Choice::First).unwrap_err().code(),
+            Code::NoSuchVm
+        );
     }
 }

@@ -23,9 +23,14 @@ const STAGGER: Duration = Duration::from_millis(250);
 
 /// Connects to the first address of `host` that answers.
 pub(super) async fn dial(host: &str, port: u16, events: Events<'_>) -> Result<TcpStream, Failure> {
-    events(Event::Resolving { host: host.to_owned() });
+    events(Event::Resolving {
+        host: host.to_owned(),
+    });
     let unknown = |why: String| {
-        Failure::new(Code::UnknownHost, format!("host {host} is not known: {why}"))
+        Failure::new(
+            Code::UnknownHost,
+            format!("host {host} is not known: {why}"),
+        )
     };
     let addresses: Vec<SocketAddr> = timeout(RESOLVE, lookup_host((host, port)))
         .await
@@ -44,7 +49,11 @@ pub(super) async fn dial(host: &str, port: u16, events: Events<'_>) -> Result<Tc
             tries.spawn(async move { timeout(CONNECT, TcpStream::connect(address)).await });
         }
         let head_start = async {
-            if waiting.len() == 0 { std::future::pending().await } else { sleep(STAGGER).await }
+            if waiting.len() == 0 {
+                std::future::pending::<()>().await;
+            } else {
+                sleep(STAGGER).await;
+            }
         };
         tokio::select! {
             () = head_start => {}
@@ -86,8 +95,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_does_not_exist_is_named() {
-        let failure = dial("no-such-host.invalid", 1, &mut |_| {}).await.unwrap_err();
+        let failure = dial("no-such-host.invalid", 1, &mut |_| {})
+            .await
+            .unwrap_err();
         assert_eq!(failure.code(), Code::UnknownHost);
-        assert!(failure.to_string().contains("no-such-host.invalid"), "{failure}");
+        assert!(
+            failure.to_string().contains("no-such-host.invalid"),
+            "{failure}"
+        );
     }
 }

@@ -39,7 +39,9 @@ pub async fn run_session(
         nx_proxy::Event::Log(line) => tracing::debug!(target: "nx", "{line}"),
         other => tracing::debug!(target: "nx", "{other:?}"),
     };
-    let ended = engine.run(tunnel.stream, session, &mut translate, orders).await;
+    let ended = engine
+        .run(tunnel.stream, session, &mut translate, orders)
+        .await;
     match ended {
         Ok(Ending::Suspended) => Ok(Outcome::Suspended),
         Ok(_) => Ok(Outcome::Closed),

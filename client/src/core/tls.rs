@@ -103,8 +103,12 @@ impl TlsPolicy {
             ),
         };
         let trust = self.trust.clone();
-        let verifier =
-            Verifier { strict, trust, provider: provider.clone(), seen: seen.clone() };
+        let verifier = Verifier {
+            strict,
+            trust,
+            provider: provider.clone(),
+            seen: seen.clone(),
+        };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|e| Failure::new(Code::Internal, e.to_string()))?
@@ -120,7 +124,10 @@ impl TlsPolicy {
                 })?
             }
         };
-        Ok(Prepared { config: Arc::new(config), seen })
+        Ok(Prepared {
+            config: Arc::new(config),
+            seen,
+        })
     }
 
     fn read_roots(&self) -> Result<RootCertStore, Failure> {
@@ -267,7 +274,10 @@ impl ServerCertVerifier for Verifier {
             }
             Trust::Strict | Trust::Pinned(_) => {}
         }
-        self.seen.set(Fault { words: describe(&error), fingerprint });
+        self.seen.set(Fault {
+            words: describe(&error),
+            fingerprint,
+        });
         Err(error)
     }
 
@@ -292,13 +302,17 @@ impl ServerCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
 /// What is wrong with a certificate, in words.
 fn describe(error: &Error) -> String {
-    let Error::InvalidCertificate(fault) = error else { return error.to_string() };
+    let Error::InvalidCertificate(fault) = error else {
+        return error.to_string();
+    };
     match fault {
         CertificateError::UnknownIssuer => "its issuer is not trusted".into(),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -328,7 +342,10 @@ mod tests {
         let certified = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("cert.pem"), certified.cert.pem()).unwrap();
-        Made { der: certified.cert.der().clone(), dir }
+        Made {
+            der: certified.cert.der().clone(),
+            dir,
+        }
     }
 
     fn verify(policy: &TlsPolicy, made: &Made, name: &str) -> (bool, Option<Fault>) {
@@ -341,16 +358,31 @@ mod tests {
         });
         let seen = Arc::new(Seen::default());
         let trust = policy.trust.clone();
-        let verifier = Verifier { strict, trust, provider, seen: seen.clone() };
+        let verifier = Verifier {
+            strict,
+            trust,
+            provider,
+            seen: seen.clone(),
+        };
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let now = UnixTime::now();
-        let ok = verifier.verify_server_cert(&made.der, &[], &name, &[], now).is_ok();
+        let ok = verifier
+            .verify_server_cert(&made.der, &[], &name, &[], now)
+            .is_ok();
         (ok, seen.fault())
     }
 
     fn policy(trust: Trust, files: Vec<PathBuf>) -> TlsPolicy {
-        let roots = Certificates { system: false, files, folders: vec![] };
-        TlsPolicy { roots, trust, client: None }
+        let roots = Certificates {
+            system: false,
+            files,
+            folders: vec![],
+        };
+        TlsPolicy {
+            roots,
+            trust,
+            client: None,
+        }
     }
 
     #[test]
@@ -406,9 +438,15 @@ mod tests {
         let file = dir.path().join("empty.pem");
         std::fs::write(&file, "nothing").unwrap();
         for file in [file, dir.path().join("missing.pem")] {
-            let failure = policy(Trust::Strict, vec![file.clone()]).prepare().err().unwrap();
+            let failure = policy(Trust::Strict, vec![file.clone()])
+                .prepare()
+                .err()
+                .unwrap();
             assert_eq!(failure.code(), Code::Config);
-            assert!(failure.to_string().starts_with(&file.display().to_string()), "{failure}");
+            assert!(
+                failure.to_string().starts_with(&file.display().to_string()),
+                "{failure}"
+            );
         }
     }
 }
