@@ -1,2 +1,65 @@
-//! (being written)
-fn main() {}
+//! The project's own commands: `cargo xtask <command>`.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line program"
+)]
+
+mod check;
+mod ci;
+mod deny;
+mod install;
+mod run;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Checks, tests, measures and shows QVD.
+#[derive(Parser)]
+#[command(name = "cargo xtask", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Refuse dependencies which the architecture does not allow, and sources
+    /// which do not keep the workspace's rules.
+    Check,
+    /// Install the Debian packages which tests and the desktop need.
+    Install {
+        /// Also what `bench` compares with.
+        #[arg(long)]
+        bench: bool,
+    },
+    /// Install what is needed, build the programs, run all tests.
+    Test {
+        /// Run only the tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// What continuous integration runs: format, lints, check, dependencies,
+    /// tests.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Check => check::run(),
+        Command::Install { bench } => install::run(bench),
+        Command::Test { filter } => test::run(filter.as_deref()),
+        Command::Ci => ci::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

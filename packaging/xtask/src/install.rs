@@ -1,0 +1,138 @@
+//! `cargo xtask install`: the Debian packages which tests and the desktop need.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::run;
+
+/// A Debian package and why it is needed.
+struct Package {
+    name: &'static str,
+    why: &'static str,
+}
+
+/// What tests and the desktop need.
+const SESSION: &[Package] = &[
+    Package {
+        name: "nxagent",
+        why: "the X server of a session",
+    },
+    Package {
+        name: "nxproxy",
+        why: "the end of a session on the user's display",
+    },
+    Package {
+        name: "xvfb",
+        why: "displays without a screen",
+    },
+    Package {
+        name: "openbox",
+        why: "a window manager for displays and sessions",
+    },
+    Package {
+        name: "xterm",
+        why: "a program for the session",
+    },
+    Package {
+        name: "x11-apps",
+        why: "xclock and other small programs for the session",
+    },
+    Package {
+        name: "x11-utils",
+        why: "xdpyinfo and xprop, which ask a display",
+    },
+    Package {
+        name: "x11-xkb-utils",
+        why: "xkbcomp, with which X servers read keyboards",
+    },
+    Package {
+        name: "xkb-data",
+        why: "the keyboards",
+    },
+    Package {
+        name: "xauth",
+        why: "nxproxy asks it for the display's cookie",
+    },
+    Package {
+        name: "xfonts-base",
+        why: "the fonts which X servers start with",
+    },
+    Package {
+        name: "util-linux",
+        why: "setpriv, which ties a program's life to the test's",
+    },
+    Package {
+        name: "procps",
+        why: "ps and pkill for session scripts",
+    },
+];
+
+/// What `bench` compares with.
+const BENCH: &[Package] = &[
+    Package {
+        name: "nginx",
+        why: "the reference for the tunnel",
+    },
+    Package {
+        name: "libnginx-mod-stream",
+        why: "nginx's TCP proxy",
+    },
+    Package {
+        name: "haproxy",
+        why: "the reference for memory of idle tunnels",
+    },
+    Package {
+        name: "qemu-guest-agent",
+        why: "the reference for the agent",
+    },
+];
+
+/// Installs what is missing, saying first what and how; does nothing, and
+/// reaches for no network, when nothing is.
+pub(crate) fn run(bench: bool) -> Result<()> {
+    let wanted = SESSION.iter().chain(if bench { BENCH } else { &[] });
+    let mut missing = Vec::new();
+    for package in wanted {
+        if !is_installed(package.name)? {
+            missing.push(package);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+
+    println!("To be installed from Debian:");
+    for Package { name, why } in &missing {
+        println!("  {name:20} {why}");
+    }
+    let names = missing.iter().map(|package| package.name);
+    run::shown(as_root("apt-get").arg("update"))?;
+    run::shown(
+        as_root("apt-get")
+            .args(["install", "-y", "--no-install-recommends"])
+            .args(names),
+    )
+    .context("installing what tests need")
+}
+
+fn is_installed(package: &str) -> Result<bool> {
+    let mut query = Command::new("dpkg-query");
+    query.args(["--show", "--showformat=${db:Status-Status}", package]);
+    let output = run::captured(&mut query)
+        .context("this needs Debian or a system made from it, with dpkg-query")?;
+    Ok(output.status.success() && output.stdout == b"installed")
+}
+
+/// A command with root's rights, asked for by sudo where they are not there.
+fn as_root(program: &str) -> Command {
+    let mut command = if rustix::process::geteuid().is_root() {
+        Command::new("env")
+    } else {
+        let mut command = Command::new("sudo");
+        command.arg("env");
+        command
+    };
+    command.args(["DEBIAN_FRONTEND=noninteractive", program]);
+    command
+}

@@ -1,0 +1,158 @@
+//! nxagent and nxproxy, run without the programs of this workspace: what the
+//! tests of the harness need, and a plain reference for measurements.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::display::{Cookie, Display, Screen, ensure_socket_directory};
+use crate::ports::{self, Lease};
+use crate::process::{Line, Process, Program};
+use crate::{Result, Scene};
+
+/// How long nxagent may take to listen.
+const START: Duration = Duration::from_secs(20);
+
+/// A running nxagent, the X server of a session, which waits for its client on
+/// a Unix socket.
+#[derive(Debug)]
+pub struct Agent {
+    process: Process,
+    cookie: Cookie,
+    authority: PathBuf,
+    socket: PathBuf,
+    number: Lease,
+}
+
+impl Agent {
+    /// Starts nxagent with these options beside the ones that it needs, each as
+    /// `key=value`, and waits until it listens for the client.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing or does not start.
+    pub async fn start(scene: &Scene, options: &[&str]) -> Result<Self> {
+        ensure_socket_directory()?;
+        let number = ports::display()?;
+        let name = format!(":{}", number.number());
+        let cookie = Cookie::random()?;
+        let authority = scene.path(format!("authority-{}", number.number()));
+        cookie.write_authority(&authority, number.number())?;
+        let socket = scene.path(format!("nx-{}.sock", number.number()));
+        let options = options
+            .iter()
+            .map(|option| format!(",{option}"))
+            .collect::<String>();
+        let options = format!("nx/nx,listen=unix:{}{options}{name}\n", socket.display());
+        let file = scene.write(format!("options-{}", number.number()), options)?;
+
+        let program = scene
+            .installed("nxagent", "nxagent")?
+            .arg(&name)
+            .arg("-auth")
+            .arg(&authority)
+            .args(["-nolisten", "tcp", "-name", "QVD", "-display"])
+            .arg(format!("nx/nx,options={}{name}", file.display()));
+        let process = scene.start(program)?;
+        let agent = Self {
+            process,
+            cookie,
+            authority,
+            socket,
+            number,
+        };
+        agent
+            .process
+            .expect("Waiting for connection", START)
+            .await?;
+        Ok(agent)
+    }
+
+    /// The program.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The program, to wait for its end.
+    pub fn process_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// The Unix socket on which it listens for a client.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its display's number.
+    pub fn number(&self) -> u16 {
+        self.number.number()
+    }
+
+    /// Gives a program the variables to draw in the session.
+    pub fn dress(&self, program: Program) -> Program {
+        program
+            .env("DISPLAY", format!(":{}", self.number()))
+            .env("XAUTHORITY", &self.authority)
+    }
+
+    /// The view of the session's own windows and pixels.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer, as while it is suspended.
+    pub fn screen(&self) -> Result<Screen> {
+        Screen::open(self.number(), Some(&self.cookie))
+    }
+
+    /// Waits for `Session: <words>` written at or after `position`.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::process::Log::wait_for`].
+    pub async fn expect_session(
+        &self,
+        position: usize,
+        words: &str,
+        within: Duration,
+    ) -> Result<Line> {
+        let text = format!("Session: {words}");
+        self.process.expect_after(position, &text, within).await
+    }
+
+    /// Sends the signal which suspends a started session, or wakes a suspended
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn hang_up(&self) -> Result<()> {
+        self.process.signal(Signal::HUP)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_file(ports::display_socket(self.number()));
+    }
+}
+
+/// Starts nxproxy, the client's end of a session, connecting to a Unix socket
+/// and drawing on `display`.
+///
+/// # Errors
+///
+/// When it is missing.
+pub fn start_proxy(scene: &Scene, display: &Display, socket: &Path) -> Result<Process> {
+    // The number only names the directory of the session's files: two in one
+    // home need two numbers.
+    let session = format!(
+        "nx/nx,connect=unix:{}:{}",
+        socket.display(),
+        display.number()
+    );
+    let program = scene
+        .installed("nxproxy", "nxproxy")?
+        .args(["-S", &session]);
+    scene.start(display.dress(program))
+}

@@ -1,0 +1,327 @@
+//! The Unix socket between the daemon and a session process.
+//!
+//! One JSON message a packet (`SOCK_SEQPACKET`), so that there is no framing
+//! to get wrong, and a descriptor can travel with the message it belongs to.
+//! A daemon may meet a session process of an older or newer version: unknown
+//! fields are ignored, unknown messages are skipped with a warning, and
+//! [`Hello`] says the version.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::unix::AsyncFd;
+
+/// Version of the messages; told in [`Hello`].
+pub const VERSION: u32 = 1;
+
+/// Longest message, in bytes.
+const MAX_MESSAGE: usize = 32 * 1024;
+
+/// What the daemon tells a session process.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Command {
+    /// First message to a new process: the session it is to run.
+    Start(Box<Launch>),
+    /// Serve the client's connection that comes along as a descriptor.
+    Serve,
+    /// Wake the suspended nxagent with this option string.
+    Wake {
+        /// The whole line for the options file.
+        options: String,
+    },
+    /// Let the client go, or cancel a resume.
+    Suspend,
+    /// End the session: politely, then with force.
+    Terminate,
+    /// Of a newer daemon.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The session a process is to run. Holds no secret: the X cookie is made by
+/// the process itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// Names this session in logs and marks its processes; 32 hex digits.
+    pub session: String,
+    /// Whom it runs as.
+    pub user: User,
+    /// The X display's number.
+    pub display: u16,
+    /// The session's own folder: sockets, options file, X authority.
+    pub dir: PathBuf,
+    /// The line for nxagent's options file.
+    pub options: String,
+    /// Path of nxagent.
+    pub nxagent: PathBuf,
+    /// More arguments for nxagent, by the administrator.
+    pub nxagent_args: Vec<String>,
+    /// The program that is the user's X session, and its arguments.
+    pub x_session: Vec<String>,
+    /// Environment of the X session beside what the process sets itself.
+    pub environment: Vec<(String, String)>,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// The session's control group, entered before privileges are dropped.
+    pub cgroup: Option<PathBuf>,
+}
+
+/// Whom a session runs as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Login name.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Home folder.
+    pub home: PathBuf,
+    /// Login shell.
+    pub shell: PathBuf,
+}
+
+/// What a session process tells the daemon.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// First message on each connection.
+    Hello(Hello),
+    /// The state of nxagent has changed.
+    Nx {
+        /// The new state.
+        state: NxState,
+    },
+    /// The session is over; the process ends after this message.
+    Ended {
+        /// Why, when it did not end by itself or on demand.
+        reason: Option<String>,
+    },
+    /// Of a newer session process.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a daemon must know to take a running session over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`] of the process.
+    pub version: u32,
+    /// The session's name.
+    pub session: String,
+    /// Login name of its user.
+    pub user: String,
+    /// Its display.
+    pub display: u16,
+    /// The state of nxagent.
+    pub state: NxState,
+}
+
+/// The state of nxagent, as its output tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NxState {
+    /// Started, or woken; does not yet listen for the client.
+    Starting,
+    /// Waits for the client, of a new session or of a resumed one.
+    Waiting {
+        /// Whether there is a desktop to lose.
+        resumed: bool,
+    },
+    /// The client's display is in use.
+    Connected,
+    /// Letting the client go.
+    Suspending,
+    /// Without a client.
+    Suspended,
+    /// Ending.
+    Terminating,
+}
+
+/// One end of the socket.
+pub struct Channel {
+    socket: AsyncFd<OwnedFd>,
+}
+
+impl Channel {
+    /// Takes a connected `SOCK_SEQPACKET` socket.
+    ///
+    /// # Errors
+    /// When the socket cannot be made non-blocking or watched.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self {
+            socket: crate::sys::watch(socket)?,
+        })
+    }
+
+    /// Sends a message, with a descriptor if there is one.
+    ///
+    /// # Errors
+    /// When the peer is gone.
+    pub async fn send<M: Serialize>(
+        &self,
+        message: &M,
+        fd: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let bytes = encode(message)?;
+        loop {
+            let mut ready = self.socket.writable().await?;
+            match ready.try_io(|socket| send_packet(socket.get_ref().as_fd(), &bytes, fd)) {
+                Ok(sent) => return sent,
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// The next message and the descriptor that came with it; `None` when the
+    /// peer has closed. Cancel safe.
+    ///
+    /// # Errors
+    /// When the peer's bytes are no message.
+    pub async fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Option<OwnedFd>)>> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            match ready.try_io(|socket| receive_packet(socket.get_ref().as_fd())) {
+                Ok(Ok(Some((bytes, fd)))) => return Ok(Some((decode(&bytes)?, fd))),
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Err(e)) => return Err(e),
+                Err(_would_block) => {}
+            }
+        }
+    }
+}
+
+/// Receives one message on a socket that blocks.
+///
+/// # Errors
+/// When the peer has closed or its bytes are no message.
+pub fn receive_blocking<M: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<M> {
+    let packet = receive_packet(socket)?;
+    let (bytes, _) = packet.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    decode(&bytes)
+}
+
+fn encode<M: Serialize>(message: &M) -> io::Result<Vec<u8>> {
+    let bytes = serde_json::to_vec(message)?;
+    if bytes.len() > MAX_MESSAGE {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "control message too long",
+        ));
+    }
+    Ok(bytes)
+}
+
+fn decode<M: DeserializeOwned>(bytes: &[u8]) -> io::Result<M> {
+    serde_json::from_slice(bytes)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("control message: {e}")))
+}
+
+fn send_packet(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds = fd.map(|fd| [fd]);
+    if let Some(fds) = &fds {
+        ancillary.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    sendmsg(
+        socket,
+        &[IoSlice::new(bytes)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?;
+    Ok(())
+}
+
+type Packet = (Vec<u8>, Option<OwnedFd>);
+
+fn receive_packet(socket: BorrowedFd<'_>) -> io::Result<Option<Packet>> {
+    let mut bytes = vec![0; MAX_MESSAGE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let received = loop {
+        match recvmsg(
+            socket,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut ancillary,
+            flags,
+        ) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    bytes.truncate(received.bytes);
+    let mut fd = None;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = message {
+            fd = fds.last();
+        }
+    }
+    Ok(Some((bytes, fd)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        let flags = SocketFlags::CLOEXEC;
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_descriptor_travels_with_its_message() {
+        let (a, b) = pair();
+        let (a, b) = (Channel::new(a).unwrap(), Channel::new(b).unwrap());
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        a.send(&Command::Suspend, None).await.unwrap();
+        a.send(&Command::Serve, Some(write.as_fd())).await.unwrap();
+        drop((a, write));
+        let first = b.receive::<Command>().await.unwrap().unwrap();
+        assert!(matches!(first, (Command::Suspend, None)));
+        let (message, fd) = b.receive::<Command>().await.unwrap().unwrap();
+        assert!(matches!(message, Command::Serve));
+        rustix::io::write(fd.unwrap(), b"here").unwrap();
+        let mut buf = [0; 8];
+        assert_eq!(rustix::io::read(&read, &mut buf).unwrap(), 4);
+        assert!(b.receive::<Command>().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn messages_of_another_version_are_skipped_and_garbage_is_an_error() {
+        let (a, b) = pair();
+        let b = Channel::new(b).unwrap();
+        for bytes in [
+            &b"{\"do\":\"dance\",\"with\":1}"[..],
+            b"{\"do\":\"suspend\",\"gently\":true}",
+            b"{",
+        ] {
+            send_packet(a.as_fd(), bytes, None).unwrap();
+        }
+        assert!(matches!(
+            b.receive().await.unwrap(),
+            Some((Command::Unknown, None))
+        ));
+        assert!(matches!(
+            b.receive().await.unwrap(),
+            Some((Command::Suspend, None))
+        ));
+        assert!(b.receive::<Command>().await.is_err());
+    }
+}

@@ -1,0 +1,333 @@
+//! Carries out what the session's machine says, and tells it what happened.
+//! One task, one queue: nothing in here waits for a peer, a hook or a child.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::time::Duration;
+
+use qvd_config::VmaConfig;
+use qvd_rpc::{Parameters, Reply, Waited};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::launch::{self, Plan};
+use super::link::{Link, Report};
+use super::port::NxPort;
+use super::rpc::Handle;
+use super::user;
+use crate::access::Access;
+use crate::control::{Command, User};
+use crate::machine::{Effect, Event, Machine, Stage};
+use crate::parameters::SessionSpec;
+use crate::session::paths::nx_socket;
+use crate::settings::{SessionPaths, defaults, timeouts};
+
+/// A point in the future that does not come.
+const NEVER: Duration = Duration::from_secs(365 * 86400);
+
+/// A call that only the core can answer.
+pub enum Ask {
+    /// `x_start`.
+    Start(Parameters),
+    /// `x_suspend`.
+    Suspend,
+    /// `x_stop`.
+    Stop,
+    /// `poweroff`.
+    Poweroff,
+    /// `expire`.
+    Expire,
+}
+
+/// What the core is told.
+pub enum Input {
+    /// A call, and where its answer goes.
+    Call(Ask, oneshot::Sender<Reply>),
+    /// A stage is over; provisioning found this user.
+    Prepared(u64, Result<Option<User>, String>),
+    /// From the session process.
+    Session(Report),
+}
+
+pub(super) struct Core {
+    config: VmaConfig,
+    paths: SessionPaths,
+    access: Access,
+    machine: Machine,
+    input: mpsc::UnboundedReceiver<Input>,
+    sender: mpsc::UnboundedSender<Input>,
+    published: watch::Sender<Waited>,
+    /// The session process, while there is one.
+    link: Option<Link>,
+    port: Option<NxPort>,
+    clients: mpsc::UnboundedReceiver<OwnedFd>,
+    client_sender: mpsc::UnboundedSender<OwnedFd>,
+    /// The user that provisioning found.
+    user: Option<User>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Core {
+    /// The core, and what others talk to it by. A session that an earlier
+    /// daemon started is taken over.
+    pub(super) async fn new(
+        config: VmaConfig,
+        paths: SessionPaths,
+        access: Access,
+    ) -> (Self, Handle) {
+        let machine = Machine::new(timeouts(&config));
+        let (sender, input) = mpsc::unbounded_channel();
+        let (client_sender, clients) = mpsc::unbounded_channel();
+        let start = Waited {
+            state: machine.state(),
+            reason: None,
+        };
+        let (published, state) = watch::channel(start);
+        let handle = Handle {
+            input: sender.clone(),
+            state,
+        };
+        let mut core = Self {
+            config,
+            paths,
+            access,
+            machine,
+            input,
+            sender,
+            published,
+            link: None,
+            port: None,
+            clients,
+            client_sender,
+            user: None,
+            timer: Box::pin(sleep(NEVER)),
+        };
+        core.adopt().await;
+        (core, handle)
+    }
+
+    async fn adopt(&mut self) {
+        match Link::adopt(&self.paths, self.sender.clone()).await {
+            Ok(Some((link, user, state))) => {
+                tracing::info!(session = link.session(), %user, "took a running session over");
+                self.link = Some(link);
+                self.step(Event::Adopted { user, state });
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!("a session of an earlier daemon was cleared: {error}"),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            tokio::select! {
+                Some(input) = self.input.recv() => self.take(input),
+                Some(client) = self.clients.recv() => self.tell(Command::Serve, Some(client)),
+                () = self.timer.as_mut() => {
+                    self.arm(NEVER);
+                    self.step(Event::TimedOut);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Call(ask, reply) => {
+                // A caller that has gone needs no answer.
+                let _ = reply.send(self.call(ask));
+            }
+            Input::Prepared(number, found) => {
+                let outcome = found.map(|user| {
+                    if user.is_some() {
+                        self.user = user;
+                    }
+                });
+                self.step(Event::Prepared(number, outcome));
+            }
+            Input::Session(Report::Nx(state)) => self.step(Event::Nx(state)),
+            Input::Session(Report::Gone { session, reason }) => {
+                if self
+                    .link
+                    .as_ref()
+                    .is_some_and(|link| link.session() == session)
+                {
+                    self.link = None;
+                    self.step(Event::Gone { reason });
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, ask: Ask) -> Reply {
+        let event = match ask {
+            Ask::Start(parameters) => {
+                match SessionSpec::from_parameters(&parameters, &defaults(&self.config)) {
+                    Ok(spec) => Event::StartAsked(Box::new(spec)),
+                    Err(reason) => {
+                        tracing::warn!("start refused: {reason}");
+                        return Reply::Failure(reason);
+                    }
+                }
+            }
+            Ask::Suspend => Event::SuspendAsked,
+            Ask::Stop => Event::StopAsked,
+            Ask::Poweroff => return self.power_off(),
+            // The place of the expire hook.
+            Ask::Expire => {
+                tracing::info!("the disk image of this VM has expired");
+                return Reply::Nothing;
+            }
+        };
+        let reply = self.apply(event);
+        reply.unwrap_or_else(|| Reply::Failure("the agent has no answer".into()))
+    }
+
+    fn power_off(&self) -> Reply {
+        let command = self.config.command.poweroff.as_path();
+        tracing::info!("switching the VM off with {}", command.display());
+        let mut child = std::process::Command::new(command);
+        child.stdin(std::process::Stdio::null());
+        match child.spawn() {
+            Ok(mut child) => {
+                tokio::task::spawn_blocking(move || child.wait());
+                Reply::Nothing
+            }
+            Err(error) => Reply::Failure(format!("{} cannot be run: {error}", command.display())),
+        }
+    }
+
+    /// Has the machine take an event that is no call.
+    fn step(&mut self, event: Event) {
+        self.apply(event);
+    }
+
+    /// Has the machine take an event, carries its effects out and those of
+    /// what they bring about at once; gives the answer if it was a call.
+    fn apply(&mut self, event: Event) -> Option<Reply> {
+        let mut reply = None;
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            for effect in self.machine.step(event) {
+                match effect {
+                    Effect::Reply(answer) => reply = Some(answer),
+                    effect => events.extend(self.carry_out(effect)),
+                }
+            }
+        }
+        self.publish();
+        reply
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Reply(_) => {}
+            Effect::Prepare(number, stage, spec) => self.prepare(number, stage, &spec),
+            Effect::Launch(spec) => {
+                return self.launch(&spec).err().map(|reason| Event::Gone {
+                    reason: Some(reason),
+                });
+            }
+            Effect::Wake(spec) => {
+                match spec.options_line(&nx_socket(&self.paths.dir), self.display()) {
+                    Ok(options) => self.tell(Command::Wake { options }, None),
+                    Err(reason) => tracing::warn!("session cannot be woken: {reason}"),
+                }
+            }
+            Effect::Suspend => self.tell(Command::Suspend, None),
+            Effect::Terminate => self.tell(Command::Terminate, None),
+            Effect::Kill => {
+                if let Some(link) = &self.link {
+                    link.kill();
+                }
+            }
+            Effect::OpenPort => return Some(Event::PortOpened(self.open_port())),
+            Effect::ClosePort => self.port = None,
+            Effect::Arm(time) => self.arm(time),
+            Effect::Disarm => self.arm(NEVER),
+            // The place of the state hooks.
+            Effect::Entered(state) => tracing::debug!("entered {state}"),
+        }
+        None
+    }
+
+    /// Carries a stage out beside everything else.
+    fn prepare(&self, number: u64, stage: Stage, spec: &SessionSpec) {
+        let name = spec.user.clone();
+        let done = self.sender.clone();
+        match stage {
+            // The places of the pre-connect and connect hooks.
+            Stage::PreConnect | Stage::Connect => {
+                let _ = done.send(Input::Prepared(number, Ok(None)));
+            }
+            Stage::Provision => {
+                tokio::task::spawn_blocking(move || {
+                    let _ = done.send(Input::Prepared(number, user::find(&name).map(Some)));
+                });
+            }
+        }
+    }
+
+    fn launch(&mut self, spec: &SessionSpec) -> Result<(), String> {
+        let user = self.user.take().ok_or("the session has no user")?;
+        let plan = Plan {
+            config: &self.config,
+            paths: &self.paths,
+            spec,
+            user,
+        };
+        let started = launch::start(plan)?;
+        tracing::info!(
+            session = started.record.session,
+            user = started.record.user,
+            "session"
+        );
+        self.link = Some(Link::new(started, &self.paths, self.sender.clone())?);
+        Ok(())
+    }
+
+    fn open_port(&mut self) -> Result<(), String> {
+        // Ports above 4000 + display would not fit; the display's type says so.
+        let port = 4000u16.saturating_add(self.display());
+        let address = SocketAddr::new(self.config.nx.address, port);
+        let port = NxPort::open(address, self.access.clone(), self.client_sender.clone())?;
+        self.port = Some(port);
+        Ok(())
+    }
+
+    fn tell(&self, command: Command, fd: Option<OwnedFd>) {
+        match &self.link {
+            Some(link) => link.tell(command, fd),
+            None => tracing::debug!("no session process to tell"),
+        }
+    }
+
+    fn arm(&mut self, time: Duration) {
+        self.timer.as_mut().reset(Instant::now() + time);
+    }
+
+    fn display(&self) -> u16 {
+        self.config.nx.display.number()
+    }
+
+    fn publish(&self) {
+        let state = self.machine.state();
+        let reason = self.machine.reason();
+        self.published.send_if_modified(|published| {
+            let changed = published.state != state || published.reason.as_deref() != reason;
+            if changed {
+                let user = self.machine.user().unwrap_or_default();
+                match reason {
+                    Some(reason) => tracing::warn!(user, "session is {state}: {reason}"),
+                    None => tracing::info!(user, "session is {state}"),
+                }
+                *published = Waited {
+                    state,
+                    reason: reason.map(str::to_owned),
+                };
+            }
+            changed
+        });
+    }
+}

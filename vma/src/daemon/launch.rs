@@ -1,0 +1,211 @@
+//! Starting a session process.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use qvd_config::VmaConfig;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
+
+use super::record::Record;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::control::{Launch, User};
+use crate::parameters::SessionSpec;
+use crate::procs::MARK;
+use crate::session::paths::nx_socket;
+use crate::settings::SessionPaths;
+
+/// Daemons that may be connecting to a session process at once: the one of
+/// the moment and the next.
+const BACKLOG: i32 = 4;
+
+/// What a session is started from.
+pub struct Plan<'a> {
+    /// The agent's configuration.
+    pub config: &'a VmaConfig,
+    /// Where the session's files are.
+    pub paths: &'a SessionPaths,
+    /// What the start asked for.
+    pub spec: &'a SessionSpec,
+    /// Whom it runs as.
+    pub user: User,
+}
+
+/// A session process that was started and has not been told anything yet.
+pub struct Started {
+    /// What the next daemon is to know.
+    pub record: Record,
+    /// What the process is to be told.
+    pub launch: Launch,
+    /// The connection to it.
+    pub control: OwnedFd,
+    /// The process.
+    pub child: Child,
+}
+
+/// Starts a session process.
+///
+/// # Errors
+/// One sentence; nothing is left behind.
+pub fn start(plan: Plan<'_>) -> Result<Started, String> {
+    let paths = plan.paths;
+    try_start(plan).inspect_err(|_| clear(paths))
+}
+
+fn try_start(plan: Plan<'_>) -> Result<Started, String> {
+    let Plan {
+        config,
+        paths,
+        spec,
+        user,
+    } = plan;
+    let display = config.nx.display.number();
+    let options = spec.options_line(&nx_socket(&paths.dir), display)?;
+    clear(paths);
+    make_dir(&paths.dir, &user).map_err(|e| fault(&paths.dir, &e))?;
+    make_x11_dir();
+    let session = random_name()?;
+    let cgroup = make_cgroup(&session);
+    let listener = listen_on(&paths.control).map_err(|e| fault(&paths.control, &e))?;
+    let command = &config.command;
+    let x_session = command.x_session.as_path().display().to_string();
+    let launch = Launch {
+        session: session.clone(),
+        display,
+        dir: paths.dir.clone(),
+        options,
+        nxagent: command.nxagent.as_path().to_owned(),
+        nxagent_args: command.nxagent_args.as_slice().to_vec(),
+        x_session: std::iter::once(x_session)
+            .chain(command.x_session_args.as_slice().iter().cloned())
+            .collect(),
+        environment: vec![("LANG".to_owned(), config.default.lang.to_string())],
+        umask: config.user.umask.bits().into(),
+        cgroup: cgroup.clone(),
+        user,
+    };
+    let child = spawn(&session, listener).map_err(|e| format!("session process: {e}"))?;
+    let pid = i32::try_from(child.id()).map_err(|_| "session process: odd number")?;
+    let record = Record {
+        session,
+        user: launch.user.name.clone(),
+        pid,
+        cgroup,
+    };
+    record
+        .write(&paths.record)
+        .map_err(|e| fault(&paths.record, &e))?;
+    let control = connect_to(&paths.control).map_err(|e| fault(&paths.control, &e))?;
+    Ok(Started {
+        record,
+        launch,
+        control,
+        child,
+    })
+}
+
+/// Connects to the control socket of a session process.
+///
+/// # Errors
+/// When there is none, or nobody listens on it.
+pub fn connect_to(path: &Path) -> io::Result<OwnedFd> {
+    let socket = unix_socket()?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// Removes the files of a session.
+pub fn clear(paths: &SessionPaths) {
+    let _ = fs::remove_file(&paths.control);
+    let _ = fs::remove_file(&paths.record);
+    let _ = fs::remove_dir_all(&paths.dir);
+}
+
+fn fault(path: &Path, error: &io::Error) -> String {
+    format!("{}: {error}", path.display())
+}
+
+fn random_name() -> Result<String, String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|e| format!("no randomness: {e}"))?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// The session's folder is its user's alone.
+fn make_dir(dir: &Path, user: &User) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(dir)?;
+    if rustix::process::geteuid().is_root() {
+        chown(dir, Some(user.uid), Some(user.gid))?;
+    }
+    Ok(())
+}
+
+/// nxagent does not make the folder of X sockets (seen), and in a container
+/// without systemd nobody else does.
+fn make_x11_dir() {
+    let dir = Path::new("/tmp/.X11-unix");
+    if rustix::process::geteuid().is_root() && fs::DirBuilder::new().mode(0o700).create(dir).is_ok()
+    {
+        let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o1777));
+    }
+}
+
+fn listen_on(path: &Path) -> io::Result<OwnedFd> {
+    let socket = unix_socket()?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+fn unix_socket() -> io::Result<OwnedFd> {
+    let kind = SocketType::SEQPACKET;
+    Ok(socket_with(
+        AddressFamily::UNIX,
+        kind,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+fn spawn(session: &str, listener: OwnedFd) -> io::Result<Child> {
+    // After an upgrade the program of this process may be gone from its path.
+    let own = std::env::current_exe().ok().filter(|path| path.exists());
+    let program = own.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+    Command::new(program)
+        .arg("session")
+        .env_clear()
+        .env(MARK, session)
+        .env(crate::log::LEVEL, LevelFilter::current().to_string())
+        .stdin(Stdio::from(listener))
+        .stdout(Stdio::null())
+        .spawn()
+}
+
+/// A control group for the session below the daemon's own, where the system
+/// lets us make one.
+fn make_cgroup(session: &str) -> Option<PathBuf> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .into_iter()
+        .find_map(|root| {
+            let root = Path::new(root);
+            // Only the unified hierarchy can kill a group.
+            if !root.join("cgroup.controllers").exists() {
+                return None;
+            }
+            let group = root.join(path).join(format!("qvd-session-{session}"));
+            fs::create_dir(&group).ok()?;
+            Some(group)
+        })
+}

@@ -1,0 +1,293 @@
+//! The daemon's end of a session process, from its start or adoption until
+//! every process of the session is gone.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::core::Input;
+use super::launch::{Started, clear, connect_to};
+use super::record::Record;
+use crate::control::{Channel, Command, Event, Hello, NxState, VERSION};
+use crate::procs;
+use crate::settings::SessionPaths;
+use crate::sys::watch;
+
+/// How long a session process that is taken over may take to say hello.
+const HELLO: Duration = Duration::from_secs(5);
+
+/// How long a session process may take to end once it has closed its socket.
+const LAST_BREATH: Duration = Duration::from_secs(2);
+
+/// Between looks for processes that are left.
+const SWEEP: Duration = Duration::from_millis(20);
+
+/// How many times processes that are left are killed before they are given up:
+/// they are then in the kernel's hands.
+const SWEEPS: u32 = 250;
+
+/// What a session process tells the core.
+#[derive(Debug)]
+pub enum Report {
+    /// nxagent's state.
+    Nx(NxState),
+    /// No process of the session is left.
+    Gone {
+        /// The session's name.
+        session: String,
+        /// Why, when it ended neither by itself nor on demand.
+        reason: Option<String>,
+    },
+}
+
+/// A session process.
+pub struct Link {
+    record: Record,
+    process: Option<OwnedFd>,
+    commands: mpsc::UnboundedSender<(Command, Option<OwnedFd>)>,
+}
+
+impl Link {
+    /// The link to a process that was just started.
+    ///
+    /// # Errors
+    /// When its socket cannot be used.
+    pub fn new(
+        started: Started,
+        paths: &SessionPaths,
+        core: mpsc::UnboundedSender<Input>,
+    ) -> Result<Self, String> {
+        let Started {
+            record,
+            launch,
+            control,
+            child,
+        } = started;
+        let channel = Channel::new(control).map_err(|e| format!("control socket: {e}"))?;
+        let link = Self::attach(record, channel, Some(child), paths, core);
+        link.tell(Command::Start(Box::new(launch)), None);
+        Ok(link)
+    }
+
+    /// The session that an earlier daemon started, if it still runs; with the
+    /// name of its user and the state of its nxagent.
+    ///
+    /// # Errors
+    /// When there was a session that cannot be taken over; what was left of
+    /// it is gone.
+    pub async fn adopt(
+        paths: &SessionPaths,
+        core: mpsc::UnboundedSender<Input>,
+    ) -> io::Result<Option<(Self, String, NxState)>> {
+        let record = match Record::read(&paths.record) {
+            Ok(None) => return Ok(None),
+            Ok(Some(record)) => record,
+            Err(error) => {
+                clear(paths);
+                return Err(error);
+            }
+        };
+        let greeted = async {
+            let channel = Channel::new(connect_to(&paths.control)?)?;
+            let hello = timeout(HELLO, hello(&channel, &record)).await??;
+            io::Result::Ok((channel, hello))
+        };
+        match greeted.await {
+            Ok((channel, hello)) => {
+                if hello.version != VERSION {
+                    tracing::info!(
+                        version = hello.version,
+                        "session process of another version"
+                    );
+                }
+                let user = record.user.clone();
+                let link = Self::attach(record, channel, None, paths, core);
+                Ok(Some((link, user, hello.state)))
+            }
+            Err(error) => {
+                sweep(&record).await;
+                clear(paths);
+                Err(error)
+            }
+        }
+    }
+
+    fn attach(
+        record: Record,
+        channel: Channel,
+        child: Option<Child>,
+        paths: &SessionPaths,
+        core: mpsc::UnboundedSender<Input>,
+    ) -> Self {
+        let (commands, queue) = mpsc::unbounded_channel();
+        let open = |pid: Pid| pidfd_open(pid, PidfdFlags::empty()).ok();
+        let pid = child
+            .as_ref()
+            .map(Pid::from_child)
+            .or_else(|| record.process());
+        let process = pid.and_then(open);
+        let watched = process.as_ref().and_then(|fd| fd.try_clone().ok());
+        let keeper = Keeper {
+            record: record.clone(),
+            paths: paths.clone(),
+            core,
+        };
+        tokio::task::spawn_local(keeper.keep(channel, queue, watched, child));
+        Self {
+            record,
+            process,
+            commands,
+        }
+    }
+
+    /// The session's name.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.record.session
+    }
+
+    /// Tells the process something, with a descriptor if there is one.
+    pub fn tell(&self, command: Command, fd: Option<OwnedFd>) {
+        // A process that is gone is reported by its keeper.
+        let _ = self.commands.send((command, fd));
+    }
+
+    /// Kills the process; its keeper sees to the rest of the session.
+    pub fn kill(&self) {
+        if let Some(process) = &self.process {
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        }
+    }
+}
+
+async fn hello(channel: &Channel, record: &Record) -> io::Result<Hello> {
+    match channel.receive::<Event>().await? {
+        Some((Event::Hello(hello), _)) if hello.session == record.session => Ok(hello),
+        Some(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "another session answers",
+        )),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// Follows a session process to its end.
+struct Keeper {
+    record: Record,
+    paths: SessionPaths,
+    core: mpsc::UnboundedSender<Input>,
+}
+
+impl Keeper {
+    async fn keep(
+        self,
+        channel: Channel,
+        mut commands: mpsc::UnboundedReceiver<(Command, Option<OwnedFd>)>,
+        process: Option<OwnedFd>,
+        child: Option<Child>,
+    ) {
+        let mut reason = None;
+        let listen = async {
+            loop {
+                match channel.receive::<Event>().await {
+                    Ok(Some((Event::Nx { state }, _))) => self.report(Report::Nx(state)),
+                    Ok(Some((Event::Ended { reason: why }, _))) => return Ok(why),
+                    Ok(Some((Event::Hello(_) | Event::Unknown, _))) => {}
+                    Ok(None) => return Err("the session process ended unexpectedly".to_owned()),
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+        };
+        let speak = async {
+            while let Some((command, fd)) = commands.recv().await {
+                let fd = fd.as_ref().map(std::os::fd::AsFd::as_fd);
+                if let Err(error) = channel.send(&command, fd).await {
+                    tracing::debug!(%error, "session process");
+                }
+            }
+            // The daemon has let the session go; it is told of its end still.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            ended = listen => match ended {
+                Ok(why) => reason = why,
+                Err(fault) => reason = Some(fault),
+            },
+            () = speak => {}
+        }
+        self.gone(process, child).await;
+        let session = self.record.session.clone();
+        self.report(Report::Gone { session, reason });
+    }
+
+    /// Sees to it that every process of the session is gone, and its files.
+    async fn gone(&self, process: Option<OwnedFd>, child: Option<Child>) {
+        if let Some(process) = process {
+            let killer = process.try_clone();
+            if timeout(LAST_BREATH, ended(process)).await.is_err() {
+                tracing::warn!("the session process does not end, killing it");
+                if let Ok(process) = killer {
+                    let _ = pidfd_send_signal(&process, Signal::KILL);
+                    let _ = timeout(LAST_BREATH, ended(process)).await;
+                }
+            }
+        }
+        if let Some(mut child) = child {
+            // It has ended: this only takes its status.
+            let _ = child.try_wait();
+        }
+        sweep(&self.record).await;
+        clear(&self.paths);
+    }
+
+    fn report(&self, report: Report) {
+        let _ = self.core.send(Input::Session(report));
+    }
+}
+
+/// Resolves when the process has ended.
+async fn ended(process: OwnedFd) -> io::Result<()> {
+    let process = watch(process)?;
+    let _ = process.readable().await?;
+    Ok(())
+}
+
+/// Kills what is left of a session, whatever daemonised itself included.
+async fn sweep(record: &Record) {
+    if let Some(group) = &record.cgroup {
+        let _ = std::fs::write(group.join("cgroup.kill"), "1");
+    }
+    for _ in 0..SWEEPS {
+        let session = record.session.clone();
+        let look = move || procs::marked(&session);
+        let left = tokio::task::spawn_blocking(look).await.unwrap_or_default();
+        if left.is_empty() {
+            break;
+        }
+        procs::signal(&left, Signal::KILL);
+        tokio::time::sleep(SWEEP).await;
+    }
+    if let Some(group) = &record.cgroup {
+        remove_group(group).await;
+    }
+}
+
+/// An empty control group can be removed a moment after its last process.
+async fn remove_group(group: &Path) {
+    let group: PathBuf = group.to_owned();
+    for _ in 0..50 {
+        match std::fs::remove_dir(&group) {
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
+                tokio::time::sleep(SWEEP).await;
+            }
+            _ => return,
+        }
+    }
+    tracing::warn!(group = %group.display(), "control group is still in use");
+}

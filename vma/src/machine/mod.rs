@@ -1,0 +1,461 @@
+//! The session's state machine: `step(state, event) -> (state, effects)`.
+//!
+//! Pure: no clock, no process, no socket. The daemon turns RPC calls, messages
+//! of the session process and expired timers into [`Event`]s, and carries the
+//! [`Effect`]s out. Nothing waits in here, so a hook or a slow nxagent can
+//! never keep `ping` or `x_state` from being answered.
+
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use qvd_rpc::{Reply, SessionState};
+
+use crate::control::NxState;
+use crate::parameters::SessionSpec;
+pub use timers::Timeouts;
+
+/// Steps before a session is started or resumed, each of which can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Before anything else (the pre-connect hook's place).
+    PreConnect,
+    /// The user is looked up, and made where that is configured.
+    Provision,
+    /// Last before nxagent is started or woken (the connect hook's place).
+    Connect,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// RPC `x_start`.
+    StartAsked(Box<SessionSpec>),
+    /// RPC `x_suspend`.
+    SuspendAsked,
+    /// RPC `x_stop`.
+    StopAsked,
+    /// A stage is over. The number is that of its [`Effect::Prepare`]: a stage
+    /// of a start that was given up says nothing about the next one.
+    Prepared(u64, Result<(), String>),
+    /// The NX port is open, or could not be opened.
+    PortOpened(Result<(), String>),
+    /// nxagent's state changed, as the session process says.
+    Nx(NxState),
+    /// No process of the session is left.
+    Gone {
+        /// Why, when it ended neither by itself nor on demand.
+        reason: Option<String>,
+    },
+    /// The time of [`Effect::Arm`] is over.
+    TimedOut,
+    /// A session process of an earlier daemon was found.
+    Adopted {
+        /// Login name of its user.
+        user: String,
+        /// The state of its nxagent.
+        state: NxState,
+    },
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Answer the call that was this event.
+    Reply(Reply),
+    /// Carry out a stage, then report [`Event::Prepared`] with this number.
+    Prepare(u64, Stage, Box<SessionSpec>),
+    /// Start a session process.
+    Launch(Box<SessionSpec>),
+    /// Wake nxagent with the options of this start.
+    Wake(Box<SessionSpec>),
+    /// Have nxagent let the client go, or give up waiting for one.
+    Suspend,
+    /// End the session: politely, then with force.
+    Terminate,
+    /// Kill whatever is left of the session.
+    Kill,
+    /// Open the NX port, then report [`Event::PortOpened`].
+    OpenPort,
+    /// Close the NX port.
+    ClosePort,
+    /// Report [`Event::TimedOut`] after this time; replaces an earlier one.
+    Arm(std::time::Duration),
+    /// Forget the timer.
+    Disarm,
+    /// A state was entered that others are told of (the state hooks' place).
+    Entered(SessionState),
+}
+
+/// Where the session is.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Stopped,
+    Preparing {
+        stage: Stage,
+        resume: bool,
+        spec: Box<SessionSpec>,
+    },
+    Launching,
+    Waking,
+    Listening {
+        resumed: bool,
+    },
+    Connected,
+    Suspending,
+    Suspended,
+    /// `process`: whether there is a session process that will report its end.
+    Stopping {
+        process: bool,
+    },
+}
+
+/// The machine. One a VM.
+#[derive(Debug)]
+pub struct Machine {
+    state: State,
+    /// Login name of the session's user, while there is a session.
+    user: Option<String>,
+    /// Why the last start or resume failed.
+    reason: Option<String>,
+    /// Number of the last stage.
+    prepared: u64,
+    timeouts: Timeouts,
+}
+
+impl Machine {
+    /// A machine without a session.
+    #[must_use]
+    pub fn new(timeouts: Timeouts) -> Self {
+        Self {
+            state: State::Stopped,
+            user: None,
+            reason: None,
+            prepared: 0,
+            timeouts,
+        }
+    }
+
+    /// The state as `x_state` says it.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        match &self.state {
+            State::Stopped => SessionState::Stopped,
+            State::Preparing {
+                stage: Stage::Provision,
+                ..
+            } => SessionState::Provisioning,
+            State::Preparing { .. } | State::Launching | State::Waking => SessionState::Starting,
+            State::Listening { .. } => SessionState::Listening,
+            State::Connected => SessionState::Connected,
+            State::Suspending => SessionState::Suspending,
+            State::Suspended => SessionState::Suspended,
+            State::Stopping { .. } => SessionState::Stopping,
+        }
+    }
+
+    /// Why the last start or resume failed, until the next one.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// The session's user, while there is a session.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// Takes an event and says what is to be done, in this order.
+    pub fn step(&mut self, event: Event) -> Vec<Effect> {
+        match event {
+            Event::StartAsked(spec) => self.start_asked(spec),
+            Event::SuspendAsked => self.suspend_asked(),
+            Event::StopAsked => self.stop_asked(),
+            Event::Prepared(number, outcome) => self.prepared(number, outcome),
+            Event::PortOpened(outcome) => self.port_opened(outcome),
+            Event::Nx(state) => self.nx(state),
+            Event::Gone { reason } => self.gone(reason),
+            Event::TimedOut => self.timed_out(),
+            Event::Adopted { user, state } => self.adopted(user, state),
+        }
+    }
+
+    fn start_asked(&mut self, spec: Box<SessionSpec>) -> Vec<Effect> {
+        let resume = match self.state {
+            State::Stopped => false,
+            State::Suspended => true,
+            // A contending client: the one there is let go, and the caller
+            // comes back once the session is suspended.
+            State::Connected => {
+                let mut effects = self.suspend();
+                let message = "session is connected and is being suspended, retry later";
+                effects.insert(0, Effect::Reply(Reply::Failure(message.into())));
+                return effects;
+            }
+            _ => {
+                let message = format!("session is {}, retry later", self.state());
+                return vec![Effect::Reply(Reply::Failure(message))];
+            }
+        };
+        if let Some(user) = self.user.as_deref().filter(|user| *user != spec.user) {
+            let message = format!("a session of user {user} is suspended in this VM");
+            return vec![Effect::Reply(Reply::Failure(message))];
+        }
+        self.reason = None;
+        self.user = Some(spec.user.clone());
+        let prepare = self.prepare(Stage::PreConnect, resume, spec);
+        vec![Effect::Reply(Reply::State(SessionState::Starting)), prepare]
+    }
+
+    fn prepare(&mut self, stage: Stage, resume: bool, spec: Box<SessionSpec>) -> Effect {
+        self.prepared += 1;
+        let effect = Effect::Prepare(self.prepared, stage, spec.clone());
+        self.state = State::Preparing {
+            stage,
+            resume,
+            spec,
+        };
+        effect
+    }
+
+    fn suspend_asked(&mut self) -> Vec<Effect> {
+        // The reference answers "starting" to a suspend that it carries out.
+        let done = Effect::Reply(Reply::State(SessionState::Starting));
+        match self.state {
+            State::Connected | State::Listening { resumed: true } | State::Waking => {
+                let mut effects = self.suspend();
+                effects.insert(0, done);
+                effects
+            }
+            // No client was there yet: nothing that could be kept.
+            State::Listening { resumed: false } | State::Launching => {
+                let mut effects = self.terminate(Some("suspended before a client came".into()));
+                effects.insert(0, done);
+                effects
+            }
+            _ => vec![Effect::Reply(Reply::State(self.state()))],
+        }
+    }
+
+    fn stop_asked(&mut self) -> Vec<Effect> {
+        let mut effects = match &self.state {
+            State::Stopped | State::Stopping { .. } => {
+                return vec![Effect::Reply(Reply::State(self.state()))];
+            }
+            // The stage that runs reports its end; nothing was started yet.
+            State::Preparing { resume: false, .. } => {
+                self.state = State::Stopping { process: false };
+                vec![]
+            }
+            _ => self.terminate(None),
+        };
+        effects.insert(0, Effect::Reply(Reply::State(SessionState::Stopping)));
+        effects
+    }
+
+    fn prepared(&mut self, number: u64, outcome: Result<(), String>) -> Vec<Effect> {
+        if number != self.prepared {
+            return vec![];
+        }
+        let (stage, resume, spec) = match std::mem::take(&mut self.state) {
+            State::Preparing {
+                stage,
+                resume,
+                spec,
+            } => (stage, resume, spec),
+            State::Stopping { process: false } => return self.stopped(None),
+            // A stop came during the stages of a resume: they are void.
+            other => {
+                self.state = other;
+                return vec![];
+            }
+        };
+        if let Err(reason) = outcome {
+            if !resume {
+                return self.stopped(Some(reason));
+            }
+            self.reason = Some(reason);
+            self.state = State::Suspended;
+            return vec![];
+        }
+        let next = match stage {
+            // The user exists since the session was started.
+            Stage::PreConnect if resume => Some(Stage::Connect),
+            Stage::PreConnect => Some(Stage::Provision),
+            Stage::Provision => Some(Stage::Connect),
+            Stage::Connect => None,
+        };
+        let arm = Effect::Arm(self.timeouts.initiating);
+        match next {
+            Some(stage) => vec![self.prepare(stage, resume, spec)],
+            None if resume => {
+                self.state = State::Waking;
+                vec![Effect::Wake(spec), arm]
+            }
+            None => {
+                self.state = State::Launching;
+                vec![Effect::Launch(spec), arm]
+            }
+        }
+    }
+
+    fn port_opened(&mut self, outcome: Result<(), String>) -> Vec<Effect> {
+        let resumed = match self.state {
+            State::Launching => false,
+            State::Waking => true,
+            // Nobody waits for the port any more.
+            _ => return vec![Effect::ClosePort],
+        };
+        match outcome {
+            Ok(()) => {
+                self.state = State::Listening { resumed };
+                vec![Effect::Arm(self.timeouts.listening)]
+            }
+            Err(reason) if resumed => {
+                self.reason = Some(reason);
+                self.suspend()
+            }
+            Err(reason) => self.terminate(Some(reason)),
+        }
+    }
+
+    fn nx(&mut self, nx: NxState) -> Vec<Effect> {
+        match (nx, &self.state) {
+            (
+                _,
+                State::Stopped | State::Preparing { resume: false, .. } | State::Stopping { .. },
+            ) => {
+                vec![]
+            }
+            (NxState::Waiting { .. }, State::Launching | State::Waking) => vec![Effect::OpenPort],
+            // It woke after it had been given up.
+            (NxState::Waiting { .. }, State::Suspended | State::Suspending) => {
+                vec![Effect::Suspend]
+            }
+            (NxState::Connected, State::Listening { .. } | State::Launching | State::Waking) => {
+                self.state = State::Connected;
+                vec![
+                    Effect::ClosePort,
+                    Effect::Disarm,
+                    Effect::Entered(SessionState::Connected),
+                ]
+            }
+            (NxState::Suspending, State::Connected | State::Listening { .. } | State::Waking) => {
+                self.state = State::Suspending;
+                vec![Effect::ClosePort, Effect::Arm(self.timeouts.suspending)]
+            }
+            (NxState::Suspended, State::Preparing { .. } | State::Suspended) => vec![],
+            (NxState::Suspended, _) => {
+                self.state = State::Suspended;
+                vec![
+                    Effect::ClosePort,
+                    Effect::Disarm,
+                    Effect::Entered(SessionState::Suspended),
+                ]
+            }
+            (NxState::Terminating, _) => {
+                self.state = State::Stopping { process: true };
+                vec![Effect::ClosePort, Effect::Arm(self.timeouts.stopping)]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn gone(&mut self, reason: Option<String>) -> Vec<Effect> {
+        match self.state {
+            State::Stopped | State::Preparing { resume: false, .. } => vec![],
+            _ => self.stopped(reason),
+        }
+    }
+
+    fn timed_out(&mut self) -> Vec<Effect> {
+        let within = |what: &str, time: std::time::Duration| {
+            Some(format!("{what} within {} s", time.as_secs()))
+        };
+        match self.state {
+            State::Launching => {
+                self.terminate(within("nxagent did not listen", self.timeouts.initiating))
+            }
+            // The desktop is worth more than the resume: it stays suspended,
+            // and should nxagent wake late it is sent back.
+            State::Waking => {
+                self.reason = within("nxagent did not wake up", self.timeouts.initiating);
+                self.state = State::Suspended;
+                vec![]
+            }
+            State::Listening { resumed: true } => {
+                self.reason = within("no client connected", self.timeouts.listening);
+                self.suspend()
+            }
+            State::Listening { resumed: false } => {
+                self.terminate(within("no client connected", self.timeouts.listening))
+            }
+            State::Suspending => {
+                self.terminate(within("nxagent did not suspend", self.timeouts.suspending))
+            }
+            State::Stopping { process: true } => {
+                vec![Effect::Kill, Effect::Arm(self.timeouts.stopping)]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn adopted(&mut self, user: String, nx: NxState) -> Vec<Effect> {
+        self.user = Some(user);
+        let (state, effects) = match nx {
+            NxState::Starting => (
+                State::Launching,
+                vec![Effect::Arm(self.timeouts.initiating)],
+            ),
+            NxState::Waiting { resumed: false } => (State::Launching, vec![Effect::OpenPort]),
+            NxState::Waiting { resumed: true } => (State::Waking, vec![Effect::OpenPort]),
+            NxState::Connected => (State::Connected, vec![]),
+            NxState::Suspending => (
+                State::Suspending,
+                vec![Effect::Arm(self.timeouts.suspending)],
+            ),
+            NxState::Suspended => (State::Suspended, vec![]),
+            NxState::Terminating => (
+                State::Stopping { process: true },
+                vec![Effect::Arm(self.timeouts.stopping)],
+            ),
+        };
+        self.state = state;
+        effects
+    }
+
+    fn suspend(&mut self) -> Vec<Effect> {
+        self.state = State::Suspending;
+        vec![
+            Effect::ClosePort,
+            Effect::Suspend,
+            Effect::Arm(self.timeouts.suspending),
+        ]
+    }
+
+    fn terminate(&mut self, reason: Option<String>) -> Vec<Effect> {
+        if reason.is_some() {
+            self.reason = reason;
+        }
+        self.state = State::Stopping { process: true };
+        vec![
+            Effect::ClosePort,
+            Effect::Terminate,
+            Effect::Arm(self.timeouts.stopping),
+        ]
+    }
+
+    fn stopped(&mut self, reason: Option<String>) -> Vec<Effect> {
+        // What was found out first is nearer to the cause.
+        self.reason = self.reason.take().or(reason);
+        self.user = None;
+        self.state = State::Stopped;
+        vec![
+            Effect::ClosePort,
+            Effect::Disarm,
+            Effect::Entered(SessionState::Stopped),
+        ]
+    }
+}

@@ -1,0 +1,335 @@
+//! What a start asks for, out of the untrusted parameters of `x_start`.
+//!
+//! Each value that goes into nxagent's option string is checked against a
+//! grammar without `,`, `=`, `:` and `/` beyond what the option needs, so that
+//! no value can become a second option.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use qvd_rpc::Parameters;
+
+/// nxagent refuses longer options files (seen).
+const MAX_OPTIONS: usize = 1024;
+
+/// Widest and highest geometry taken, in pixels.
+const MAX_PIXELS: u32 = 16384;
+
+/// NX options a client may set with `qvd.client.nxagent.extra_args`.
+const EXTRA_OPTIONS: [&str; 9] = [
+    "backingstore",
+    "cache",
+    "composite",
+    "data",
+    "delta",
+    "images",
+    "limit",
+    "pack",
+    "stream",
+];
+
+/// A start as it was asked for, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSpec {
+    /// Login name of the user.
+    pub user: String,
+    /// Options for nxagent, `key=value`.
+    options: Vec<(&'static str, String)>,
+}
+
+/// What a start falls back on where a parameter is missing.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// `vma.user.default.name`.
+    pub user: String,
+    /// `vma.default.client.keyboard`.
+    pub keyboard: String,
+    /// `vma.default.client.link`.
+    pub link: String,
+    /// `internal.vma.nxagent.tolerancechecks`.
+    pub tolerancechecks: String,
+}
+
+impl SessionSpec {
+    /// Reads the parameters of a start.
+    ///
+    /// # Errors
+    /// One sentence that names the parameter that is not acceptable.
+    pub fn from_parameters(parameters: &Parameters, defaults: &Defaults) -> Result<Self, String> {
+        let user = parameters
+            .value("qvd.vm.user.name")
+            .unwrap_or(&defaults.user);
+        if !is_login(user) {
+            return Err(refused("qvd.vm.user.name", "a login name"));
+        }
+        let client = |key: &str| parameters.value(&format!("qvd.client.{key}"));
+        let mut options = Vec::new();
+        let mut option =
+            |key, value: Option<&str>, name: &str, form: &str, check: fn(&str) -> bool| match value
+            {
+                None => Ok(()),
+                Some(value) if check(value) => {
+                    options.push((key, value.to_owned()));
+                    Ok(())
+                }
+                Some(_) => Err(refused(&format!("qvd.client.{name}"), form)),
+            };
+        option(
+            "client",
+            client("os").or(Some("linux")),
+            "os",
+            "linux, windows or darwin",
+            is_os,
+        )?;
+        option(
+            "geometry",
+            client("geometry"),
+            "geometry",
+            "WIDTHxHEIGHT",
+            is_geometry,
+        )?;
+        let keyboard = client("keyboard").unwrap_or(&defaults.keyboard);
+        option(
+            "keyboard",
+            Some(keyboard),
+            "keyboard",
+            "MODEL/LAYOUT",
+            is_keyboard,
+        )?;
+        let link = client("link").unwrap_or(&defaults.link);
+        let link_form = "modem, isdn, adsl, wan, lan, local or a bandwidth such as 1m";
+        option("link", Some(link), "link", link_form, is_link)?;
+        let fullscreen = client("fullscreen").filter(|v| *v != "0");
+        option("fullscreen", fullscreen, "fullscreen", "1 or empty", |v| {
+            v == "1"
+        })?;
+        option(
+            "tolerancechecks",
+            Some(&defaults.tolerancechecks),
+            "",
+            "",
+            is_word,
+        )?;
+        if let Some(extra) = client("nxagent.extra_args") {
+            options.extend(extra_options(extra)?);
+        }
+        Ok(Self {
+            user: user.to_owned(),
+            options,
+        })
+    }
+
+    /// The line of nxagent's options file, for this display and a socket on
+    /// which nxagent listens.
+    ///
+    /// # Errors
+    /// When the line is longer than nxagent takes.
+    pub fn options_line(&self, socket: &Path, display: u16) -> Result<String, String> {
+        let mut line = "nx/nx".to_owned();
+        for (key, value) in &self.options {
+            // Writing to a String cannot fail.
+            let _ = write!(line, ",{key}={value}");
+        }
+        let _ = write!(line, ",listen=unix:{}:{display}", socket.display());
+        if line.len() >= MAX_OPTIONS {
+            return Err(format!(
+                "options for nxagent are longer than {MAX_OPTIONS} bytes"
+            ));
+        }
+        Ok(line)
+    }
+}
+
+fn refused(parameter: &str, form: &str) -> String {
+    format!("parameter {parameter} is not {form}")
+}
+
+fn extra_options(text: &str) -> Result<Vec<(&'static str, String)>, String> {
+    let parameter = "qvd.client.nxagent.extra_args";
+    let mut options = Vec::new();
+    for pair in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let (key, value) = pair
+            .split_once('=')
+            .filter(|(_, value)| is_word(value))
+            .ok_or_else(|| refused(parameter, "a list of KEY=VALUE"))?;
+        let key = EXTRA_OPTIONS
+            .into_iter()
+            .find(|known| *known == key)
+            .ok_or_else(|| {
+                format!(
+                    "parameter {parameter} may set {} only",
+                    EXTRA_OPTIONS.join(", ")
+                )
+            })?;
+        options.push((key, value.to_owned()));
+    }
+    Ok(options)
+}
+
+/// A login name as useradd takes it, wide enough for a directory service's
+/// (`ann@example.org`, `EXAMPLE\ann` is not: no backslash).
+fn is_login(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() <= 64
+        && bytes
+            .next()
+            .is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-@$".contains(&b))
+}
+
+fn is_os(text: &str) -> bool {
+    matches!(text, "linux" | "windows" | "darwin")
+}
+
+fn is_geometry(text: &str) -> bool {
+    let pixels = |part: &str| {
+        part.bytes().all(|b| b.is_ascii_digit())
+            && part
+                .parse()
+                .is_ok_and(|n: u32| (1..=MAX_PIXELS).contains(&n))
+    };
+    text.split_once('x')
+        .is_some_and(|(width, height)| pixels(width) && pixels(height))
+}
+
+/// `model/layout` of XKB, each perhaps with a variant in brackets.
+fn is_keyboard(text: &str) -> bool {
+    let part = |part: &str| {
+        (1..=64).contains(&part.len())
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_-+.()".contains(&b))
+    };
+    text.split_once('/')
+        .is_some_and(|(model, layout)| part(model) && part(layout))
+}
+
+/// A link's name, or bits per second with a unit.
+fn is_link(text: &str) -> bool {
+    if matches!(text, "modem" | "isdn" | "adsl" | "wan" | "lan" | "local") {
+        return true;
+    }
+    let digits = text.trim_end_matches(['k', 'm', 'g']);
+    (text.len() - digits.len() <= 1)
+        && (1..=6).contains(&digits.len())
+        && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn defaults() -> Defaults {
+        Defaults {
+            user: "qvd".into(),
+            keyboard: "pc105/en".into(),
+            link: "adsl".into(),
+            tolerancechecks: "risky".into(),
+        }
+    }
+
+    fn spec(pairs: &[(&str, &str)]) -> Result<SessionSpec, String> {
+        let mut parameters = Parameters::new();
+        for (key, value) in pairs {
+            parameters.set(*key, *value);
+        }
+        SessionSpec::from_parameters(&parameters, &defaults())
+    }
+
+    fn line(spec: &SessionSpec) -> String {
+        spec.options_line(&PathBuf::from("/run/qvd/s/nx.sock"), 100)
+            .unwrap()
+    }
+
+    #[test]
+    fn missing_and_empty_parameters_have_defaults() {
+        let empty = spec(&[("qvd.vm.user.name", ""), ("qvd.client.geometry", "")]).unwrap();
+        assert_eq!(empty, spec(&[]).unwrap());
+        assert_eq!(empty.user, "qvd");
+        assert_eq!(
+            line(&empty),
+            "nx/nx,client=linux,keyboard=pc105/en,link=adsl,tolerancechecks=risky,\
+             listen=unix:/run/qvd/s/nx.sock:100"
+        );
+    }
+
+    #[test]
+    fn what_the_reference_client_sends_is_taken() {
+        let spec = spec(&[
+            ("qvd.vm.user.name", "ann.lee@example.org"),
+            ("qvd.client.os", "linux"),
+            ("qvd.client.geometry", "800x600"),
+            ("qvd.client.keyboard", "pc105/es"),
+            ("qvd.client.link", "56k"),
+            ("qvd.client.fullscreen", "1"),
+            ("qvd.client.nxagent.extra_args", "pack=0,cache=16384"),
+            ("custom.anything", "a,b:c=d"),
+        ])
+        .unwrap();
+        assert_eq!(
+            line(&spec),
+            "nx/nx,client=linux,geometry=800x600,keyboard=pc105/es,link=56k,fullscreen=1,\
+             tolerancechecks=risky,pack=0,cache=16384,listen=unix:/run/qvd/s/nx.sock:100"
+        );
+    }
+
+    #[test]
+    fn values_that_try_to_be_two_options_are_refused_by_name() {
+        for (key, value) in [
+            ("qvd.client.geometry", "800x600,listen=tcp:0.0.0.0:99"),
+            ("qvd.client.geometry", "+800x600"),
+            ("qvd.client.geometry", "800x99999"),
+            ("qvd.client.geometry", "0x600"),
+            ("qvd.client.keyboard", "pc105/es,accept=0.0.0.0"),
+            ("qvd.client.keyboard", "pc105/es:1"),
+            ("qvd.client.keyboard", "pc105"),
+            ("qvd.client.keyboard", "pc105/es\nx"),
+            ("qvd.client.link", "lan,shadow=1"),
+            ("qvd.client.link", "1mm"),
+            ("qvd.client.link", "m"),
+            ("qvd.client.os", "linux,x=y"),
+            ("qvd.client.fullscreen", "1,kill=1"),
+            ("qvd.client.nxagent.extra_args", "pack=0:1"),
+            ("qvd.client.nxagent.extra_args", "listen=unix"),
+            ("qvd.client.nxagent.extra_args", "pack"),
+            ("qvd.client.nxagent.extra_args", "pack=a=b"),
+            ("qvd.vm.user.name", "../root"),
+            ("qvd.vm.user.name", "-rf"),
+            ("qvd.vm.user.name", "a b"),
+        ] {
+            let message = spec(&[(key, value)]).unwrap_err();
+            assert!(message.contains(key), "{key}={value}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_nxagent_would_refuse_is_refused_here() {
+        let socket = PathBuf::from(format!("/run/{}", "x".repeat(MAX_OPTIONS)));
+        assert!(spec(&[]).unwrap().options_line(&socket, 100).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_adds_an_option(
+            key in proptest::sample::select(vec![
+                "geometry", "keyboard", "link", "os", "fullscreen"]),
+            value in "[a-z0-9x/,:= \\n-]{0,24}",
+        ) {
+            if let Ok(spec) = spec(&[(&format!("qvd.client.{key}"), &value)]) {
+                let line = line(&spec);
+                let plain = line.split(',').count();
+                prop_assert!(plain <= 8, "{line}");
+                prop_assert_eq!(line.matches(':').count(), 2, "{}", line);
+                prop_assert!(!line.contains('\n'));
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The processes of a session, found in `/proc`.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The variable that marks every process of a session with its name.
+pub const MARK: &str = "QVD_SESSION";
+
+/// All processes below this one, children before theirs.
+#[must_use]
+pub fn descendants(of: Pid) -> Vec<Pid> {
+    let processes: Vec<(Pid, Pid)> = all().filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut found = vec![of];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(
+            processes
+                .iter()
+                .filter(|(_, p)| *p == parent)
+                .map(|(pid, _)| *pid),
+        );
+        next += 1;
+    }
+    found.remove(0);
+    found
+}
+
+/// All processes that carry the mark of this session, but the caller. Those of
+/// users whose environment may not be read are not seen.
+#[must_use]
+pub fn marked(session: &str) -> Vec<Pid> {
+    let own = rustix::process::getpid();
+    all()
+        .filter(|pid| *pid != own && is_marked(*pid, session))
+        .collect()
+}
+
+/// Whether a process carries the mark of this session.
+#[must_use]
+pub fn is_marked(pid: Pid, session: &str) -> bool {
+    let mark = format!("{MARK}={session}");
+    fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()))
+        .is_ok_and(|e| e.split(|b| *b == 0).any(|v| v == mark.as_bytes()))
+}
+
+/// Sends a signal to each of them; who is gone already does not matter.
+pub fn signal(pids: &[Pid], signal: Signal) {
+    for pid in pids {
+        let _ = kill_process(*pid, signal);
+    }
+}
+
+fn all() -> impl Iterator<Item = Pid> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(Pid::from_raw)
+}
+
+/// The parent of a process that is not a zombie.
+fn parent(pid: Pid) -> Option<Pid> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // The name in brackets may itself hold brackets and spaces.
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    if state == "Z" {
+        None
+    } else {
+        Pid::from_raw(parent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn processes_are_found_by_descent_and_by_mark() {
+        let name = format!("test-{}", std::process::id());
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", "setsid sleep 60 & echo ready; wait"])
+            .env(MARK, &name)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0; 6];
+        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let pid = Pid::from_child(&shell);
+        assert!(descendants(rustix::process::getpid()).contains(&pid));
+        let found = marked(&name);
+        assert_eq!(
+            found.len(),
+            2,
+            "the shell and its sleep, in another session"
+        );
+        assert_eq!(descendants(pid).len(), 1);
+        assert!(marked("another").is_empty());
+        signal(&found, Signal::KILL);
+        shell.wait().unwrap();
+    }
+}

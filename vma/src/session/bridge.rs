@@ -1,0 +1,50 @@
+//! The client's connection, joined to nxagent's socket.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use qvd_net::relay::{Ended, Meter, Side, plain};
+use qvd_net::socket::tune;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// How long nxagent may take to accept; its socket is local.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// What went through a client's connection, and why it ended.
+#[derive(Debug)]
+pub struct Served {
+    /// Why it ended.
+    pub ended: Ended,
+    /// Bytes from the client.
+    pub received: u64,
+    /// Bytes to the client.
+    pub sent: u64,
+}
+
+/// Serves one client until either end has closed both ways.
+///
+/// # Errors
+/// When nxagent does not accept.
+pub async fn serve(client: OwnedFd, nx_socket: PathBuf) -> io::Result<Served> {
+    let client = std::net::TcpStream::from(client);
+    client.set_nonblocking(true)?;
+    let client = TcpStream::from_std(client)?;
+    tune(&client)?;
+    let agent = timeout(CONNECT, UnixStream::connect(&nx_socket)).await??;
+    let meter = Meter::default();
+    let ended = plain(
+        Side::new(client),
+        Side::new(agent),
+        &meter,
+        std::future::pending(),
+    )
+    .await;
+    Ok(Served {
+        ended,
+        received: meter.left_to_right(),
+        sent: meter.right_to_left(),
+    })
+}

@@ -1,0 +1,104 @@
+//! The programs of a session and what becomes of them.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+use tokio::net::unix::pipe;
+
+use super::paths;
+use crate::control::Launch;
+use crate::procs::MARK;
+use crate::sys::bind_to_parent;
+
+/// The search path of a session that is given no other.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games";
+
+/// Starts nxagent. What it prints, on either stream, comes out of the pipe.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_nxagent(launch: &Launch) -> io::Result<(Pid, pipe::Receiver)> {
+    let (read, write) = io::pipe()?;
+    let options = paths::options(&launch.dir);
+    let display = launch.display;
+    let mut command = Command::new(&launch.nxagent);
+    command
+        .arg(format!(":{display}"))
+        .args(["-name", "QVD", "-nolisten", "tcp", "-auth"])
+        .arg(paths::xauthority(&launch.dir))
+        .args(&launch.nxagent_args)
+        .arg("-display")
+        .arg(format!("nx/nx,options={}:{display}", options.display()))
+        .env_clear()
+        .envs(environment(launch))
+        .env("NX_CLIENT", paths::dialog(&launch.dir))
+        .stdin(Stdio::null())
+        .stdout(write.try_clone()?)
+        .stderr(write);
+    let child = bind_to_parent(&mut command).spawn()?;
+    // The command holds the write end; without it the pipe ends with nxagent.
+    drop(command);
+    let read = File::from(std::os::fd::OwnedFd::from(read));
+    Ok((Pid::from_child(&child), pipe::Receiver::from_file(read)?))
+}
+
+/// Starts the user's X session.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_x_session(launch: &Launch) -> io::Result<Pid> {
+    let (program, arguments) = launch
+        .x_session
+        .split_first()
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(environment(launch))
+        .env("DISPLAY", format!(":{}", launch.display))
+        .env("XAUTHORITY", paths::xauthority(&launch.dir))
+        .stdin(Stdio::null());
+    Ok(Pid::from_child(&bind_to_parent(&mut command).spawn()?))
+}
+
+/// The environment of the session's programs. Where the administrator's or the
+/// user's files say something else, they win, but for what makes the session
+/// what it is.
+fn environment(launch: &Launch) -> Vec<(String, String)> {
+    let user = &launch.user;
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut variables = vec![("PATH".to_owned(), PATH.to_owned())];
+    variables.extend(launch.environment.iter().cloned());
+    variables.extend([
+        ("HOME".to_owned(), text(&user.home)),
+        ("USER".to_owned(), user.name.clone()),
+        ("LOGNAME".to_owned(), user.name.clone()),
+        ("SHELL".to_owned(), text(&user.shell)),
+        (MARK.to_owned(), launch.session.clone()),
+    ]);
+    variables
+}
+
+/// Takes the next child that has ended, orphans of the session among them;
+/// `None` while all others run on.
+pub fn next_ended() -> Option<(Pid, WaitStatus)> {
+    wait(WaitOptions::NOHANG).ok().flatten()
+}
+
+/// Whether there is any child left.
+pub fn any_left() -> bool {
+    !matches!(wait(WaitOptions::NOHANG), Err(rustix::io::Errno::CHILD))
+}
+
+/// How a program ended, in words.
+pub fn describe(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}

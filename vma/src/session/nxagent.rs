@@ -1,0 +1,282 @@
+//! nxagent as the session process sees it: lines of output and timers in,
+//! states and signals out. No process and no clock in here.
+
+use std::time::Duration;
+
+use crate::control::NxState;
+
+/// How long nxagent may take to show that it has woken before it is poked.
+/// A signal that reaches it right after it was suspended can stay unnoticed
+/// until some X client is active (seen): a connection to its display is.
+pub const POKE_AFTER: Duration = Duration::from_millis(250);
+
+/// What is to be done about nxagent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Tell the daemon.
+    Report(NxState),
+    /// Send the signal that suspends a started nxagent, wakes a suspended one
+    /// and makes a waiting one give up.
+    Hangup,
+    /// Send the signal that terminates; a resuming nxagent only returns to
+    /// suspended on it (seen).
+    Terminate,
+    /// Connect to its display and close again.
+    Poke,
+    /// Call [`NxAgent::poke`] after [`POKE_AFTER`].
+    ArmPoke,
+    /// The display is up for the first time: start the user's X session.
+    StartXSession,
+}
+
+/// The state of one nxagent.
+#[derive(Debug)]
+pub struct NxAgent {
+    state: NxState,
+    /// Whether it has shown a desktop: there is something to suspend.
+    has_desktop: bool,
+    /// Woken, and no sign of it yet.
+    waking: bool,
+    terminating: bool,
+    /// The last line that looked like a cause, for when it dies.
+    complaint: Option<String>,
+}
+
+impl Default for NxAgent {
+    fn default() -> Self {
+        Self {
+            state: NxState::Starting,
+            has_desktop: false,
+            waking: false,
+            terminating: false,
+            complaint: None,
+        }
+    }
+}
+
+impl NxAgent {
+    /// The state for the daemon.
+    #[must_use]
+    pub fn state(&self) -> NxState {
+        self.state
+    }
+
+    /// Whether it was told to terminate.
+    #[must_use]
+    pub fn is_terminating(&self) -> bool {
+        self.terminating
+    }
+
+    /// Its own last words about a failure.
+    #[must_use]
+    pub fn complaint(&self) -> Option<&str> {
+        self.complaint.as_deref()
+    }
+
+    /// A line of its output. The words are the ones seen on nxagent 3.5.99.26.
+    pub fn line(&mut self, line: &str) -> Vec<Action> {
+        if let Some(error) = line.strip_prefix("Error: ") {
+            self.complaint = Some(error.trim().to_owned());
+        } else if line.starts_with("Fatal server error")
+            || line.contains("already active for display")
+        {
+            self.complaint = Some(line.trim().to_owned());
+        }
+        if line.starts_with("Info: Waiting for connection from") {
+            return self.enter(NxState::Waiting {
+                resumed: self.has_desktop,
+            });
+        }
+        let Some(session) = line.strip_prefix("Session: ") else {
+            return vec![];
+        };
+        let Some((event, _)) = session.split_once(" at '") else {
+            return vec![];
+        };
+        match event {
+            "Starting session" => self.enter(NxState::Starting),
+            "Resuming session" => {
+                self.waking = false;
+                self.enter(NxState::Starting)
+            }
+            "Session started" | "Session resumed" => {
+                let mut actions = self.enter(NxState::Connected);
+                if !std::mem::replace(&mut self.has_desktop, true) {
+                    actions.push(Action::StartXSession);
+                }
+                actions
+            }
+            "Suspending session" => self.enter(NxState::Suspending),
+            "Session suspended" => self.enter(NxState::Suspended),
+            "Terminating session" | "Aborting session" => self.enter(NxState::Terminating),
+            _ => vec![],
+        }
+    }
+
+    fn enter(&mut self, state: NxState) -> Vec<Action> {
+        let changed = std::mem::replace(&mut self.state, state) != state;
+        let mut actions = if changed {
+            vec![Action::Report(state)]
+        } else {
+            vec![]
+        };
+        // The signal to terminate was lost on a resume: once more.
+        if self.terminating && state == NxState::Suspended {
+            actions.push(Action::Terminate);
+        }
+        actions
+    }
+
+    /// The daemon wants a suspended nxagent to wait for a client again.
+    pub fn wake(&mut self) -> Vec<Action> {
+        if self.state != NxState::Suspended || self.terminating {
+            return vec![];
+        }
+        self.waking = true;
+        self.state = NxState::Starting;
+        vec![Action::Hangup, Action::ArmPoke]
+    }
+
+    /// The time of [`Action::ArmPoke`] is over.
+    pub fn poke(&mut self) -> Vec<Action> {
+        if self.waking {
+            vec![Action::Poke, Action::ArmPoke]
+        } else {
+            vec![]
+        }
+    }
+
+    /// The daemon wants the client let go, or the wait for one given up.
+    /// While nxagent is on its way the signal would mean something else; the
+    /// daemon asks again when it hears where it has arrived.
+    pub fn suspend(&mut self) -> Vec<Action> {
+        match self.state {
+            NxState::Connected | NxState::Waiting { .. } => vec![Action::Hangup],
+            _ => vec![],
+        }
+    }
+
+    /// The session is to end.
+    pub fn terminate(&mut self) -> Vec<Action> {
+        self.terminating = true;
+        self.waking = false;
+        let mut actions = self.enter(NxState::Terminating);
+        actions.push(Action::Terminate);
+        actions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Output of nxagent through start, suspend, resume and loss of the client.
+    const RECORDED: &str = include_str!("../../tests/data/nxagent.log");
+
+    fn states(lines: &str) -> Vec<NxState> {
+        let mut agent = NxAgent::default();
+        lines
+            .lines()
+            .flat_map(|line| agent.line(line))
+            .filter_map(|action| match action {
+                Action::Report(state) => Some(state),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_recorded_output_gives_the_states() {
+        use NxState::{Connected, Starting, Suspended, Suspending, Terminating, Waiting};
+        let cycle = [
+            Starting,
+            Waiting { resumed: true },
+            Connected,
+            Suspending,
+            Suspended,
+        ];
+        let mut expected = vec![Waiting { resumed: false }, Connected, Suspending, Suspended];
+        expected.extend(cycle);
+        expected.push(Terminating);
+        assert_eq!(states(RECORDED), expected);
+    }
+
+    #[test]
+    fn the_x_session_is_started_once() {
+        let mut agent = NxAgent::default();
+        let starts = RECORDED
+            .lines()
+            .flat_map(|line| agent.line(line))
+            .filter(|action| *action == Action::StartXSession)
+            .count();
+        assert_eq!(starts, 1);
+    }
+
+    #[test]
+    fn other_programs_words_in_its_output_change_nothing() {
+        let mut agent = NxAgent::default();
+        for line in [
+            "Session: ",
+            "Session: Session started",
+            "my Session: Session started at 'now'.",
+            " Session: Session started at 'now'.",
+            "Info: Waiting",
+            "Session: Unknown session at 'x'",
+            "",
+            "\u{fffd}",
+        ] {
+            assert_eq!(agent.line(line), [], "{line}");
+        }
+    }
+
+    fn suspended() -> NxAgent {
+        let mut agent = NxAgent::default();
+        for line in [
+            "Session: Session started at ''.",
+            "Session: Session suspended at ''.",
+        ] {
+            agent.line(line);
+        }
+        agent
+    }
+
+    #[test]
+    fn a_lost_wake_up_is_noticed() {
+        let mut agent = suspended();
+        assert_eq!(agent.wake(), [Action::Hangup, Action::ArmPoke]);
+        assert_eq!(agent.poke(), [Action::Poke, Action::ArmPoke]);
+        agent.line("Session: Resuming session at ''.");
+        assert_eq!(agent.poke(), [], "it is awake");
+    }
+
+    #[test]
+    fn a_signal_is_sent_only_where_it_means_what_is_wanted() {
+        let mut agent = suspended();
+        assert_eq!(agent.suspend(), [], "it would wake");
+        agent.wake();
+        assert_eq!(agent.suspend(), [], "it would be lost or cancel nothing");
+        assert_eq!(agent.wake(), [], "it would cancel the wake");
+        agent.line("Info: Waiting for connection from this host on socket 'unix:/x'.");
+        assert_eq!(agent.suspend(), [Action::Hangup]);
+    }
+
+    #[test]
+    fn a_termination_that_only_suspends_is_repeated() {
+        let mut agent = suspended();
+        agent.wake();
+        agent.line("Session: Resuming session at ''.");
+        agent.terminate();
+        let actions = agent.line("Session: Session suspended at ''.");
+        assert!(actions.contains(&Action::Terminate));
+    }
+
+    #[test]
+    fn the_cause_of_a_death_is_kept() {
+        let mut agent = NxAgent::default();
+        agent.line("Error: Aborting session with 'Unable to open display'.");
+        assert_eq!(
+            agent.complaint(),
+            Some("Aborting session with 'Unable to open display'.")
+        );
+    }
+}

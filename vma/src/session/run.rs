@@ -1,0 +1,438 @@
+//! The life of a session, from the start of nxagent to its last process.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::net::{SocketFlags, accept_with};
+use rustix::process::{Pid, Signal, WaitStatus, kill_process, kill_process_group};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use super::nxagent::{Action, NxAgent, POKE_AFTER};
+use super::{bridge, cannot_start, children, may_command, paths, prepare_dir};
+use crate::control::{Channel, Command, Event, Hello, Launch, VERSION};
+use crate::files::write_private;
+use crate::lines::Lines;
+use crate::procs;
+
+/// How long nxagent has to end by itself; it takes 1 s, sometimes 6 s (seen).
+const POLITE: Duration = Duration::from_secs(8);
+
+/// How long the other programs of the session have, once nxagent is gone.
+const REMNANTS: Duration = Duration::from_millis(1500);
+
+/// Between looks for processes that were started while others were killed.
+const FORCE: Duration = Duration::from_millis(100);
+
+/// A point in the future that does not come.
+const NEVER: Duration = Duration::from_secs(365 * 86400);
+
+/// How a session is being ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It is not.
+    No,
+    /// nxagent and the X session were asked to end.
+    Asked,
+    /// nxagent is gone; the rest was asked to end.
+    Remnants,
+    /// Whatever is left is killed.
+    Forced,
+}
+
+pub(super) struct Session {
+    launch: Launch,
+    agent: NxAgent,
+    nxagent: Option<Pid>,
+    x_session: Option<Pid>,
+    daemon: Option<Daemon>,
+    bridge: Option<JoinHandle<()>>,
+    ending: Ending,
+    reason: Option<String>,
+    poke: Pin<Box<Sleep>>,
+    deadline: Pin<Box<Sleep>>,
+}
+
+/// The daemon of the moment.
+struct Daemon {
+    channel: Rc<Channel>,
+    events: mpsc::UnboundedSender<Event>,
+    writer: JoinHandle<()>,
+}
+
+impl Session {
+    pub(super) async fn run(
+        launch: Launch,
+        listener: OwnedFd,
+        daemon: OwnedFd,
+    ) -> anyhow::Result<()> {
+        let mut session = Self {
+            launch,
+            agent: NxAgent::default(),
+            nxagent: None,
+            x_session: None,
+            daemon: None,
+            bridge: None,
+            ending: Ending::No,
+            reason: None,
+            poke: Box::pin(sleep(NEVER)),
+            deadline: Box::pin(sleep(NEVER)),
+        };
+        session.attach(daemon)?;
+        let output = session.begin();
+        session.serve(listener, output).await?;
+        session.finish().await;
+        Ok(())
+    }
+
+    /// Prepares the folder and starts nxagent; a failure is the session's end.
+    fn begin(&mut self) -> Option<pipe::Receiver> {
+        let started = prepare_dir(&self.launch)
+            .map_err(|e| format!("{e:#}"))
+            .and_then(|()| {
+                children::start_nxagent(&self.launch).map_err(|e| {
+                    cannot_start(&self.launch.nxagent, &e, "install the package nxagent")
+                })
+            });
+        match started {
+            Ok((pid, output)) => {
+                self.nxagent = Some(pid);
+                Some(output)
+            }
+            Err(reason) => {
+                self.reason = Some(reason);
+                self.end_remnants();
+                None
+            }
+        }
+    }
+
+    async fn serve(&mut self, listener: OwnedFd, output: Option<pipe::Receiver>) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&listener, true)?;
+        let listener = crate::sys::watch(listener)?;
+        let mut ended = signal(SignalKind::child())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut output = output;
+        let mut lines = Lines::default();
+        let mut chunk = vec![0; 4096];
+        while self.ending == Ending::No || children::any_left() {
+            let daemon = self.daemon.as_ref().map(|d| d.channel.clone());
+            tokio::select! {
+                _ = ended.recv() => self.reap(),
+                _ = terminate.recv() => self.end(),
+                ready = listener.readable() => {
+                    let accepted = ready?.try_io(|l| {
+                        accept_with(l.get_ref(), SocketFlags::CLOEXEC).map_err(io::Error::from)
+                    });
+                    if let Ok(accepted) = accepted {
+                        self.meet(accepted);
+                    }
+                }
+                message = receive(daemon) => match message {
+                    Ok(Some((command, fd))) => self.command(command, fd),
+                    Ok(None) => self.daemon = None,
+                    Err(error) => {
+                        tracing::warn!(%error, "the daemon is not understood");
+                        self.daemon = None;
+                    }
+                },
+                read = read_output(output.as_mut(), &mut chunk) => {
+                    let n = read.unwrap_or(0);
+                    for line in lines.push(chunk.get(..n).unwrap_or_default()) {
+                        self.line(&line);
+                    }
+                    if n == 0 {
+                        output = None;
+                    }
+                }
+                () = self.poke.as_mut() => {
+                    self.poke.as_mut().reset(Instant::now() + NEVER);
+                    let actions = self.agent.poke();
+                    self.act(actions);
+                }
+                () = self.deadline.as_mut() => self.escalate(),
+            }
+        }
+        Ok(())
+    }
+
+    /// A daemon, perhaps another than before, wants to command the session.
+    fn meet(&mut self, accepted: io::Result<OwnedFd>) {
+        let attached = accepted.and_then(|socket| {
+            if may_command(&socket)? {
+                self.attach(socket)
+            } else {
+                Err(io::Error::from(io::ErrorKind::PermissionDenied))
+            }
+        });
+        if let Err(error) = attached {
+            tracing::warn!(%error, "control connection refused");
+        }
+    }
+
+    fn attach(&mut self, socket: OwnedFd) -> io::Result<()> {
+        let channel = Rc::new(Channel::new(socket)?);
+        let (events, mut queue) = mpsc::unbounded_channel::<Event>();
+        let out = channel.clone();
+        // The session never waits for a daemon that does not read.
+        let writer = tokio::task::spawn_local(async move {
+            while let Some(event) = queue.recv().await {
+                if out.send(&event, None).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let hello = Hello {
+            version: VERSION,
+            session: self.launch.session.clone(),
+            user: self.launch.user.name.clone(),
+            display: self.launch.display,
+            state: self.agent.state(),
+        };
+        let _ = events.send(Event::Hello(hello));
+        self.daemon = Some(Daemon {
+            channel,
+            events,
+            writer,
+        });
+        Ok(())
+    }
+
+    fn report(&self, event: Event) {
+        if let Some(daemon) = &self.daemon {
+            // Without a daemon nobody needs to know: the next one is told in
+            // the hello.
+            let _ = daemon.events.send(event);
+        }
+    }
+
+    fn command(&mut self, command: Command, fd: Option<OwnedFd>) {
+        match command {
+            Command::Serve => match fd {
+                Some(client) => self.serve_client(client),
+                None => tracing::warn!("told to serve a client without its connection"),
+            },
+            Command::Wake { options } => {
+                let path = paths::options(&self.launch.dir);
+                if let Err(error) = write_private(&path, options.as_bytes()) {
+                    tracing::warn!(%error, file = %path.display(), "cannot be written");
+                }
+                // nxagent makes its socket anew.
+                let _ = std::fs::remove_file(paths::nx_socket(&self.launch.dir));
+                let actions = self.agent.wake();
+                self.act(actions);
+            }
+            Command::Suspend => {
+                let actions = self.agent.suspend();
+                self.act(actions);
+            }
+            Command::Terminate => self.end(),
+            Command::Start(_) | Command::Unknown => tracing::warn!("command not understood"),
+        }
+    }
+
+    fn serve_client(&mut self, client: OwnedFd) {
+        if let Some(earlier) = self.bridge.take() {
+            earlier.abort();
+        }
+        let socket = paths::nx_socket(&self.launch.dir);
+        let display = self.launch.display;
+        self.bridge = Some(tokio::task::spawn_local(async move {
+            match bridge::serve(client, socket).await {
+                Ok(served) => tracing::info!(
+                    ended = %served.ended, received = served.received, sent = served.sent,
+                    "client's connection is over"
+                ),
+                Err(error) => tracing::warn!(%error, "client cannot be served"),
+            }
+            // An nxagent whose programs are idle can take seconds to see that
+            // its client is gone (seen); a connection makes it look.
+            poke(display);
+        }));
+    }
+
+    fn line(&mut self, line: &str) {
+        if line.starts_with("Session:") || line.starts_with("Error") || line.starts_with("Warning")
+        {
+            tracing::info!(target: "nxagent", "{line}");
+        } else if !line.is_empty() {
+            tracing::debug!(target: "nxagent", "{line}");
+        }
+        let actions = self.agent.line(line);
+        self.act(actions);
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Report(state) => self.report(Event::Nx { state }),
+                Action::Hangup => self.signal_nxagent(Signal::HUP),
+                Action::Terminate => self.signal_nxagent(Signal::TERM),
+                Action::ArmPoke => self.poke.as_mut().reset(Instant::now() + POKE_AFTER),
+                Action::Poke => poke(self.launch.display),
+                Action::StartXSession => self.start_x_session(),
+            }
+        }
+    }
+
+    fn start_x_session(&mut self) {
+        if self.ending != Ending::No {
+            return;
+        }
+        match children::start_x_session(&self.launch) {
+            Ok(pid) => self.x_session = Some(pid),
+            Err(error) => {
+                let program = self.launch.x_session.first().map_or("", String::as_str);
+                let hint = "see command.x-session in vma.conf";
+                self.reason = Some(cannot_start(Path::new(program), &error, hint));
+                self.end();
+            }
+        }
+    }
+
+    fn signal_nxagent(&self, signal: Signal) {
+        if let Some(pid) = self.nxagent {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some((pid, status)) = children::next_ended() {
+            if self.nxagent == Some(pid) {
+                self.nxagent = None;
+                self.nxagent_ended(status);
+            } else if self.x_session == Some(pid) {
+                self.x_session = None;
+                self.x_session_ended(status);
+            }
+        }
+    }
+
+    fn nxagent_ended(&mut self, status: WaitStatus) {
+        if !self.agent.is_terminating() && status.exit_status() != Some(0) && self.reason.is_none()
+        {
+            let how = children::describe(status);
+            self.reason = Some(match self.agent.complaint() {
+                Some(complaint) => format!("nxagent {how}: {complaint}"),
+                None => format!("nxagent {how}"),
+            });
+        }
+        self.end_remnants();
+    }
+
+    /// The user has logged out, or the X session could not go on.
+    fn x_session_ended(&mut self, status: WaitStatus) {
+        tracing::info!("the X session {}", children::describe(status));
+        if self.ending == Ending::No && status.exit_status() != Some(0) {
+            self.reason = Some(format!("the X session {}", children::describe(status)));
+        }
+        self.end();
+    }
+
+    /// Ends the session politely.
+    fn end(&mut self) {
+        if self.ending != Ending::No {
+            return;
+        }
+        if self.nxagent.is_none() {
+            return self.end_remnants();
+        }
+        self.ending = Ending::Asked;
+        if let Some(group) = self.x_session {
+            let _ = kill_process_group(group, Signal::TERM);
+        }
+        let actions = self.agent.terminate();
+        self.act(actions);
+        self.deadline.as_mut().reset(Instant::now() + POLITE);
+    }
+
+    /// nxagent is gone, and with it everybody's display.
+    fn end_remnants(&mut self) {
+        if matches!(self.ending, Ending::Remnants | Ending::Forced) {
+            return;
+        }
+        self.ending = Ending::Remnants;
+        procs::signal(&procs::descendants(rustix::process::getpid()), Signal::TERM);
+        self.deadline.as_mut().reset(Instant::now() + REMNANTS);
+    }
+
+    /// A deadline of the end has passed.
+    fn escalate(&mut self) {
+        let next = match self.ending {
+            Ending::No => NEVER,
+            Ending::Asked => {
+                tracing::warn!("nxagent does not end, killing it");
+                self.signal_nxagent(Signal::KILL);
+                self.ending = Ending::Forced;
+                FORCE
+            }
+            Ending::Remnants | Ending::Forced => {
+                self.ending = Ending::Forced;
+                procs::signal(&procs::descendants(rustix::process::getpid()), Signal::KILL);
+                FORCE
+            }
+        };
+        self.deadline.as_mut().reset(Instant::now() + next);
+        self.reap();
+    }
+
+    /// Every process is gone: clears up and says so.
+    async fn finish(mut self) {
+        if let Some(bridge) = self.bridge.take() {
+            bridge.abort();
+        }
+        let dir = &self.launch.dir;
+        let x_socket = format!("/tmp/.X11-unix/X{}", self.launch.display);
+        for file in [
+            paths::nx_socket(dir),
+            paths::options(dir),
+            paths::xauthority(dir),
+            paths::dialog(dir),
+            // Left behind only by an nxagent that was killed.
+            x_socket.into(),
+            format!("/tmp/.X{}-lock", self.launch.display).into(),
+        ] {
+            let _ = std::fs::remove_file(file);
+        }
+        let reason = self.reason.take();
+        self.report(Event::Ended { reason });
+        if let Some(Daemon { events, writer, .. }) = self.daemon.take() {
+            drop(events);
+            let _ = timeout(Duration::from_secs(1), writer).await;
+        }
+    }
+}
+
+/// The daemon's next message; never, while there is no daemon.
+async fn receive(channel: Option<Rc<Channel>>) -> io::Result<Option<(Command, Option<OwnedFd>)>> {
+    match channel {
+        Some(channel) => channel.receive().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// nxagent's next bytes; never, once it has closed its output.
+async fn read_output(output: Option<&mut pipe::Receiver>, chunk: &mut [u8]) -> io::Result<usize> {
+    match output {
+        Some(output) => output.read(chunk).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Connects to the display and closes again, which has nxagent look at its
+/// signals.
+fn poke(display: u16) {
+    tokio::task::spawn_local(async move {
+        let path = format!("/tmp/.X11-unix/X{display}");
+        let _ = timeout(Duration::from_secs(1), UnixStream::connect(path)).await;
+    });
+}
