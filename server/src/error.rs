@@ -92,6 +92,10 @@ impl Error {
     }
 
     pub(crate) fn file(doing: &'static str, file: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self::File { doing, file: file.into(), source }
+        Self::File {
+            doing,
+            file: file.into(),
+            source,
+        }
     }
 }
