@@ -79,7 +79,11 @@ pub(crate) async fn prepare(
         socket = work => socket?,
         () = claim.contended() => return Err(not_taken(id, Failure::Overtaken)),
     };
-    Ok(Prepared { claim, vm: socket, slave_key })
+    Ok(Prepared {
+        claim,
+        vm: socket,
+        slave_key,
+    })
 }
 
 /// The 101.
@@ -130,8 +134,14 @@ fn new_slave_key() -> io::Result<SecretString> {
     while key.len() < SLAVE_KEY {
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
         // Six bits choose one of 64: the two too many are thrown away.
-        let chosen = bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte & 63)));
-        key.extend(chosen.take(SLAVE_KEY - key.len()).map(|letter| char::from(*letter)));
+        let chosen = bytes
+            .iter()
+            .filter_map(|byte| ALPHABET.get(usize::from(byte & 63)));
+        key.extend(
+            chosen
+                .take(SLAVE_KEY - key.len())
+                .map(|letter| char::from(*letter)),
+        );
     }
     Ok(key.into())
 }
@@ -164,19 +174,30 @@ mod tests {
     fn slave_keys_are_64_letters_and_digits_and_differ() {
         let (one, other) = (new_slave_key().unwrap(), new_slave_key().unwrap());
         assert_eq!(one.expose_secret().len(), SLAVE_KEY);
-        assert!(one.expose_secret().chars().all(|c| c.is_ascii_alphanumeric()));
+        assert!(
+            one.expose_secret()
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric())
+        );
         assert_ne!(one.expose_secret(), other.expose_secret());
     }
 
     #[test]
     fn the_vm_overrules_the_user_and_the_user_the_client() {
         let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect()
         };
         let user = User {
             login: "ann".into(),
             password: PasswordHash(String::new()),
-            properties: map(&[("custom.a", "user"), ("custom.b", "user"), ("qvd.vm.user.name", "a1")]),
+            properties: map(&[
+                ("custom.a", "user"),
+                ("custom.b", "user"),
+                ("qvd.vm.user.name", "a1"),
+            ]),
         };
         let vm = Vm {
             id: 1,
@@ -193,7 +214,13 @@ mod tests {
         let client = ConnectParameters::from_pairs(client).unwrap();
         let parameters = session_parameters(&user, &vm, &client, &"key".into());
         let value = |key| parameters.value(key).unwrap();
-        assert_eq!((value("custom.a"), value("custom.b"), value("custom.c")), ("vm", "user", "c"));
-        assert_eq!((value("qvd.vm.user.name"), value("qvd.slave.key")), ("a1", "key"));
+        assert_eq!(
+            (value("custom.a"), value("custom.b"), value("custom.c")),
+            ("vm", "user", "c")
+        );
+        assert_eq!(
+            (value("qvd.vm.user.name"), value("qvd.slave.key")),
+            ("a1", "key")
+        );
     }
 }

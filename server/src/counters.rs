@@ -62,13 +62,48 @@ impl Counters {
 
     fn table(&self) -> [(&'static str, &'static str, &'static str, &AtomicU64); 8] {
         [
-            ("qvd_connections_total", "counter", "Client connections accepted.", &self.connections),
-            ("qvd_refused_logins_total", "counter", "Logins refused.", &self.refused_logins),
-            ("qvd_sessions_total", "counter", "Sessions connected.", &self.sessions),
-            ("qvd_short_sessions_total", "counter", "Sessions of less than 120 seconds.", &self.short_sessions),
-            ("qvd_failed_sessions_total", "counter", "Requests to connect that failed.", &self.failed_sessions),
-            ("qvd_bytes_up_total", "counter", "Bytes of ended sessions from clients to VMs.", &self.bytes_up),
-            ("qvd_bytes_down_total", "counter", "Bytes of ended sessions from VMs to clients.", &self.bytes_down),
+            (
+                "qvd_connections_total",
+                "counter",
+                "Client connections accepted.",
+                &self.connections,
+            ),
+            (
+                "qvd_refused_logins_total",
+                "counter",
+                "Logins refused.",
+                &self.refused_logins,
+            ),
+            (
+                "qvd_sessions_total",
+                "counter",
+                "Sessions connected.",
+                &self.sessions,
+            ),
+            (
+                "qvd_short_sessions_total",
+                "counter",
+                "Sessions of less than 120 seconds.",
+                &self.short_sessions,
+            ),
+            (
+                "qvd_failed_sessions_total",
+                "counter",
+                "Requests to connect that failed.",
+                &self.failed_sessions,
+            ),
+            (
+                "qvd_bytes_up_total",
+                "counter",
+                "Bytes of ended sessions from clients to VMs.",
+                &self.bytes_up,
+            ),
+            (
+                "qvd_bytes_down_total",
+                "counter",
+                "Bytes of ended sessions from VMs to clients.",
+                &self.bytes_down,
+            ),
             ("qvd_tunnels", "gauge", "Tunnels open.", &self.tunnels),
         ]
     }

@@ -46,11 +46,20 @@ pub(crate) enum Outcome {
 /// Speaks with a client.
 pub(crate) async fn run(broker: Arc<Broker>, stream: ClientStream, peer: IpAddr) -> Outcome {
     let connection = ServerConnection::new(stream, MAX_REQUEST_BODY, DEADLINES);
-    let mut dialogue = Dialogue { broker, connection, peer };
+    let mut dialogue = Dialogue {
+        broker,
+        connection,
+        peer,
+    };
     match dialogue.serve().await {
         Ok(Some(parties)) => {
             let (stream, early) = dialogue.connection.into_parts();
-            Outcome::Joined(Tunnel::new(stream, early, parties, dialogue.broker.counters.clone()))
+            Outcome::Joined(Tunnel::new(
+                stream,
+                early,
+                parties,
+                dialogue.broker.counters.clone(),
+            ))
         }
         Ok(None) => Outcome::Over,
         Err(error) => {
@@ -168,7 +177,10 @@ impl Dialogue {
         let inventory = self.broker.inventory.snapshot();
         let login = match Credentials::from_headers(&head.headers) {
             Ok(Some(credentials)) => {
-                self.broker.auth.login(&inventory, &credentials, self.peer).await
+                self.broker
+                    .auth
+                    .login(&inventory, &credentials, self.peer)
+                    .await
             }
             // No credentials: a client that asks first how to log in.
             Ok(None) => return Err(Refusal::new(Status::UNAUTHORIZED, "a login is needed")),
@@ -184,12 +196,19 @@ impl Dialogue {
     fn vm_of(&self, user: &User, id: u64) -> Result<Arc<Vm>, Refusal> {
         let inventory = self.broker.inventory.snapshot();
         let vm = inventory.vms.get(&id);
-        let vm = vm.ok_or_else(|| Refusal::new(Status::NOT_FOUND, format!("there is no VM {id}")))?;
+        let vm =
+            vm.ok_or_else(|| Refusal::new(Status::NOT_FOUND, format!("there is no VM {id}")))?;
         if !vm.is_of(&user.login) {
-            return Err(Refusal::new(Status::FORBIDDEN, format!("VM {id} is not yours")));
+            return Err(Refusal::new(
+                Status::FORBIDDEN,
+                format!("VM {id} is not yours"),
+            ));
         }
         if vm.blocked {
-            return Err(Refusal::new(Status::FORBIDDEN, format!("VM {id} is blocked")));
+            return Err(Refusal::new(
+                Status::FORBIDDEN,
+                format!("VM {id} is blocked"),
+            ));
         }
         Ok(vm.clone())
     }
@@ -197,7 +216,9 @@ impl Dialogue {
     /// The user's VMs. A VM is running when its agent answers.
     async fn list(&self, user: &User, applications: bool) -> Answer {
         let inventory = self.broker.inventory.snapshot();
-        let vms = inventory.vms_of(&user.login).filter(|vm| vm.is_application == applications);
+        let vms = inventory
+            .vms_of(&user.login)
+            .filter(|vm| vm.is_application == applications);
         let pings: Vec<_> = vms
             .map(|vm| {
                 let vm = vm.clone();
@@ -218,8 +239,7 @@ impl Dialogue {
             match ping.await {
                 Ok(entry) => entries.push(entry),
                 Err(error) => {
-                    let refusal =
-                        Refusal::new(Status::INTERNAL_SERVER_ERROR, error.to_string());
+                    let refusal = Refusal::new(Status::INTERNAL_SERVER_ERROR, error.to_string());
                     return refusal.into();
                 }
             }
@@ -232,9 +252,11 @@ impl Dialogue {
         let work = stop::stop(vm, texts);
         Ok(match self.report(receiver, work).await? {
             None => Answer::Gone,
-            Some(Ok(())) => {
-                Answer::Response(Response::new(Status::OK, "text/plain", "Machine stopped\r\n"))
-            }
+            Some(Ok(())) => Answer::Response(Response::new(
+                Status::OK,
+                "text/plain",
+                "Machine stopped\r\n",
+            )),
             Some(Err(refusal)) => refusal.into(),
         })
     }
@@ -256,9 +278,21 @@ impl Dialogue {
             }
             Some(Ok(prepared)) => prepared,
         };
-        let connect::Prepared { claim, vm: socket, slave_key } = prepared;
-        self.connection.respond_head(&connect::joined(&slave_key)).await?;
-        Ok(Answer::Joined(Parties { user, vm, socket, claim, peer: self.peer }))
+        let connect::Prepared {
+            claim,
+            vm: socket,
+            slave_key,
+        } = prepared;
+        self.connection
+            .respond_head(&connect::joined(&slave_key))
+            .await?;
+        Ok(Answer::Joined(Parties {
+            user,
+            vm,
+            socket,
+            claim,
+            peer: self.peer,
+        }))
     }
 
     /// Sends the texts of progress of `work` until it is done. `None` when the

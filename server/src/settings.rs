@@ -34,6 +34,10 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigFault> {
     let properties =
         Properties::from_sources([(name.as_str(), bytes.as_slice())]).map_err(faults)?;
     let config = ServerConfig::from_properties(&properties).map_err(faults)?;
-    let warnings = properties.warnings(Program::Server).iter().map(ToString::to_string).collect();
+    let warnings = properties
+        .warnings(Program::Server)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     Ok(Loaded { config, warnings })
 }

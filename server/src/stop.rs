@@ -11,5 +11,7 @@ use crate::inventory::Vm;
 /// What the client is to be told.
 pub(crate) async fn stop(vm: &Vm, progress: mpsc::Sender<String>) -> Result<(), Refusal> {
     let _ = progress.try_send(format!("Stopping VM {}", vm.id));
-    agent::stop(&mut Agent::new(vm)).await.map_err(|failure| not_started(vm.id, &failure))
+    agent::stop(&mut Agent::new(vm))
+        .await
+        .map_err(|failure| not_started(vm.id, &failure))
 }

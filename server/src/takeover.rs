@@ -50,7 +50,12 @@ impl Registry {
                 turn.map_err(|_| Failure::TimedOut)?
             }
         };
-        Ok(Claim { ticket, latest, _turn: turn, _slot: slot })
+        Ok(Claim {
+            ticket,
+            latest,
+            _turn: turn,
+            _slot: slot,
+        })
     }
 
     /// Ends every connection and gives out no more.
@@ -71,7 +76,10 @@ impl Registry {
         let slot = known.unwrap_or_else(|| {
             // Forget those that nobody uses any more, now and then.
             slots.by_vm.retain(|_, slot| slot.strong_count() > 0);
-            let slot = Arc::new(Slot { turn: Arc::default(), latest: watch::Sender::new(0) });
+            let slot = Arc::new(Slot {
+                turn: Arc::default(),
+                latest: watch::Sender::new(0),
+            });
             slots.by_vm.insert(vm, Arc::downgrade(&slot));
             slot
         });
@@ -145,6 +153,9 @@ mod tests {
         let mut claim = registry.claim(1, LONG).await.unwrap();
         registry.close();
         claim.contended().await;
-        assert_eq!(registry.claim(2, LONG).await.err(), Some(Failure::Overtaken));
+        assert_eq!(
+            registry.claim(2, LONG).await.err(),
+            Some(Failure::Overtaken)
+        );
     }
 }

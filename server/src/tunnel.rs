@@ -37,13 +37,29 @@ impl Tunnel {
         parties: Parties,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { client, early, parties, counters }
+        Self {
+            client,
+            early,
+            parties,
+            counters,
+        }
     }
 
     /// Copies bytes until the session ends.
     pub(crate) async fn run(self) {
-        let Self { client, early, parties, counters } = self;
-        let Parties { user, vm, socket, mut claim, peer } = parties;
+        let Self {
+            client,
+            early,
+            parties,
+            counters,
+        } = self;
+        let Parties {
+            user,
+            vm,
+            socket,
+            mut claim,
+            peer,
+        } = parties;
         let meter = Meter::default();
         let open = counters.open_tunnel();
         Counters::count(&counters.sessions);

@@ -25,9 +25,14 @@ impl Watcher {
     pub fn new(files: &[&Path]) -> Result<Self, Error> {
         let mut names: BTreeMap<PathBuf, BTreeSet<PathBuf>> = BTreeMap::new();
         for file in files {
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = file
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
             let name = PathBuf::from(file.file_name().unwrap_or_default());
-            names.entry(folder.unwrap_or(Path::new(".")).to_owned()).or_default().insert(name);
+            names
+                .entry(folder.unwrap_or(Path::new(".")).to_owned())
+                .or_default()
+                .insert(name);
         }
         let (sender, changes) = watch::channel(());
         let watched: BTreeSet<PathBuf> = names.values().flatten().cloned().collect();
@@ -36,7 +41,8 @@ impl Watcher {
             let relevant = event.map_or(true, |event| {
                 is_new_content(event.kind)
                     && event.paths.iter().any(|path| {
-                        path.file_name().is_some_and(|name| watched.contains(Path::new(name)))
+                        path.file_name()
+                            .is_some_and(|name| watched.contains(Path::new(name)))
                     })
             });
             if relevant {
@@ -49,9 +55,14 @@ impl Watcher {
         let first = names.keys().next().cloned().unwrap_or_default();
         let mut watcher = notify::recommended_watcher(tell).map_err(|e| failed(&first, e))?;
         for folder in names.keys() {
-            watcher.watch(folder, RecursiveMode::NonRecursive).map_err(|e| failed(folder, e))?;
+            watcher
+                .watch(folder, RecursiveMode::NonRecursive)
+                .map_err(|e| failed(folder, e))?;
         }
-        Ok(Self { changes, _watcher: watcher })
+        Ok(Self {
+            changes,
+            _watcher: watcher,
+        })
     }
 
     /// Waits for new content of any of the files. Cancel safe.
@@ -87,11 +98,15 @@ mod tests {
         let mut watcher = Watcher::new(&[&file]).unwrap();
         let within = Duration::from_secs(20);
         std::fs::write(&file, "2").unwrap();
-        tokio::time::timeout(within, watcher.changed()).await.unwrap();
+        tokio::time::timeout(within, watcher.changed())
+            .await
+            .unwrap();
         let new = folder.path().join("new");
         std::fs::write(&new, "3").unwrap();
         std::fs::rename(&new, &file).unwrap();
-        tokio::time::timeout(within, watcher.changed()).await.unwrap();
+        tokio::time::timeout(within, watcher.changed())
+            .await
+            .unwrap();
         std::fs::write(folder.path().join("other"), "4").unwrap();
         let quiet = tokio::time::timeout(Duration::from_millis(300), watcher.changed());
         assert!(quiet.await.is_err());

@@ -61,7 +61,10 @@ pub struct Agent<'a> {
 impl<'a> Agent<'a> {
     /// The agent of this VM.
     pub fn new(vm: &'a Vm) -> Self {
-        Self { vm, connection: None }
+        Self {
+            vm,
+            connection: None,
+        }
     }
 
     /// Calls the agent and waits for its answer.
@@ -98,7 +101,9 @@ impl<'a> Agent<'a> {
         deadline: Instant,
     ) -> Result<Reply, CallError> {
         let exchange = connection.exchange(call);
-        let response = timeout_at(deadline, exchange).await.map_err(|_| CallError::TimedOut)??;
+        let response = timeout_at(deadline, exchange)
+            .await
+            .map_err(|_| CallError::TimedOut)??;
         if !response.head.headers.has_token("Connection", "close") {
             self.connection = Some(connection);
         }
@@ -108,7 +113,10 @@ impl<'a> Agent<'a> {
     /// Whether the agent answers within this time: the VM is up.
     pub async fn is_alive(&mut self, within: Duration) -> bool {
         let ping = self.call_within(&Call::Ping, within);
-        matches!(tokio::time::timeout(within, ping).await, Ok(Ok(Reply::Alive)))
+        matches!(
+            tokio::time::timeout(within, ping).await,
+            Ok(Ok(Reply::Alive))
+        )
     }
 }
 
@@ -119,14 +127,22 @@ struct Connection {
 
 impl Connection {
     async fn open(vm: &Vm) -> Result<Self, CallError> {
-        let stream = connect(vm, vm.rpc_port).await.map_err(CallError::Unreachable)?;
-        Ok(Self { stream, reader: ResponseReader::new(qvd_rpc::MAX_REPLY) })
+        let stream = connect(vm, vm.rpc_port)
+            .await
+            .map_err(CallError::Unreachable)?;
+        Ok(Self {
+            stream,
+            reader: ResponseReader::new(qvd_rpc::MAX_REPLY),
+        })
     }
 
     async fn exchange(&mut self, call: &Call) -> Result<qvd_http1::Response, CallError> {
         let mut bytes = Vec::new();
         call.to_request().write(&mut bytes)?;
-        self.stream.write_all(&bytes).await.map_err(CallError::Lost)?;
+        self.stream
+            .write_all(&bytes)
+            .await
+            .map_err(CallError::Lost)?;
         let mut chunk = [0; READ_SIZE];
         let mut begun = false;
         loop {

@@ -57,7 +57,10 @@ pub async fn start(
     limits: Limits,
     waiting: impl Fn(),
 ) -> Result<(), StartFailure> {
-    let mut events = Events { agent, knows_wait: true };
+    let mut events = Events {
+        agent,
+        knows_wait: true,
+    };
     let first = events.ask_state().await?;
     let call = Call::XStart(parameters);
     let state = events.call_start(&call, first, limits.tries).await?;
@@ -70,7 +73,10 @@ pub async fn start(
 /// # Errors
 /// See [`StartFailure`].
 pub async fn stop(agent: &mut Agent<'_>) -> Result<(), StartFailure> {
-    let mut events = Events { agent, knows_wait: true };
+    let mut events = Events {
+        agent,
+        knows_wait: true,
+    };
     let mut state = match events.agent.call(&Call::XStop).await? {
         Reply::Failure(message) => return Err(StartFailure::Refused(message)),
         Reply::State(state) => state,
@@ -111,8 +117,7 @@ impl Events<'_, '_> {
             left = left.saturating_sub(1);
             let now = self.ask_state().await?;
             let at_rest = |state| matches!(state, SessionState::Stopped | SessionState::Suspended);
-            let transient =
-                message.contains("retry later") || !at_rest(state) || !at_rest(now);
+            let transient = message.contains("retry later") || !at_rest(state) || !at_rest(now);
             if left == 0 || !transient {
                 return Err(StartFailure::Refused(message));
             }
@@ -171,7 +176,10 @@ impl Events<'_, '_> {
                 return Ok(None);
             }
             if self.knows_wait {
-                let call = Call::XWait { seen: Some(seen), timeout: left.min(WAIT) };
+                let call = Call::XWait {
+                    seen: Some(seen),
+                    timeout: left.min(WAIT),
+                };
                 match self.agent.call(&call).await {
                     Ok(Reply::Waited(waited)) if waited.state == seen => continue,
                     Ok(Reply::Waited(waited)) => return Ok(Some((waited.state, waited.reason))),

@@ -109,13 +109,18 @@ impl Authenticator {
         });
         let right = right.await.map_err(|_| busy())?;
         Ok(user.filter(|_| right).cloned().inspect(|user| {
-            self.verified.remember(&user.login, password, &user.password);
+            self.verified
+                .remember(&user.login, password, &user.password);
         }))
     }
 
     fn bearer(&self, inventory: &Snapshot, token: &SecretString) -> Option<Arc<User>> {
         let (login, hash) = self.tokens.login(token)?;
-        inventory.users.get(&login).filter(|user| user.password == hash).cloned()
+        inventory
+            .users
+            .get(&login)
+            .filter(|user| user.password == hash)
+            .cloned()
     }
 
     /// A token for the user.
@@ -124,7 +129,10 @@ impl Authenticator {
     /// 503 when there is no room for more.
     pub fn issue(&self, user: &User) -> Result<Token, Refusal> {
         self.tokens.issue(user).ok_or_else(|| {
-            Refusal::new(Status::SERVICE_UNAVAILABLE, "no more tokens can be given out now")
+            Refusal::new(
+                Status::SERVICE_UNAVAILABLE,
+                "no more tokens can be given out now",
+            )
         })
     }
 
@@ -141,7 +149,10 @@ impl Authenticator {
 
 /// 401, the same for every reason.
 pub(crate) fn unauthorized() -> Refusal {
-    Refusal::new(Status::UNAUTHORIZED, "login or password is wrong, or the token has expired")
+    Refusal::new(
+        Status::UNAUTHORIZED,
+        "login or password is wrong, or the token has expired",
+    )
 }
 
 #[cfg(test)]
@@ -163,7 +174,10 @@ mod tests {
     }
 
     fn basic(login: &str, password: &str) -> Credentials {
-        Credentials::Basic { login: login.into(), password: password.into() }
+        Credentials::Basic {
+            login: login.into(),
+            password: password.into(),
+        }
     }
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -172,15 +186,24 @@ mod tests {
     async fn passwords_and_tokens_open_and_a_changed_password_closes() {
         let auth = Authenticator::new().unwrap();
         let before = inventory("one");
-        let user = auth.login(&before, &basic("ann", "one"), HERE).await.unwrap();
-        let token = Credentials::Bearer { token: auth.issue(&user).unwrap().auth_token };
+        let user = auth
+            .login(&before, &basic("ann", "one"), HERE)
+            .await
+            .unwrap();
+        let token = Credentials::Bearer {
+            token: auth.issue(&user).unwrap().auth_token,
+        };
         assert!(auth.login(&before, &token, HERE).await.is_ok());
         for wrong in [basic("ann", "two"), basic("bob", "one")] {
             let refusal = auth.login(&before, &wrong, HERE).await.unwrap_err();
             assert_eq!(refusal.status, Status::UNAUTHORIZED);
         }
         let after = inventory("two");
-        assert!(auth.login(&after, &basic("ann", "one"), HERE).await.is_err());
+        assert!(
+            auth.login(&after, &basic("ann", "one"), HERE)
+                .await
+                .is_err()
+        );
         assert!(auth.login(&after, &token, HERE).await.is_err());
         assert!(auth.login(&after, &basic("ann", "two"), HERE).await.is_ok());
     }
@@ -189,14 +212,22 @@ mod tests {
     async fn guessing_is_stopped_and_does_not_shut_out_who_is_in() {
         let auth = Authenticator::new().unwrap();
         let inventory = inventory("one");
-        auth.login(&inventory, &basic("ann", "one"), HERE).await.unwrap();
-        let guess = Credentials::Bearer { token: "guess".into() };
+        auth.login(&inventory, &basic("ann", "one"), HERE)
+            .await
+            .unwrap();
+        let guess = Credentials::Bearer {
+            token: "guess".into(),
+        };
         for _ in 0..throttle::MAX_FAILURES {
             let refusal = auth.login(&inventory, &guess, HERE).await.unwrap_err();
             assert_eq!(refusal.status, Status::UNAUTHORIZED);
         }
         let refusal = auth.login(&inventory, &guess, HERE).await.unwrap_err();
         assert_eq!(refusal.status, Status::TOO_MANY_REQUESTS);
-        assert!(auth.login(&inventory, &basic("ann", "one"), HERE).await.is_ok());
+        assert!(
+            auth.login(&inventory, &basic("ann", "one"), HERE)
+                .await
+                .is_ok()
+        );
     }
 }

@@ -23,7 +23,9 @@ pub fn hash(password: &SecretString) -> Result<PasswordHash, Error> {
         return Err(Error::Hash("it is empty".into()));
     }
     if password.len() > MAX_PASSWORD {
-        return Err(Error::Hash(format!("it is longer than {MAX_PASSWORD} bytes")));
+        return Err(Error::Hash(format!(
+            "it is longer than {MAX_PASSWORD} bytes"
+        )));
     }
     let mut salt = [0; SALT];
     getrandom::fill(&mut salt).map_err(|e| Error::Hash(e.to_string()))?;

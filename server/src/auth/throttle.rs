@@ -33,7 +33,10 @@ impl Throttle {
     /// address has had its share.
     pub(super) fn begin(&self, address: IpAddr) -> bool {
         let now = Instant::now();
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if addresses.len() >= MAX_ADDRESSES {
             addresses.retain(|_, failures| now < failures.since + WINDOW);
         }
@@ -41,11 +44,15 @@ impl Throttle {
             // Under such an attack nobody can be told from an attacker.
             return false;
         }
-        let failures = addresses
-            .entry(network(address))
-            .or_insert(Failures { count: 0, since: now });
+        let failures = addresses.entry(network(address)).or_insert(Failures {
+            count: 0,
+            since: now,
+        });
         if now >= failures.since + WINDOW {
-            *failures = Failures { count: 0, since: now };
+            *failures = Failures {
+                count: 0,
+                since: now,
+            };
         }
         if failures.count >= MAX_FAILURES {
             return false;
@@ -56,7 +63,10 @@ impl Throttle {
 
     /// The attempt begun before was no failure.
     pub(super) fn succeeded(&self, address: IpAddr) {
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(failures) = addresses.get_mut(&network(address)) {
             failures.count = failures.count.saturating_sub(1);
             if failures.count == 0 {

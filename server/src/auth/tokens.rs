@@ -55,7 +55,9 @@ impl Tokens {
         issued.retain(|_, token| now < token.until);
         let of_user = || issued.iter().filter(|(_, token)| token.login == user.login);
         if of_user().count() >= MAX_PER_USER
-            && let Some(oldest) = of_user().min_by_key(|(_, token)| token.id).map(|(key, _)| *key)
+            && let Some(oldest) = of_user()
+                .min_by_key(|(_, token)| token.id)
+                .map(|(key, _)| *key)
         {
             issued.remove(&oldest);
         }
@@ -69,7 +71,10 @@ impl Tokens {
             until: now + LIFE,
         };
         issued.insert(key(&token)?, entry);
-        Some(Token { auth_params_id: id, auth_token: token })
+        Some(Token {
+            auth_params_id: id,
+            auth_token: token,
+        })
     }
 
     /// The number of a stored authentication.
@@ -119,10 +124,15 @@ mod tests {
     async fn a_user_has_a_limited_number_of_them() {
         let tokens = Tokens::default();
         let other = tokens.issue(&user("bob")).unwrap().auth_token;
-        let issued: Vec<_> =
-            (0..=MAX_PER_USER).map(|_| tokens.issue(&user("ann")).unwrap().auth_token).collect();
+        let issued: Vec<_> = (0..=MAX_PER_USER)
+            .map(|_| tokens.issue(&user("ann")).unwrap().auth_token)
+            .collect();
         assert!(tokens.login(&issued[0]).is_none());
-        assert!(issued[1..].iter().all(|token| tokens.login(token).is_some()));
+        assert!(
+            issued[1..]
+                .iter()
+                .all(|token| tokens.login(token).is_some())
+        );
         assert!(tokens.login(&other).is_some());
     }
 }

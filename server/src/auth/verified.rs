@@ -58,7 +58,11 @@ impl Verified {
     pub(super) fn remember(&self, login: &str, password: &SecretString, hash: &PasswordHash) {
         let now = Instant::now();
         let tag = hmac::sign(&self.key, &message(login, password));
-        let entry = Entry { tag, hash: hash.clone(), until: now + LIFE };
+        let entry = Entry {
+            tag,
+            hash: hash.clone(),
+            until: now + LIFE,
+        };
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= MAX_ENTRIES {
             entries.retain(|_, entry| now < entry.until);

@@ -44,7 +44,10 @@ impl FileInventory {
 
 impl Inventory for FileInventory {
     fn snapshot(&self) -> Arc<Snapshot> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -53,7 +56,11 @@ fn read(file: &Path) -> Result<Snapshot, Error> {
     let size = std::fs::metadata(file).map_err(error)?.len();
     if size > MAX_FILE {
         let reason = format!("{size} bytes are more than {MAX_FILE}");
-        return Err(Error::Inventory { file: file.to_owned(), line: 1, reason });
+        return Err(Error::Inventory {
+            file: file.to_owned(),
+            line: 1,
+            reason,
+        });
     }
     parse(&std::fs::read_to_string(file).map_err(error)?, file)
 }

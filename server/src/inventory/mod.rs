@@ -78,6 +78,14 @@ pub struct User {
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub(crate) String);
 
+impl PasswordHash {
+    /// The PHC string.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordHash")

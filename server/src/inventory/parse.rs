@@ -95,7 +95,9 @@ impl Reader<'_> {
             return Err(self.error(at, &format!("user {login} is defined twice")));
         }
         let hash = table.password.get_ref();
-        if !phc::PasswordHash::new(hash).is_ok_and(|hash| hash.algorithm.as_str().starts_with("argon2")) {
+        if !phc::PasswordHash::new(hash)
+            .is_ok_and(|hash| hash.algorithm.as_str().starts_with("argon2"))
+        {
             let reason = format!(
                 "password of user {login} is not an argon2 hash: make one with hash-password"
             );
@@ -121,18 +123,19 @@ impl Reader<'_> {
             }
         }
         if table.address.get_ref().is_empty() {
-            return Err(self.error(table.address.span().start, &format!("vm {id} has no address")));
+            return Err(self.error(
+                table.address.span().start,
+                &format!("vm {id} has no address"),
+            ));
         }
         if table.name.get_ref().is_empty() {
             return Err(self.error(table.name.span().start, &format!("vm {id} has no name")));
         }
         let display_port = match table.display {
             None => X_PORT_BASE + DISPLAY,
-            Some(display) => {
-                X_PORT_BASE.checked_add(*display.get_ref()).ok_or_else(|| {
-                    self.error(display.span().start, &format!("vm {id}: no such display"))
-                })?
-            }
+            Some(display) => X_PORT_BASE.checked_add(*display.get_ref()).ok_or_else(|| {
+                self.error(display.span().start, &format!("vm {id}: no such display"))
+            })?,
         };
         Ok(Vm {
             id,
@@ -206,7 +209,10 @@ address = "10.3.15.7"
         assert_eq!((vm.rpc_port, vm.x_port), (3030, 4100));
         assert!(!vm.blocked && !vm.is_application);
         assert!(snapshot.vms_of("anne").next().is_none());
-        assert_eq!(snapshot.users["ann"].properties["qvd.vm.user.groups"], "audio");
+        assert_eq!(
+            snapshot.users["ann"].properties["qvd.vm.user.groups"],
+            "audio"
+        );
     }
 
     #[test]
@@ -220,16 +226,40 @@ address = "10.3.15.7"
     fn faults_are_named_with_their_line() {
         for (text, expected) in [
             ("x = ", "inventory.toml:1: "),
-            ("\n[[user]]\nlogin = \"a\"\n", "inventory.toml:2: missing field `password`"),
-            ("[[user]]\nlogin = \"a:b\"\npassword = \"HASH\"", "inventory.toml:2: login is empty"),
-            ("[[user]]\nlogin = \"a\"\npassword = \"plain\"", "inventory.toml:3: password of user a is not an argon2 hash"),
-            ("[[vm]]\nid = 1\nname = \"n\"\nusers = [\"bob\"]\naddress = \"h\"", "inventory.toml:4: vm 1 is of user bob, who is not defined"),
-            ("[[vm]]\nid = 1\nname = \"n\"\nusers = []\naddress = \"h\"\ncolour = 1", "inventory.toml:6: unknown field `colour`"),
-            ("[[vm]]\nid = 1\nname = \"n\"\nusers = []\naddress = \"h\"\ndisplay = 65000", "inventory.toml:6: vm 1: no such display"),
-            ("[[vm]]\nid = 1\nname = \"n\"\nusers = []\naddress = \"h\"\nproperties = { \"qvd.slave.key\" = \"x\" }", "inventory.toml:6: property qvd.slave.key is set by the server"),
+            (
+                "\n[[user]]\nlogin = \"a\"\n",
+                "inventory.toml:2: missing field `password`",
+            ),
+            (
+                "[[user]]\nlogin = \"a:b\"\npassword = \"HASH\"",
+                "inventory.toml:2: login is empty",
+            ),
+            (
+                "[[user]]\nlogin = \"a\"\npassword = \"plain\"",
+                "inventory.toml:3: password of user a is not an argon2 hash",
+            ),
+            (
+                "[[vm]]\nid = 1\nname = \"n\"\nusers = [\"bob\"]\naddress = \"h\"",
+                "inventory.toml:4: vm 1 is of user bob, who is not defined",
+            ),
+            (
+                "[[vm]]\nid = 1\nname = \"n\"\nusers = []\naddress = \"h\"\ncolour = 1",
+                "inventory.toml:6: unknown field `colour`",
+            ),
+            (
+                "[[vm]]\nid = 1\nname = \"n\"\nusers = []\naddress = \"h\"\ndisplay = 65000",
+                "inventory.toml:6: vm 1: no such display",
+            ),
+            (
+                "[[vm]]\nid = 1\nname = \"n\"\nusers = []\naddress = \"h\"\nproperties = { \"qvd.slave.key\" = \"x\" }",
+                "inventory.toml:6: property qvd.slave.key is set by the server",
+            ),
         ] {
             let error = read(text).unwrap_err();
-            assert!(error.starts_with(&format!("inventory {expected}")), "{error}");
+            assert!(
+                error.starts_with(&format!("inventory {expected}")),
+                "{error}"
+            );
             assert!(!error.contains('\n'), "{error}");
         }
         let error = read(&format!("{SMALL}{SMALL}")).unwrap_err();

@@ -70,7 +70,10 @@ impl Certificate {
 }
 
 fn load(cert_file: &Path, key_file: &Path) -> Result<Loaded, Error> {
-    let error = |file: &Path, reason: String| Error::Tls { file: file.to_owned(), reason };
+    let error = |file: &Path, reason: String| Error::Tls {
+        file: file.to_owned(),
+        reason,
+    };
     let chain = CertificateDer::pem_file_iter(cert_file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|e| error(cert_file, e.to_string()))?;
@@ -78,7 +81,11 @@ fn load(cert_file: &Path, key_file: &Path) -> Result<Loaded, Error> {
         return Err(error(cert_file, "no certificate in it".into()));
     };
     let digest = digest::digest(&digest::SHA256, own);
-    let pairs: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    let pairs: Vec<String> = digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
     let key = PrivateKeyDer::from_pem_file(key_file).map_err(|e| error(key_file, e.to_string()))?;
     // No ALPN: clients of this protocol offer none.
     let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
@@ -100,7 +107,10 @@ mod tests {
     #[test]
     fn a_replaced_certificate_is_taken_and_a_bad_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        let (cert, key) = (
+            folder.path().join("cert.pem"),
+            folder.path().join("key.pem"),
+        );
         make_self_signed(&cert, &key).unwrap();
         let certificate = Certificate::open(&cert, &key).unwrap();
         let first = certificate.fingerprint();
@@ -123,7 +133,9 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         make_self_signed(&path("a.pem"), &path("a-key.pem")).unwrap();
         make_self_signed(&path("b.pem"), &path("b-key.pem")).unwrap();
-        let error = Certificate::open(&path("a.pem"), &path("b-key.pem")).err().unwrap();
+        let error = Certificate::open(&path("a.pem"), &path("b-key.pem"))
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("b-key.pem"), "{error}");
     }
 }

@@ -18,9 +18,14 @@ pub fn make_self_signed(cert_file: &Path, key_file: &Path) -> Result<(), Error> 
         file: cert_file.to_owned(),
         reason: format!("cannot make a certificate: {e}"),
     };
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let mut names: Vec<String> =
-        ["localhost", "127.0.0.1", "::1"].into_iter().map(str::to_owned).collect();
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     if !host.is_empty() && host != "localhost" {
         names.insert(0, host.clone());
     }
@@ -34,12 +39,16 @@ pub fn make_self_signed(cert_file: &Path, key_file: &Path) -> Result<(), Error> 
 
 fn write(file: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let error = |source| Error::file("write", file, source);
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     // Readable by its owner alone from the beginning.
     let mut new = tempfile::NamedTempFile::new_in(folder).map_err(error)?;
     new.write_all(text.as_bytes()).map_err(error)?;
-    new.as_file().set_permissions(Permissions::from_mode(mode)).map_err(error)?;
+    new.as_file()
+        .set_permissions(Permissions::from_mode(mode))
+        .map_err(error)?;
     new.as_file().sync_all().map_err(error)?;
     new.persist(file).map_err(|e| error(e.error))?;
     Ok(())
@@ -52,7 +61,10 @@ mod tests {
     #[test]
     fn the_key_is_its_owners_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        let (cert, key) = (
+            folder.path().join("cert.pem"),
+            folder.path().join("key.pem"),
+        );
         make_self_signed(&cert, &key).unwrap();
         let mode = |file: &Path| std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&cert), mode(&key)), (0o644, 0o600));
