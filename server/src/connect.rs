@@ -1,286 +1,226 @@
-//! From a request to connect to a VM to the open NX port of its session.
+//! Making a session that a client can be joined with.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use qvd_broker::{ConnectParameters, Refusal};
-use qvd_http1::Status;
-use qvd_rpc::{Call, Parameters, Reply, SessionState};
-use secrecy::{ExposeSecret as _, SecretString};
+use qvd_http1::{ResponseHead, Status};
+use qvd_rpc::Parameters;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
-use crate::agent::Agent;
+use crate::agent::{self, Agent, StartFailure};
+use crate::broker::Broker;
 use crate::inventory::{User, Vm};
-use crate::registry::{Lease, Registry};
+use crate::takeover::{Claim, Failure};
 
-/// How long the NX port may take to be connected to.
-const CONNECT: Duration = Duration::from_secs(10);
+/// Characters of a slave key.
+const SLAVE_KEY: usize = 64;
 
-/// An agent can say `listening` some ten ms before its port accepts (seen on
-/// the reference's): how often a refused connection is tried again.
-const PORT_TRIES: u32 = 20;
+/// A reference agent says `listening` tens of milliseconds before nxagent's
+/// port does: how long it is tried.
+const PORT: Duration = Duration::from_secs(5);
 
-/// Between two of these.
-const PORT_PAUSE: Duration = Duration::from_millis(50);
+/// Between two tries of the port.
+const PORT_STEP: Duration = Duration::from_millis(50);
 
-/// Longest wait for an agent's state to change between two tries to start.
-const RETRY: Duration = Duration::from_secs(2);
-
-/// How long a session may take to end: the agent kills it after 20 s.
-const STOPPING: Duration = Duration::from_secs(45);
-
-/// How long things may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// How many times an agent is asked to start.
-    pub start_tries: u32,
-    /// From the start until the session listens; provisioning does not count.
-    pub listening: Duration,
-    /// For another session of the VM to end.
-    pub takeover: Duration,
+/// A session that waits for its client.
+pub(crate) struct Prepared {
+    pub(crate) claim: Claim,
+    pub(crate) vm: TcpStream,
+    pub(crate) slave_key: SecretString,
 }
 
-/// A session that awaits its client.
-pub struct Prepared {
-    /// The connection to its NX port.
-    pub stream: TcpStream,
-    /// The key of its slave channel.
-    pub slave_key: SecretString,
-    /// The VM, held while the session is connected.
-    pub lease: Lease,
-}
-
-/// Lines for the user, in the reference's words.
-pub type Progress = mpsc::UnboundedSender<String>;
-
-/// Prepares a session for a client.
+/// Takes the VM over, starts or resumes its session and connects to it.
 ///
 /// # Errors
-/// The refusal for the client, with the agent's reason where it gives one.
-pub async fn prepare(
-    vm: &Vm,
+/// What the client is to be told.
+pub(crate) async fn prepare(
+    broker: &Arc<Broker>,
     user: &User,
+    vm: &Vm,
     parameters: &ConnectParameters,
-    registry: &Registry,
-    timeouts: Timeouts,
-    progress: Progress,
+    progress: mpsc::Sender<String>,
 ) -> Result<Prepared, Refusal> {
-    let tell = |text: String| {
-        // A client that is gone ends this by dropping it.
-        let _ = progress.send(text);
+    // The texts are those of the reference.
+    let say = |text: String| {
+        // A client that does not read its progress does without.
+        let _ = progress.try_send(text);
     };
     let id = vm.id;
-    let mut lease = registry.take_over(id, timeouts.takeover).await?;
-    tell(format!("Session acquired for VM_ID: {id}"));
-    let slave_key = random_key()?;
-    let properties = properties(vm, user, parameters, &slave_key);
+    let mut claim = broker
+        .registry
+        .claim(id, broker.takeover)
+        .await
+        .map_err(|failure| not_taken(id, failure))?;
+    say(format!("Session acquired for VM_ID: {id}"));
+    let slave_key = new_slave_key()
+        .map_err(|error| Refusal::new(Status::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let work = async {
-        let mut agent = Agent::of(vm);
-        tell(format!("Starting X session at VM {id}"));
-        start(&mut agent, properties, timeouts.start_tries).await?;
-        tell(format!("Waiting for X session to come up on VM {id}"));
-        await_listening(&mut agent, timeouts.listening).await?;
-        tell(format!("Connecting X session for VM_ID: {id}"));
-        connect(vm).await
+        say(format!("Starting X session at VM {id}"));
+        let properties = session_parameters(user, vm, parameters, &slave_key);
+        let mut agent = Agent::new(vm);
+        let waiting = || say(format!("Waiting for X session to come up on VM {id}"));
+        agent::start(&mut agent, properties, broker.limits, waiting)
+            .await
+            .map_err(|failure| not_started(id, &failure))?;
+        say(format!("Connecting X session for VM_ID: {id}"));
+        let socket = connect_to_session(vm).await.map_err(|error| {
+            let reason = format!("VM {id}: its session cannot be connected to: {error}");
+            Refusal::new(Status::SERVICE_UNAVAILABLE, reason)
+        })?;
+        say("Connection established".to_owned());
+        Ok(socket)
     };
-    let stream = tokio::select! {
-        stream = work => stream?,
-        () = lease.superseded() => {
-            let reason = "another client of yours connects to this VM";
-            return Err(Refusal::new(Status::CONFLICT, reason));
-        }
+    let socket = tokio::select! {
+        socket = work => socket?,
+        () = claim.contended() => return Err(not_taken(id, Failure::Overtaken)),
     };
-    tell("Connection established".into());
     Ok(Prepared {
-        stream,
+        claim,
+        vm: socket,
         slave_key,
-        lease,
     })
 }
 
-/// Ends the session of a VM, whoever is connected to it.
-///
-/// # Errors
-/// When the agent cannot be asked, or the session does not end.
-pub async fn stop(
-    vm: &Vm,
-    registry: &Registry,
-    timeouts: Timeouts,
-    progress: Progress,
-) -> Result<(), Refusal> {
-    let id = vm.id;
-    let _lease = registry.take_over(id, timeouts.takeover).await?;
-    let _ = progress.send(format!("Stopping session at VM {id}"));
-    let mut agent = Agent::of(vm);
-    if let Reply::Failure(reason) = agent.call(&Call::XStop).await? {
-        return Err(Refusal::new(Status::INTERNAL_SERVER_ERROR, reason));
-    }
-    let deadline = Instant::now() + STOPPING;
-    let mut seen = None;
-    while Instant::now() < deadline {
-        let waited = agent.wait(seen, deadline - Instant::now()).await?;
-        if waited.state == SessionState::Stopped {
-            return Ok(());
-        }
-        seen = Some(waited.state);
-    }
-    Err(Refusal::new(
-        Status::REQUEST_TIMEOUT,
-        format!(
-            "session of VM {} did not end within {} s",
-            vm.name,
-            STOPPING.as_secs()
-        ),
-    ))
+/// The 101.
+pub(crate) fn joined(slave_key: &SecretString) -> ResponseHead {
+    qvd_broker::connected(slave_key.expose_secret())
 }
 
-/// What the agent is told. The VM's and the user's properties are the
-/// administrator's; of the client come only names that were checked; what the
-/// broker itself says wins over all.
-fn properties(
-    vm: &Vm,
+/// What the agent is told: what the client says of itself, overruled by the
+/// user's properties, these by the VM's, and these by what is ours to say.
+fn session_parameters(
     user: &User,
-    parameters: &ConnectParameters,
+    vm: &Vm,
+    client: &ConnectParameters,
     slave_key: &SecretString,
 ) -> Parameters {
-    let mut properties = Parameters::new();
-    let admin = vm.properties.iter().chain(&user.properties);
-    let client = parameters.iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
-    for (key, value) in admin.map(|(k, v)| (k.clone(), v.clone())).chain(client) {
-        properties.set(key, value);
+    let mut parameters = Parameters::new();
+    for (key, value) in client.iter() {
+        parameters.set(key, value);
     }
-    if properties.value("qvd.vm.user.name").is_none() {
-        properties.set("qvd.vm.user.name", user.login.as_str());
+    parameters.set("qvd.vm.user.name", user.login.as_str());
+    for (key, value) in user.properties.iter().chain(&vm.properties) {
+        parameters.set(key.as_str(), value.as_str());
     }
-    properties.set("qvd.slave.key", slave_key.expose_secret());
-    properties
+    parameters.set("qvd.slave.key", slave_key.expose_secret());
+    parameters
 }
 
-/// Has the agent start or resume the session. An agent that is busy, or lets
-/// another client go first, is asked again when its state has changed.
-async fn start(agent: &mut Agent<'_>, properties: Parameters, tries: u32) -> Result<(), Refusal> {
-    let call = Call::XStart(properties);
-    let mut last = String::new();
-    let mut refused_while_ready = false;
-    for _ in 0..tries {
-        match agent.call(&call).await? {
-            Reply::State(_) => return Ok(()),
-            Reply::Failure(reason) => last = reason,
-            _ => last = "unexpected answer".to_owned(),
-        }
-        let state = agent.wait(None, RETRY).await?.state;
-        if matches!(state, SessionState::Stopped | SessionState::Suspended) {
-            // It could start and does not want to: asked twice, it means it.
-            if refused_while_ready {
-                break;
-            }
-            refused_while_ready = true;
-            continue;
-        }
-        agent.wait(Some(state), RETRY).await?;
-    }
-    let reason = format!("session could not be started: {last}");
-    Err(Refusal::new(Status::INTERNAL_SERVER_ERROR, reason))
-}
-
-async fn await_listening(agent: &mut Agent<'_>, within: Duration) -> Result<(), Refusal> {
-    let failed = |reason: Option<String>, fallback: &str| {
-        let reason = reason.unwrap_or_else(|| fallback.to_owned());
-        let text = format!("session could not be started: {reason}");
-        Refusal::new(Status::INTERNAL_SERVER_ERROR, text)
-    };
-    let mut deadline = Instant::now() + within;
-    let mut seen = None;
+async fn connect_to_session(vm: &Vm) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + PORT;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Refusal::new(
-                Status::REQUEST_TIMEOUT,
-                format!("session did not come up within {} s", within.as_secs()),
-            ));
-        }
-        let waited = agent.wait(seen, left).await?;
-        match waited.state {
-            SessionState::Listening => return Ok(()),
-            SessionState::Starting => {}
-            // Takes as long as it takes.
-            SessionState::Provisioning => deadline = Instant::now() + within,
-            SessionState::Stopped | SessionState::Stopping => {
-                return Err(failed(waited.reason, "it ended"));
+        match agent::connect(vm, vm.x_port).await {
+            Err(error)
+                if error.kind() == io::ErrorKind::ConnectionRefused
+                    && Instant::now() < deadline =>
+            {
+                tokio::time::sleep(PORT_STEP).await;
             }
-            SessionState::Suspended | SessionState::Suspending => {
-                return Err(failed(waited.reason, "it stays suspended"));
-            }
-            SessionState::Connected => return Err(failed(None, "another client took it")),
+            result => return result,
         }
-        seen = Some(waited.state);
     }
 }
 
-async fn connect(vm: &Vm) -> Result<TcpStream, Refusal> {
-    let address = (vm.address.as_str(), vm.x_port);
-    let mut last = io::Error::from(io::ErrorKind::TimedOut);
-    for _ in 0..PORT_TRIES {
-        match timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                if let Err(error) = qvd_net::socket::tune(&stream) {
-                    tracing::debug!(%error, "socket options");
-                }
-                return Ok(stream);
-            }
-            Ok(Err(error)) => last = error,
-            Err(_) => break,
-        }
-        sleep(PORT_PAUSE).await;
-    }
-    let reason = format!("session of VM {} cannot be connected to: {last}", vm.name);
-    Err(Refusal::new(Status::SERVICE_UNAVAILABLE, reason))
-}
-
-/// 64 random letters and digits.
-fn random_key() -> Result<SecretString, Refusal> {
+/// Letters and digits, each equally likely.
+fn new_slave_key() -> io::Result<SecretString> {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut key = String::with_capacity(64);
-    while key.len() < 64 {
-        let mut bytes = [0; 128];
-        getrandom::fill(&mut bytes).map_err(|e| {
-            tracing::error!(error = %e, "no randomness");
-            Refusal::new(
-                Status::INTERNAL_SERVER_ERROR,
-                "the broker has no randomness",
-            )
-        })?;
-        // Bytes beyond the last whole alphabet would favour its beginning.
-        let fair = bytes
+    let mut key = String::with_capacity(SLAVE_KEY);
+    let mut bytes = [0; SLAVE_KEY];
+    while key.len() < SLAVE_KEY {
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        // Six bits choose one of 64: the two too many are thrown away.
+        let chosen = bytes
             .iter()
-            .filter(|b| usize::from(**b) < 4 * ALPHABET.len());
-        let letters = fair.filter_map(|b| ALPHABET.get(usize::from(*b) % ALPHABET.len()));
-        key.extend(letters.map(|b| char::from(*b)).take(64 - key.len()));
+            .filter_map(|byte| ALPHABET.get(usize::from(byte & 63)));
+        key.extend(
+            chosen
+                .take(SLAVE_KEY - key.len())
+                .map(|letter| char::from(*letter)),
+        );
     }
-    Ok(SecretString::from(key))
+    Ok(key.into())
 }
 
-impl From<&qvd_config::ServerConfig> for Timeouts {
-    fn from(config: &qvd_config::ServerConfig) -> Self {
-        Self {
-            start_tries: config.timeout.x_start.number(),
-            listening: config.timeout.listening,
-            takeover: config.timeout.takeover,
-        }
-    }
+fn not_taken(vm: u64, failure: Failure) -> Refusal {
+    let reason = match failure {
+        Failure::TimedOut => format!("VM {vm} is in use by a connection that does not end"),
+        Failure::Overtaken => format!("VM {vm} was taken over by a later connection"),
+    };
+    Refusal::new(Status::SERVICE_UNAVAILABLE, reason)
+}
+
+pub(crate) fn not_started(vm: u64, failure: &StartFailure) -> Refusal {
+    let status = match failure {
+        StartFailure::TimedOut(_) => Status::REQUEST_TIMEOUT,
+        StartFailure::Refused(_) | StartFailure::Ended(_) => Status::INTERNAL_SERVER_ERROR,
+        StartFailure::Call(_) => Status::SERVICE_UNAVAILABLE,
+    };
+    Refusal::new(status, format!("VM {vm}: {failure}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::inventory::PasswordHash;
 
     #[test]
-    fn a_slave_key_is_64_letters_and_digits_and_new_each_time() {
-        let (a, b) = (random_key().unwrap(), random_key().unwrap());
-        assert_eq!(a.expose_secret().len(), 64);
-        assert!(a.expose_secret().bytes().all(|b| b.is_ascii_alphanumeric()));
-        assert_ne!(a.expose_secret(), b.expose_secret());
+    fn slave_keys_are_64_letters_and_digits_and_differ() {
+        let (one, other) = (new_slave_key().unwrap(), new_slave_key().unwrap());
+        assert_eq!(one.expose_secret().len(), SLAVE_KEY);
+        assert!(
+            one.expose_secret()
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric())
+        );
+        assert_ne!(one.expose_secret(), other.expose_secret());
+    }
+
+    #[test]
+    fn the_vm_overrules_the_user_and_the_user_the_client() {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect()
+        };
+        let user = User {
+            login: "ann".into(),
+            password: PasswordHash(String::new()),
+            properties: map(&[
+                ("custom.a", "user"),
+                ("custom.b", "user"),
+                ("qvd.vm.user.name", "a1"),
+            ]),
+        };
+        let vm = Vm {
+            id: 1,
+            name: "desk".into(),
+            users: vec!["ann".into()],
+            address: "localhost".into(),
+            rpc_port: 3030,
+            x_port: 4100,
+            blocked: false,
+            is_application: false,
+            properties: map(&[("custom.a", "vm")]),
+        };
+        let client = map(&[("custom.a", "c"), ("custom.b", "c"), ("custom.c", "c")]);
+        let client = ConnectParameters::from_pairs(client).unwrap();
+        let parameters = session_parameters(&user, &vm, &client, &"key".into());
+        let value = |key| parameters.value(key).unwrap();
+        assert_eq!(
+            (value("custom.a"), value("custom.b"), value("custom.c")),
+            ("vm", "user", "c")
+        );
+        assert_eq!(
+            (value("qvd.vm.user.name"), value("qvd.slave.key")),
+            ("a1", "key")
+        );
     }
 }

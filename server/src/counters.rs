@@ -1,27 +1,33 @@
-//! What the broker counts.
+//! What the server counts.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-/// Numbers since the start.
+/// A session under this counts as short: often a sign that something in it
+/// fails.
+pub const SHORT_SESSION: Duration = Duration::from_secs(120);
+
+/// Numbers since the start of the server.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Connections that were accepted.
+    /// Client connections accepted.
     pub connections: AtomicU64,
     /// Logins that were refused.
-    pub logins_refused: AtomicU64,
+    pub refused_logins: AtomicU64,
     /// Sessions that were connected.
     pub sessions: AtomicU64,
-    /// Sessions that were under two minutes.
+    /// Sessions that ended before [`SHORT_SESSION`].
     pub short_sessions: AtomicU64,
-    /// Connects that were refused or failed.
-    pub connects_failed: AtomicU64,
+    /// Requests to connect that failed.
+    pub failed_sessions: AtomicU64,
+    /// Bytes of ended sessions from clients to VMs.
+    pub bytes_up: AtomicU64,
+    /// Bytes of ended sessions from VMs to clients.
+    pub bytes_down: AtomicU64,
     /// Tunnels open now.
-    pub active: AtomicU64,
-    /// Bytes from clients, of tunnels that have ended.
-    pub received: AtomicU64,
-    /// Bytes to clients, of tunnels that have ended.
-    pub sent: AtomicU64,
+    pub tunnels: AtomicU64,
 }
 
 impl Counters {
@@ -30,57 +36,112 @@ impl Counters {
         Self::add(counter, 1);
     }
 
-    /// Some more.
-    pub fn add(counter: &AtomicU64, more: u64) {
-        counter.fetch_add(more, Ordering::Relaxed);
+    /// So many more.
+    pub fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Every counter: name, meaning, value.
-    pub fn all(&self) -> [(&'static str, &'static str, u64); 8] {
-        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    /// Counts a tunnel as open until the result is dropped.
+    #[must_use]
+    pub fn open_tunnel(self: &Arc<Self>) -> OpenTunnel {
+        Self::count(&self.tunnels);
+        OpenTunnel(self.clone())
+    }
+
+    /// The numbers with what they are, in Prometheus' text format.
+    #[must_use]
+    pub fn prometheus(&self) -> String {
+        self.table()
+            .into_iter()
+            .map(|(name, kind, help, counter)| {
+                let value = counter.load(Ordering::Relaxed);
+                format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n")
+            })
+            .collect()
+    }
+
+    fn table(&self) -> [(&'static str, &'static str, &'static str, &AtomicU64); 8] {
         [
             (
-                "connections",
-                "connections accepted",
-                value(&self.connections),
+                "qvd_connections_total",
+                "counter",
+                "Client connections accepted.",
+                &self.connections,
             ),
             (
-                "logins_refused",
-                "logins refused",
-                value(&self.logins_refused),
-            ),
-            ("sessions", "sessions connected", value(&self.sessions)),
-            (
-                "short_sessions",
-                "sessions under two minutes",
-                value(&self.short_sessions),
+                "qvd_refused_logins_total",
+                "counter",
+                "Logins refused.",
+                &self.refused_logins,
             ),
             (
-                "connects_failed",
-                "connects refused or failed",
-                value(&self.connects_failed),
-            ),
-            ("active_tunnels", "tunnels open now", value(&self.active)),
-            (
-                "received_bytes",
-                "bytes from clients, ended tunnels",
-                value(&self.received),
+                "qvd_sessions_total",
+                "counter",
+                "Sessions connected.",
+                &self.sessions,
             ),
             (
-                "sent_bytes",
-                "bytes to clients, ended tunnels",
-                value(&self.sent),
+                "qvd_short_sessions_total",
+                "counter",
+                "Sessions of less than 120 seconds.",
+                &self.short_sessions,
             ),
+            (
+                "qvd_failed_sessions_total",
+                "counter",
+                "Requests to connect that failed.",
+                &self.failed_sessions,
+            ),
+            (
+                "qvd_bytes_up_total",
+                "counter",
+                "Bytes of ended sessions from clients to VMs.",
+                &self.bytes_up,
+            ),
+            (
+                "qvd_bytes_down_total",
+                "counter",
+                "Bytes of ended sessions from VMs to clients.",
+                &self.bytes_down,
+            ),
+            ("qvd_tunnels", "gauge", "Tunnels open.", &self.tunnels),
         ]
     }
 }
 
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, (name, _, value)) in self.all().into_iter().enumerate() {
-            let space = if at == 0 { "" } else { " " };
-            write!(f, "{space}{name}={value}")?;
+        for (i, (name, _, _, counter)) in self.table().into_iter().enumerate() {
+            let space = if i == 0 { "" } else { " " };
+            write!(f, "{space}{name}={}", counter.load(Ordering::Relaxed))?;
         }
         Ok(())
+    }
+}
+
+/// A tunnel that is counted as open.
+#[derive(Debug)]
+pub struct OpenTunnel(Arc<Counters>);
+
+impl Drop for OpenTunnel {
+    fn drop(&mut self) {
+        self.0.tunnels.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_format_names_every_number_once() {
+        let counters = Arc::new(Counters::default());
+        Counters::add(&counters.bytes_up, 17);
+        let open = counters.open_tunnel();
+        let text = counters.prometheus();
+        assert!(text.contains("# TYPE qvd_bytes_up_total counter\nqvd_bytes_up_total 17\n"));
+        assert!(text.contains("\nqvd_tunnels 1\n"));
+        drop(open);
+        assert!(counters.to_string().ends_with(" qvd_tunnels=0"));
     }
 }

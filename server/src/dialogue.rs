@@ -1,370 +1,328 @@
 //! One client's connection: requests answered in order, until it becomes a
 //! tunnel or ends.
 
-use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use qvd_broker::{
-    ConnectParameters, Credentials, MAX_REQUEST_BODY, Refusal, Request, VmEntry, connected,
-    progress, write_vm_list,
-};
+use qvd_broker::{Credentials, MAX_REQUEST_BODY, Refusal, Request, VmEntry, progress};
 use qvd_http1::{Response, Status};
-use qvd_net::http::{Deadlines, Error, ServerConnection};
-use qvd_net::relay::{self, Ended, Meter, Side};
-use secrecy::ExposeSecret as _;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use qvd_net::http::{Deadlines, Error as HttpError, ServerConnection};
 use tokio::sync::mpsc;
-use tokio_rustls::server::TlsStream;
 
-use crate::auth::Authenticator;
-use crate::connect::{self, Prepared, Progress, Timeouts};
+use crate::agent::Agent;
+use crate::broker::Broker;
 use crate::counters::Counters;
-use crate::inventory::{Inventory, Snapshot, User, Vm};
-use crate::registry::{Lease, Registry};
+use crate::inventory::{User, Vm};
+use crate::stream::ClientStream;
+use crate::tunnel::{Parties, Tunnel};
+use crate::{connect, stop};
 
-/// Sessions under this count as short.
-const SHORT: Duration = Duration::from_secs(120);
+/// For a client that has connected to send its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(15);
 
-/// What all connections share.
-pub struct Shared {
-    /// Users and VMs.
-    pub inventory: Arc<dyn Inventory>,
-    /// Who is who.
-    pub auth: Authenticator,
-    /// How long things may take.
-    pub timeouts: Timeouts,
-    /// Who holds which VM.
-    pub registry: Registry,
-    /// What is counted.
-    pub counters: Counters,
+/// What the dialogue allows its client. A user may look at the list of VMs
+/// for a while before choosing one.
+const DEADLINES: Deadlines = Deadlines {
+    request: Duration::from_secs(15),
+    idle: Duration::from_secs(300),
+    write: Duration::from_secs(30),
+};
+
+/// For an agent to answer, when a list says which VMs are running.
+const ALIVE: Duration = Duration::from_millis(500);
+
+/// Texts of progress that may wait to be sent.
+const PROGRESS_QUEUE: usize = 16;
+
+/// How a dialogue ended.
+pub(crate) enum Outcome {
+    /// The connection is over.
+    Over,
+    /// The client was joined with its VM; the tunnel has to be run.
+    Joined(Tunnel),
 }
 
-/// A client's connection that can become a tunnel.
-pub trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send + Sized + 'static {
-    /// Joins the client with its session until both have ended.
-    fn join(
-        self,
-        early: Vec<u8>,
-        session: TcpStream,
-        meter: &Meter,
-        cancel: impl Future<Output = ()> + Send,
-    ) -> impl Future<Output = Ended> + Send;
-}
-
-impl ClientStream for TcpStream {
-    async fn join(
-        self,
-        early: Vec<u8>,
-        session: TcpStream,
-        meter: &Meter,
-        cancel: impl Future<Output = ()> + Send,
-    ) -> Ended {
-        let client = Side::new(self).with_early(early);
-        relay::plain(client, Side::new(session), meter, cancel).await
-    }
-}
-
-impl ClientStream for TlsStream<TcpStream> {
-    async fn join(
-        self,
-        early: Vec<u8>,
-        session: TcpStream,
-        meter: &Meter,
-        cancel: impl Future<Output = ()> + Send,
-    ) -> Ended {
-        let (stream, tls) = self.into_inner();
-        let client = Side::new(stream).with_early(early);
-        relay::tls(tls, client, Side::new(session), meter, cancel).await
-    }
-}
-
-/// A connection that has become a tunnel.
-pub struct Tunnel<S> {
-    client: S,
-    early: Vec<u8>,
-    session: TcpStream,
-    lease: Lease,
-    login: String,
-    vm: String,
-}
-
-impl<S: ClientStream> Tunnel<S> {
-    /// Carries bytes until either end has gone, or another client takes the VM.
-    pub async fn run(self, shared: Arc<Shared>) {
-        let Self {
-            client,
-            early,
-            session,
-            mut lease,
-            login,
-            vm,
-        } = self;
-        let counters = &shared.counters;
-        Counters::count(&counters.sessions);
-        Counters::count(&counters.active);
-        let start = Instant::now();
-        let meter = Meter::default();
-        let ended = client
-            .join(early, session, &meter, lease.superseded())
-            .await;
-        let (received, sent) = (meter.left_to_right(), meter.right_to_left());
-        let seconds = start.elapsed().as_secs();
-        counters.active.fetch_sub(1, Ordering::Relaxed);
-        Counters::add(&counters.received, received);
-        Counters::add(&counters.sent, sent);
-        if start.elapsed() < SHORT {
-            Counters::count(&counters.short_sessions);
-        }
-        tracing::info!(
-            user = login,
-            vm,
-            seconds,
-            received,
-            sent,
-            "session is over: {ended}"
-        );
-    }
-}
-
-/// Answers a client's requests. When one becomes a tunnel, that is given back,
-/// so that the caller can let go of everything else first.
-pub async fn converse<S: ClientStream>(
-    stream: S,
-    peer: SocketAddr,
-    shared: &Shared,
-) -> Option<Tunnel<S>> {
-    let connection = ServerConnection::new(stream, MAX_REQUEST_BODY, Deadlines::default());
+/// Speaks with a client.
+pub(crate) async fn run(broker: Arc<Broker>, stream: ClientStream, peer: IpAddr) -> Outcome {
+    let connection = ServerConnection::new(stream, MAX_REQUEST_BODY, DEADLINES);
     let mut dialogue = Dialogue {
+        broker,
         connection,
-        peer: peer.ip().to_canonical(),
-        shared,
+        peer,
     };
-    match dialogue.run().await {
-        Ok(Some(granted)) => {
-            let (client, early) = dialogue.connection.into_parts();
-            let Granted {
-                prepared,
-                login,
-                vm,
-            } = granted;
-            let Prepared {
-                stream: session,
-                lease,
-                ..
-            } = prepared;
-            Some(Tunnel {
-                client,
+    match dialogue.serve().await {
+        Ok(Some(parties)) => {
+            let (stream, early) = dialogue.connection.into_parts();
+            Outcome::Joined(Tunnel::new(
+                stream,
                 early,
-                session,
-                lease,
-                login,
-                vm,
-            })
+                parties,
+                dialogue.broker.counters.clone(),
+            ))
         }
-        Ok(None) => None,
+        Ok(None) => Outcome::Over,
         Err(error) => {
-            tracing::debug!(%peer, %error, "client's connection");
-            None
+            tracing::debug!(%error, "dialogue ended");
+            Outcome::Over
         }
     }
 }
 
-/// A session whose 101 was sent.
-struct Granted {
-    prepared: Prepared,
-    login: String,
-    vm: String,
-}
-
-struct Dialogue<'a, S> {
-    connection: ServerConnection<S>,
+struct Dialogue {
+    broker: Arc<Broker>,
+    connection: ServerConnection<ClientStream>,
     peer: IpAddr,
-    shared: &'a Shared,
 }
 
-impl<S: ClientStream> Dialogue<'_, S> {
-    async fn run(&mut self) -> Result<Option<Granted>, Error> {
-        while let Some(received) = self.connection.next_request().await? {
-            let close = received.head.wants_close();
-            let answer = match Request::from_head(&received.head) {
-                Err(refusal) => Err(refusal),
-                Ok(Request::Ping) => Ok(Response::new(Status::OK, "text/plain", "I am alive!\r\n")),
-                Ok(request) => match self.user(&received.head.headers).await {
-                    Err(refusal) => Err(refusal),
-                    Ok(user) => match request {
-                        Request::Connect { id, parameters } => {
-                            match self.connect(id, &parameters, &user).await? {
-                                Ok(granted) => return Ok(Some(granted)),
-                                Err(refusal) => Err(refusal),
-                            }
-                        }
-                        Request::StopVm { id } => self.stop(id, &user).await?,
-                        other => self.answer(&other, &user),
-                    },
-                },
+/// What is done with a request.
+enum Answer {
+    Response(Response),
+    /// The 101 has been sent.
+    Joined(Parties),
+    /// The client went away while its request was being worked on.
+    Gone,
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self::Response(refusal.to_response())
+    }
+}
+
+impl Dialogue {
+    /// Answers requests. `Some` when the connection is to become a tunnel.
+    async fn serve(&mut self) -> Result<Option<Parties>, HttpError> {
+        let mut next = tokio::time::timeout(FIRST_REQUEST, self.connection.next_request())
+            .await
+            .unwrap_or(Ok(None));
+        loop {
+            let request = match next {
+                Ok(Some(request)) => request,
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    if matches!(error, HttpError::TooSlow) {
+                        let refusal = Refusal::new(
+                            Status::REQUEST_TIMEOUT,
+                            "the request did not arrive in time",
+                        );
+                        self.connection.respond(&refusal.to_response()).await?;
+                    }
+                    return Err(error);
+                }
             };
-            let response = answer.unwrap_or_else(|refusal| {
-                tracing::info!(peer = %self.peer, "refused: {refusal}");
-                refusal.to_response()
-            });
-            self.connection.respond(&response).await?;
-            if close {
-                break;
+            let closing = request.head.wants_close();
+            match self.answer(&request.head).await? {
+                Answer::Response(response) => self.connection.respond(&response).await?,
+                Answer::Joined(parties) => return Ok(Some(parties)),
+                Answer::Gone => return Ok(None),
             }
+            if closing {
+                return Ok(None);
+            }
+            next = self.connection.next_request().await;
         }
-        Ok(None)
     }
 
-    async fn user(&self, headers: &qvd_http1::Headers) -> Result<Arc<User>, Refusal> {
-        let unauthorized = |reason: &str| Refusal::new(Status::UNAUTHORIZED, reason);
-        let snapshot = self.shared.inventory.snapshot();
-        let checked = match Credentials::from_headers(headers) {
+    async fn answer(&mut self, head: &qvd_http1::RequestHead) -> Result<Answer, HttpError> {
+        let request = match Request::from_head(head) {
+            Ok(Request::Ping) => {
+                let alive = Response::new(Status::OK, "text/plain", "I am alive!\r\n");
+                return Ok(Answer::Response(alive));
+            }
+            // Nothing to be learnt from it: these are known to everybody.
+            Err(refusal) if refusal.status == Status::NOT_FOUND => return Ok(refusal.into()),
+            request => request,
+        };
+        // Who is not logged in does not learn what is wrong with a request.
+        let user = match self.login(head).await {
+            Ok(user) => user,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        let request = match request {
+            Ok(request) => request,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        tracing::debug!(user = %user.login, request = request.name(), "request");
+        match request {
+            Request::ListVms { .. } => Ok(self.list(&user, false).await),
+            Request::ListApplications => Ok(self.list(&user, true).await),
+            Request::Authenticate { store_auth } => {
+                let answer = self.broker.auth.authenticated(store_auth);
+                Ok(Answer::Response(answer.to_response()))
+            }
+            Request::CreateToken => Ok(match self.broker.auth.issue(&user) {
+                Ok(token) => Answer::Response(token.to_response()),
+                Err(refusal) => refusal.into(),
+            }),
+            Request::StopVm { id } => match self.vm_of(&user, id) {
+                Ok(vm) => self.stop(&vm).await,
+                Err(refusal) => Ok(refusal.into()),
+            },
+            Request::Connect { id, parameters } => match self.vm_of(&user, id) {
+                Ok(vm) => {
+                    let answer = self.connect(user, vm, &parameters).await;
+                    if !matches!(answer, Ok(Answer::Joined(_))) {
+                        Counters::count(&self.broker.counters.failed_sessions);
+                    }
+                    answer
+                }
+                Err(refusal) => Ok(refusal.into()),
+            },
+            _ => Ok(Refusal::new(Status::NOT_FOUND, "no such request").into()),
+        }
+    }
+
+    async fn login(&self, head: &qvd_http1::RequestHead) -> Result<Arc<User>, Refusal> {
+        let inventory = self.broker.inventory.snapshot();
+        let login = match Credentials::from_headers(&head.headers) {
             Ok(Some(credentials)) => {
-                self.shared
+                self.broker
                     .auth
-                    .login(&snapshot, &credentials, self.peer)
+                    .login(&inventory, &credentials, self.peer)
                     .await
             }
-            Ok(None) => Err(unauthorized("login and password are needed")),
-            Err(error) => Err(unauthorized(&error.to_string())),
+            // No credentials: a client that asks first how to log in.
+            Ok(None) => return Err(Refusal::new(Status::UNAUTHORIZED, "a login is needed")),
+            Err(error) => Err(Refusal::new(Status::UNAUTHORIZED, error.to_string())),
         };
-        if checked.is_err() {
-            Counters::count(&self.shared.counters.logins_refused);
-        }
-        checked
+        login.inspect_err(|refusal| {
+            Counters::count(&self.broker.counters.refused_logins);
+            tracing::info!(peer = %self.peer, %refusal, "login refused");
+        })
     }
 
-    /// Requests that are answered at once.
-    fn answer(&self, request: &Request, user: &Arc<User>) -> Result<Response, Refusal> {
-        let snapshot = self.shared.inventory.snapshot();
-        match request {
-            Request::ListVms { .. } => Ok(write_vm_list(&entries(&snapshot, user, false))),
-            Request::ListApplications => Ok(write_vm_list(&entries(&snapshot, user, true))),
-            Request::Authenticate { store_auth } => {
-                Ok(self.shared.auth.authenticated(*store_auth).to_response())
+    /// A VM that this user may use now.
+    fn vm_of(&self, user: &User, id: u64) -> Result<Arc<Vm>, Refusal> {
+        let inventory = self.broker.inventory.snapshot();
+        let vm = inventory.vms.get(&id);
+        let vm =
+            vm.ok_or_else(|| Refusal::new(Status::NOT_FOUND, format!("there is no VM {id}")))?;
+        if !vm.is_of(&user.login) {
+            return Err(Refusal::new(
+                Status::FORBIDDEN,
+                format!("VM {id} is not yours"),
+            ));
+        }
+        if vm.blocked {
+            return Err(Refusal::new(
+                Status::FORBIDDEN,
+                format!("VM {id} is blocked"),
+            ));
+        }
+        Ok(vm.clone())
+    }
+
+    /// The user's VMs. A VM is running when its agent answers.
+    async fn list(&self, user: &User, applications: bool) -> Answer {
+        let inventory = self.broker.inventory.snapshot();
+        let vms = inventory
+            .vms_of(&user.login)
+            .filter(|vm| vm.is_application == applications);
+        let pings: Vec<_> = vms
+            .map(|vm| {
+                let vm = vm.clone();
+                tokio::spawn(async move {
+                    let alive = Agent::new(&vm).is_alive(ALIVE).await;
+                    VmEntry {
+                        id: vm.id,
+                        state: if alive { "running" } else { "stopped" }.to_owned(),
+                        name: vm.name.clone(),
+                        blocked: vm.blocked,
+                        is_application: vm.is_application,
+                    }
+                })
+            })
+            .collect();
+        let mut entries = Vec::with_capacity(pings.len());
+        for ping in pings {
+            match ping.await {
+                Ok(entry) => entries.push(entry),
+                Err(error) => {
+                    let refusal = Refusal::new(Status::INTERNAL_SERVER_ERROR, error.to_string());
+                    return refusal.into();
+                }
             }
-            Request::CreateToken => Ok(self.shared.auth.issue(user)?.to_response()),
-            _ => Err(Refusal::new(Status::NOT_FOUND, "no such request")),
         }
+        Answer::Response(qvd_broker::write_vm_list(&entries))
     }
 
-    async fn stop(&mut self, id: u64, user: &User) -> Result<Result<Response, Refusal>, Error> {
-        let vm = match permitted(&self.shared.inventory.snapshot(), id, user) {
-            Ok(vm) => vm,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let Shared {
-            registry, timeouts, ..
-        } = self.shared;
-        let stopped = self
-            .follow(|tell| connect::stop(&vm, registry, *timeouts, tell))
-            .await?;
-        Ok(stopped.map(|()| Response::new(Status::OK, "text/plain", "Machine stopped\r\n")))
+    async fn stop(&mut self, vm: &Vm) -> Result<Answer, HttpError> {
+        let (texts, receiver) = mpsc::channel(PROGRESS_QUEUE);
+        let work = stop::stop(vm, texts);
+        Ok(match self.report(receiver, work).await? {
+            None => Answer::Gone,
+            Some(Ok(())) => Answer::Response(Response::new(
+                Status::OK,
+                "text/plain",
+                "Machine stopped\r\n",
+            )),
+            Some(Err(refusal)) => refusal.into(),
+        })
     }
 
     async fn connect(
         &mut self,
-        id: u64,
-        parameters: &ConnectParameters,
-        user: &User,
-    ) -> Result<Result<Granted, Refusal>, Error> {
-        let Shared {
-            registry,
-            timeouts,
-            counters,
-            ..
-        } = self.shared;
-        let vm = match permitted(&self.shared.inventory.snapshot(), id, user) {
-            Ok(vm) => vm,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let work = |tell| connect::prepare(&vm, user, parameters, registry, *timeouts, tell);
-        let prepared = match self.follow(work).await? {
-            Ok(prepared) => prepared,
-            Err(refusal) => {
-                Counters::count(&counters.connects_failed);
-                return Ok(Err(refusal));
+        user: Arc<User>,
+        vm: Arc<Vm>,
+        parameters: &qvd_broker::ConnectParameters,
+    ) -> Result<Answer, HttpError> {
+        let broker = self.broker.clone();
+        let (texts, receiver) = mpsc::channel(PROGRESS_QUEUE);
+        let work = connect::prepare(&broker, &user, &vm, parameters, texts);
+        let prepared = match self.report(receiver, work).await? {
+            None => return Ok(Answer::Gone),
+            Some(Err(refusal)) => {
+                tracing::info!(user = %user.login, vm = vm.id, %refusal, "session refused");
+                return Ok(refusal.into());
             }
+            Some(Ok(prepared)) => prepared,
         };
+        let connect::Prepared {
+            claim,
+            vm: socket,
+            slave_key,
+        } = prepared;
         self.connection
-            .respond_head(&connected(prepared.slave_key.expose_secret()))
+            .respond_head(&connect::joined(&slave_key))
             .await?;
-        tracing::info!(user = user.login, vm = vm.name, peer = %self.peer, "session is connected");
-        Ok(Ok(Granted {
-            prepared,
-            login: user.login.clone(),
-            vm: vm.name.clone(),
+        Ok(Answer::Joined(Parties {
+            user,
+            vm,
+            socket,
+            claim,
+            peer: self.peer,
         }))
     }
 
-    /// Does work on behalf of the client, passing its progress on. A client
-    /// that goes away ends the work.
-    async fn follow<T, F>(&mut self, work: impl FnOnce(Progress) -> F) -> Result<T, Error>
-    where
-        F: Future<Output = T>,
-    {
-        let (tell, mut told) = mpsc::unbounded_channel();
-        let mut work = pin!(work(tell));
-        let mut heard = false;
-        loop {
+    /// Sends the texts of progress of `work` until it is done. `None` when the
+    /// client goes away: then the work is abandoned.
+    async fn report<T>(
+        &mut self,
+        mut texts: mpsc::Receiver<String>,
+        work: impl Future<Output = T>,
+    ) -> Result<Option<T>, HttpError> {
+        let mut work = std::pin::pin!(work);
+        let mut watching = true;
+        let result = loop {
             tokio::select! {
                 biased;
-                Some(text) = told.recv() => self.connection.respond_head(&progress(&text)).await?,
-                done = work.as_mut() => {
-                    // What was told last goes out before the answer.
-                    while let Ok(text) = told.try_recv() {
-                        self.connection.respond_head(&progress(&text)).await?;
-                    }
-                    return Ok(done);
+                Some(text) = texts.recv() => {
+                    self.connection.respond_head(&progress(&text)).await?;
                 }
-                stays = self.connection.peer_stays(), if !heard => {
+                result = &mut work => break result,
+                stays = self.connection.peer_stays(), if watching => {
                     if !stays {
-                        return Err(Error::Truncated);
+                        return Ok(None);
                     }
-                    heard = true;
+                    // It sent something ahead, which is kept for later.
+                    watching = false;
                 }
             }
+        };
+        while let Ok(text) = texts.try_recv() {
+            self.connection.respond_head(&progress(&text)).await?;
         }
+        Ok(Some(result))
     }
-}
-
-/// The VM, if the user may use it now.
-fn permitted(snapshot: &Snapshot, id: u64, user: &User) -> Result<Arc<Vm>, Refusal> {
-    let vm = snapshot
-        .vms
-        .get(&id)
-        .ok_or_else(|| Refusal::new(Status::NOT_FOUND, format!("there is no VM {id}")))?;
-    if !vm.is_of(&user.login) {
-        return Err(Refusal::new(
-            Status::FORBIDDEN,
-            format!("VM {id} is not yours"),
-        ));
-    }
-    if vm.blocked {
-        return Err(Refusal::new(
-            Status::FORBIDDEN,
-            format!("VM {} is blocked", vm.name),
-        ));
-    }
-    Ok(vm.clone())
-}
-
-fn entries(snapshot: &Snapshot, user: &User, applications: bool) -> Vec<VmEntry> {
-    let vms = snapshot
-        .vms_of(&user.login)
-        .filter(|vm| vm.is_application == applications);
-    vms.map(|vm| VmEntry {
-        id: vm.id,
-        // Machines are not started and stopped from here yet.
-        state: "running".to_owned(),
-        name: vm.name.clone(),
-        blocked: vm.blocked,
-        is_application: vm.is_application,
-    })
-    .collect()
 }

@@ -1,5 +1,4 @@
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Why the server cannot run, or cannot do what it was told on its command
@@ -43,10 +42,6 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// The metrics listener may only be on a loopback address: it has no
-    /// access control.
-    #[error("l7r.metrics.address: {0} is not a loopback address")]
-    MetricsNotLoopback(SocketAddr),
     /// A password cannot be hashed.
     #[error("cannot hash the password: {0}")]
     Hash(String),
@@ -58,9 +53,6 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
-    /// A configuration key is missing or bad.
-    #[error("{0}")]
-    Config(String),
 }
 
 impl Error {
@@ -72,7 +64,6 @@ impl Error {
             Self::Tls { .. } => "tls",
             Self::File { .. } => "file",
             Self::Listen { .. } => "listen",
-            Self::MetricsNotLoopback(_) | Self::Config(_) => "config",
             Self::Hash(_) => "hash",
             Self::System { .. } => "system",
         }
@@ -83,10 +74,7 @@ impl Error {
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Inventory { .. }
-            | Self::Tls { .. }
-            | Self::MetricsNotLoopback(_)
-            | Self::Config(_) => 78,
+            Self::Inventory { .. } | Self::Tls { .. } => 78,
             _ => 1,
         }
     }

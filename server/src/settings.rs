@@ -1,18 +1,16 @@
-//! The broker's configuration file and log.
+//! The configuration file.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Mutex;
 
-use qvd_config::value::LogLevel;
-use qvd_config::{ConfigError, Program, Properties, ServerConfig};
-use tracing_subscriber::filter::LevelFilter;
-
-use crate::Error;
+use qvd_config::{Program, Properties, ServerConfig};
 
 /// Where the configuration is, unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/qvd/l7r.conf";
+
+/// What is wrong with a configuration: one line a fault.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigFault(pub Vec<String>);
 
 /// A configuration that was read, and the warnings it gave.
 #[derive(Debug)]
@@ -26,13 +24,12 @@ pub struct Loaded {
 /// Reads a configuration file.
 ///
 /// # Errors
-/// Everything that is wrong with it, a line each, with file, line and key.
-pub fn load(path: &Path) -> Result<Loaded, Error> {
+/// Everything that is wrong with it, with file, line and key.
+pub fn load(path: &Path) -> Result<Loaded, ConfigFault> {
     let name = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|e| Error::file("read", path, e))?;
-    let faults = |errors: Vec<ConfigError>| {
-        let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        Error::Config(lines.join("\n"))
+    let bytes = std::fs::read(path).map_err(|e| ConfigFault(vec![format!("{name}: {e}")]))?;
+    let faults = |errors: Vec<qvd_config::ConfigError>| {
+        ConfigFault(errors.iter().map(ToString::to_string).collect())
     };
     let properties =
         Properties::from_sources([(name.as_str(), bytes.as_slice())]).map_err(faults)?;
@@ -43,44 +40,4 @@ pub fn load(path: &Path) -> Result<Loaded, Error> {
         .map(ToString::to_string)
         .collect();
     Ok(Loaded { config, warnings })
-}
-
-/// Sends the log to the file of the configuration, or to standard error where
-/// it names none.
-///
-/// # Errors
-/// When the file cannot be opened.
-pub fn init_log(config: &ServerConfig) -> Result<(), Error> {
-    let builder = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(level(config.log.level));
-    let Some(path) = &config.log.filename else {
-        builder.with_writer(std::io::stderr).init();
-        return Ok(());
-    };
-    let failed = |e| Error::file("write", path, e);
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
-    // Names of users and hosts are nobody else's business.
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path);
-    builder
-        .with_writer(Mutex::new(file.map_err(failed)?))
-        .init();
-    Ok(())
-}
-
-fn level(level: LogLevel) -> LevelFilter {
-    match level {
-        LogLevel::All => LevelFilter::TRACE,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Error | LogLevel::Fatal => LevelFilter::ERROR,
-        _ => LevelFilter::OFF,
-    }
 }

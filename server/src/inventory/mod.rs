@@ -79,7 +79,7 @@ pub struct User {
 pub struct PasswordHash(pub(crate) String);
 
 impl PasswordHash {
-    /// The hash, for the inventory.
+    /// The PHC string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
