@@ -1,1 +1,28 @@
-//! (being written)
+//! The NX end on the user's machine.
+//!
+//! After the broker's 101, a connection carries NX: compressed X11 between
+//! nxagent in the VM and a proxy that draws on the user's display. An
+//! [`Engine`] is that proxy: it is given the byte stream, the display and the
+//! session's options, and runs until the session ends. [`NxProxy`] runs the
+//! installed `nxproxy`; other engines can take its place without the client
+//! noticing.
+//!
+//! The stream is anything that reads and writes bytes: TLS, a plain socket, or
+//! a channel of a multiplexed carrier.
+
+#![deny(unsafe_code)]
+
+mod display;
+mod engine;
+mod error;
+mod nxproxy;
+mod options;
+mod pump;
+mod stream;
+
+pub use display::{Display, Keyboard, ScreenSize};
+pub use engine::{Ending, Engine, Event, Events, Order, Orders, Running, Session};
+pub use error::Error;
+pub use nxproxy::NxProxy;
+pub use options::{NxOptions, OptionError};
+pub use stream::{NxStream, Transport};

@@ -1,0 +1,43 @@
+use std::path::PathBuf;
+
+/// The variables the client reads, taken once, so that tests need none.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `DISPLAY`.
+    pub display: Option<String>,
+    /// `QVDHOST`.
+    pub host: Option<String>,
+    /// `QVDPORT`.
+    pub port: Option<String>,
+    /// `QVDLOGIN`.
+    pub login: Option<String>,
+    /// `QVDPASSWORD`.
+    pub password: Option<secrecy::SecretString>,
+    /// `QVDCLIENTCONFIG`.
+    pub config: Option<PathBuf>,
+    /// `QVD_DEBUG` is set.
+    pub debug: bool,
+    /// `QVD_DEBUG_FILE`.
+    pub debug_file: Option<PathBuf>,
+}
+
+impl Environment {
+    /// The environment of this process. An empty variable counts as none.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let text = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
+        Self {
+            home: text("HOME").map(Into::into),
+            display: text("DISPLAY"),
+            host: text("QVDHOST"),
+            port: text("QVDPORT"),
+            login: text("QVDLOGIN"),
+            password: text("QVDPASSWORD").map(Into::into),
+            config: text("QVDCLIENTCONFIG").map(Into::into),
+            debug: text("QVD_DEBUG").is_some(),
+            debug_file: text("QVD_DEBUG_FILE").map(Into::into),
+        }
+    }
+}

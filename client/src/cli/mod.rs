@@ -1,0 +1,62 @@
+//! The client on the command line: a view on the [core](crate::core).
+
+mod arguments;
+mod ask;
+mod environment;
+mod list;
+mod log;
+mod progress;
+mod run;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use arguments::Arguments;
+pub use environment::Environment;
+pub use settings::Settings;
+
+use crate::core::{Code, Failure};
+
+/// Runs `qvdclient` and gives its exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Also help and version, which are no failure.
+            let _ = error.print();
+            return match error.use_stderr() {
+                true => ExitCode::from(Code::Usage.exit_status()),
+                false => ExitCode::SUCCESS,
+            };
+        }
+    };
+    let json = arguments.json;
+    let done = Settings::gather(arguments, &Environment::of_process())
+        .and_then(|settings| run::run(&settings));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure, json);
+            ExitCode::from(failure.code().exit_status())
+        }
+    }
+}
+
+#[allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the user's terminal"
+)]
+fn report(failure: &Failure, json: bool) {
+    tracing::error!(code = failure.code().as_str(), "{}", failure.chain());
+    if json {
+        let error = serde_json::json!({
+            "error": { "code": failure.code().as_str(), "message": failure.to_string() }
+        });
+        println!("{error}");
+    }
+    eprintln!("qvdclient: {failure}");
+}

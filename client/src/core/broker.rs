@@ -1,0 +1,249 @@
+//! A connection to the broker.
+
+use std::io;
+use std::time::Duration;
+
+use nx_proxy::{NxStream, Transport};
+use qvd_broker::{ConnectParameters, Credentials, Dialogue, Event as Said, Request, VmEntry};
+use rustls::pki_types::ServerName;
+use secrecy::SecretString;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use super::dial::dial;
+use super::event::{Event, Events};
+use super::failure::{Code, Failure};
+use super::tls::{Prepared, TlsPolicy};
+
+/// How long the TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+
+/// How long the broker may take to answer a request, or to say something while
+/// it prepares a VM: a broker starts a stopped VM within 270 s.
+const ANSWER: Duration = Duration::from_secs(300);
+
+/// What the client calls itself.
+const USER_AGENT: &str = concat!("qvdclient/", env!("CARGO_PKG_VERSION"), " (linux)");
+
+/// Where the broker is and who asks.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How the broker is recognised; `None` for a connection in the clear.
+    pub tls: Option<TlsPolicy>,
+    /// Who asks.
+    pub credentials: Credentials,
+    /// Variables of the user's environment shared with the broker.
+    pub environment: Vec<(String, SecretString)>,
+}
+
+/// A connection to the broker.
+pub struct Broker {
+    target: Target,
+    stream: Box<dyn Transport>,
+    dialogue: Dialogue,
+}
+
+/// The way to a session's NX end.
+pub struct Tunnel {
+    /// The bytes, from the very first.
+    pub stream: NxStream,
+    /// The key of the session's slave channel.
+    pub slave_key: Option<SecretString>,
+}
+
+impl Broker {
+    /// Connects to the broker.
+    ///
+    /// # Errors
+    /// When it is not there or not the one it should be.
+    pub async fn open(target: Target, events: Events<'_>) -> Result<Self, Failure> {
+        let stream = connect(&target, events).await?;
+        let dialogue = Dialogue::new(Some(target.credentials.clone()), USER_AGENT)
+            .with_environment(target.environment.clone());
+        Ok(Self {
+            target,
+            stream,
+            dialogue,
+        })
+    }
+
+    /// The user's VMs.
+    ///
+    /// # Errors
+    /// When the broker refuses or does not answer.
+    pub async fn vms(&mut self, events: Events<'_>) -> Result<Vec<VmEntry>, Failure> {
+        self.list(Request::ListVms { file_name: None }, events)
+            .await
+    }
+
+    /// The user's applications.
+    ///
+    /// # Errors
+    /// When the broker refuses or does not answer.
+    pub async fn applications(&mut self, events: Events<'_>) -> Result<Vec<VmEntry>, Failure> {
+        self.list(Request::ListApplications, events).await
+    }
+
+    async fn list(
+        &mut self,
+        request: Request,
+        events: Events<'_>,
+    ) -> Result<Vec<VmEntry>, Failure> {
+        events(Event::Authenticating);
+        match self.ask(request, events).await? {
+            Said::Vms(vms) => Ok(vms),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Stops a VM.
+    ///
+    /// # Errors
+    /// When the broker refuses or does not answer.
+    pub async fn stop_vm(&mut self, id: u64, events: Events<'_>) -> Result<(), Failure> {
+        match self.ask(Request::StopVm { id }, events).await? {
+            Said::Stopped(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Connects to a VM; the broker's words about its progress come as events.
+    ///
+    /// # Errors
+    /// When the broker refuses, or the VM cannot be had.
+    pub async fn connect(
+        mut self,
+        id: u64,
+        parameters: ConnectParameters,
+        events: Events<'_>,
+    ) -> Result<Tunnel, Failure> {
+        match self
+            .ask(Request::Connect { id, parameters }, events)
+            .await?
+        {
+            Said::Connected { slave_key } => {
+                let early = self.dialogue.take_rest();
+                Ok(Tunnel {
+                    stream: NxStream::new(self.stream, early),
+                    slave_key,
+                })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks, and gives the final answer.
+    async fn ask(&mut self, request: Request, events: Events<'_>) -> Result<Said, Failure> {
+        if self.dialogue.is_closing() {
+            *self = Self::open(self.target.clone(), events).await?;
+        }
+        self.dialogue.ask(request)?;
+        let lost = |e: io::Error| {
+            Failure::new(
+                Code::ConnectFailed,
+                format!("connection to the broker broke: {e}"),
+            )
+            .because(e)
+        };
+        if let Some(bytes) = self.dialogue.poll_transmit() {
+            let written = timeout(ANSWER, async {
+                self.stream.write_all(&bytes).await?;
+                self.stream.flush().await
+            });
+            written.await.map_err(|_| silent())?.map_err(lost)?;
+        }
+        let mut deadline = Instant::now() + ANSWER;
+        let mut chunk = vec![0; 16 * 1024];
+        loop {
+            match self.dialogue.poll_event()? {
+                Some(Said::Progress(text)) => {
+                    events(Event::Progress(text));
+                    deadline = Instant::now() + ANSWER;
+                    continue;
+                }
+                Some(Said::Refused(refusal)) => return Err(refusal.into()),
+                Some(said) => return Ok(said),
+                None => {}
+            }
+            let read = timeout_at(deadline, self.stream.read(&mut chunk)).await;
+            match read.map_err(|_| silent())? {
+                // A peer that ends TLS without a word has ended all the same.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => self.dialogue.receive_end(),
+                Err(e) => return Err(lost(e)),
+                Ok(0) => self.dialogue.receive_end(),
+                Ok(n) => self.dialogue.receive(chunk.get(..n).unwrap_or_default()),
+            }
+        }
+    }
+}
+
+fn silent() -> Failure {
+    let message = format!("the broker said nothing for {} s", ANSWER.as_secs());
+    Failure::new(Code::TimedOut, message)
+}
+
+fn unexpected(said: &Said) -> Failure {
+    Failure::new(
+        Code::Protocol,
+        format!("the broker answered another question: {said:?}"),
+    )
+}
+
+async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transport>, Failure> {
+    let Some(policy) = target.tls.clone() else {
+        return Ok(Box::new(dial(&target.host, target.port, events).await?));
+    };
+    // Reading the system's roots takes as long as a connection on a LAN.
+    let preparing = tokio::task::spawn_blocking(move || policy.prepare());
+    let stream = dial(&target.host, target.port, events).await?;
+    let Prepared { config, seen } = preparing
+        .await
+        .map_err(|e| Failure::new(Code::Internal, "certificates could not be read").because(e))??;
+    let name = ServerName::try_from(target.host.clone()).map_err(|e| {
+        Failure::new(
+            Code::UnknownHost,
+            format!("{} is no host name", target.host),
+        )
+        .because(e)
+    })?;
+    let handshake = TlsConnector::from(config).connect(name, stream);
+    match timeout(HANDSHAKE, handshake).await {
+        Err(_) => Err(Failure::new(
+            Code::Certificate,
+            format!("{} does not finish the TLS handshake", target.host),
+        )),
+        Ok(Ok(stream)) => {
+            if let Some(fault) = seen.fault() {
+                let fingerprint = fault.fingerprint;
+                events(Event::CertificateAccepted {
+                    fault: fault.words,
+                    fingerprint,
+                });
+            }
+            Ok(Box::new(stream))
+        }
+        Ok(Err(error)) => Err(match seen.fault() {
+            Some(fault) => Failure::new(
+                Code::Certificate,
+                format!(
+                    "certificate of {} is not trusted: {} (SHA-256 {}); \
+                     trust it with --ca FILE or --pin SHA256",
+                    target.host, fault.words, fault.fingerprint
+                ),
+            ),
+            None => Failure::new(
+                Code::Certificate,
+                format!(
+                    "no TLS connection to {} port {}: {error}",
+                    target.host, target.port
+                ),
+            ),
+        }
+        .because(error)),
+    }
+}

@@ -1,0 +1,107 @@
+//! From a name to a connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::event::{Event, Events};
+use super::failure::{Code, Failure};
+
+/// How long looking a name up may take.
+const RESOLVE: Duration = Duration::from_secs(15);
+
+/// How long one address may take to answer.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The head start of an address before the next one is tried beside it: a
+/// name with a dead IPv6 address costs no more than this.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Connects to the first address of `host` that answers.
+pub(super) async fn dial(host: &str, port: u16, events: Events<'_>) -> Result<TcpStream, Failure> {
+    events(Event::Resolving {
+        host: host.to_owned(),
+    });
+    let unknown = |why: String| {
+        Failure::new(
+            Code::UnknownHost,
+            format!("host {host} is not known: {why}"),
+        )
+    };
+    let addresses: Vec<SocketAddr> = timeout(RESOLVE, lookup_host((host, port)))
+        .await
+        .map_err(|_| unknown("the name service does not answer".into()))?
+        .map_err(|e| unknown(e.to_string()))?
+        .collect();
+    if addresses.is_empty() {
+        return Err(unknown("it has no address".into()));
+    }
+    let mut tries = JoinSet::new();
+    let mut waiting = addresses.into_iter();
+    let mut last = io::Error::from(io::ErrorKind::NotConnected);
+    loop {
+        if let Some(address) = waiting.next() {
+            events(Event::Connecting { address });
+            tries.spawn(async move { timeout(CONNECT, TcpStream::connect(address)).await });
+        }
+        let head_start = async {
+            if waiting.len() == 0 {
+                std::future::pending::<()>().await;
+            } else {
+                sleep(STAGGER).await;
+            }
+        };
+        tokio::select! {
+            () = head_start => {}
+            ended = tries.join_next() => match ended {
+                Some(Ok(Ok(Ok(stream)))) => {
+                    // Keystrokes wait for nothing, and a dead broker is noticed.
+                    if let Err(error) = qvd_net::socket::tune(&stream) {
+                        tracing::debug!(%error, "socket options");
+                    }
+                    return Ok(stream);
+                }
+                Some(Ok(Ok(Err(error)))) => last = error,
+                Some(Ok(Err(_))) => last = io::ErrorKind::TimedOut.into(),
+                Some(Err(_)) => {}
+                None if waiting.len() == 0 => {
+                    let why = format!("cannot connect to {host} port {port}: {last}");
+                    return Err(Failure::new(Code::ConnectFailed, why).because(last));
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_on_which_nobody_listens_is_named() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let failure = dial("127.0.0.1", port, &mut |_| {}).await.unwrap_err();
+        assert_eq!(failure.code(), Code::ConnectFailed);
+        let start = format!("cannot connect to 127.0.0.1 port {port}: ");
+        assert!(failure.to_string().starts_with(&start), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_is_named() {
+        let failure = dial("no-such-host.invalid", 1, &mut |_| {})
+            .await
+            .unwrap_err();
+        assert_eq!(failure.code(), Code::UnknownHost);
+        assert!(
+            failure.to_string().contains("no-such-host.invalid"),
+            "{failure}"
+        );
+    }
+}

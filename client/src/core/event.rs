@@ -1,0 +1,37 @@
+use std::net::SocketAddr;
+
+/// Something the user may want to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The broker's name is being looked up.
+    Resolving {
+        /// The name.
+        host: String,
+    },
+    /// A connection is being made.
+    Connecting {
+        /// Where to.
+        address: SocketAddr,
+    },
+    /// The broker's certificate has a fault that was accepted unseen.
+    CertificateAccepted {
+        /// What is wrong with it.
+        fault: String,
+        /// SHA-256 of the certificate.
+        fingerprint: String,
+    },
+    /// Login and password are being checked.
+    Authenticating,
+    /// A line of the broker's about the VM being prepared.
+    Progress(String),
+    /// The VM is ready and its desktop is being opened.
+    Opening,
+    /// The desktop is in its window.
+    Connected,
+    /// The session is being left.
+    Leaving,
+}
+
+/// Is told what happens, at once and without waiting.
+pub type Events<'a> = &'a mut (dyn FnMut(Event) + Send);

@@ -1,0 +1,68 @@
+//! Running a session in an engine.
+
+use nx_proxy::{Ending, Engine, Error, Order, Session};
+use tokio::sync::watch;
+
+use super::broker::Tunnel;
+use super::event::{Event, Events};
+use super::failure::{Code, Failure};
+
+/// How a session ended in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The user left it; it can be resumed.
+    Suspended,
+    /// The other end closed it: logged out, stopped or suspended from
+    /// elsewhere.
+    Closed,
+}
+
+/// Runs a session until it ends. An [`Order`] through `orders` has it left.
+///
+/// # Errors
+/// When it does not come up, or does not end in order.
+pub async fn run_session(
+    engine: &dyn Engine,
+    tunnel: Tunnel,
+    session: &Session,
+    events: Events<'_>,
+    orders: watch::Receiver<Order>,
+) -> Result<Outcome, Failure> {
+    events(Event::Opening);
+    let mut started = false;
+    let mut translate = |event: nx_proxy::Event| match event {
+        nx_proxy::Event::Started => {
+            started = true;
+            events(Event::Connected);
+        }
+        nx_proxy::Event::Ending => events(Event::Leaving),
+        nx_proxy::Event::Log(line) => tracing::debug!(target: "nx", "{line}"),
+        other => tracing::debug!(target: "nx", "{other:?}"),
+    };
+    let ended = engine
+        .run(tunnel.stream, session, &mut translate, orders)
+        .await;
+    match ended {
+        Ok(Ending::Suspended) => Ok(Outcome::Suspended),
+        Ok(_) => Ok(Outcome::Closed),
+        Err(error) => Err(failed(error, started)),
+    }
+}
+
+fn failed(error: Error, started: bool) -> Failure {
+    let code = match &error {
+        Error::NoDisplay | Error::DisplayMissing { .. } | Error::DisplayRefused { .. } => {
+            Code::Display
+        }
+        Error::Lost { .. } => Code::SessionLost,
+        Error::ClosedEarly => Code::VmUnavailable,
+        Error::NotUp { .. } => Code::TimedOut,
+        _ => Code::Engine,
+    };
+    let message = if started {
+        format!("{error}; the session is suspended, connect again to resume it")
+    } else {
+        error.to_string()
+    };
+    Failure::new(code, message).because(error)
+}

@@ -1,0 +1,258 @@
+use std::fmt;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use x11rb::connection::Connection as _;
+use x11rb::errors::ConnectError;
+use x11rb::protocol::xproto::{AccessControl, AtomEnum, ConnectionExt as _, Family, HostMode};
+use x11rb::rust_connection::RustConnection;
+
+use crate::Error;
+
+/// How long the X server may take to answer. A display over ssh takes some
+/// round trips of it.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Longest keyboard description read, in 4-byte units.
+const MAX_RULES: u32 = 256;
+
+/// An X display of the user that was there when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Display {
+    name: String,
+    keyboard: Option<Keyboard>,
+    screen: ScreenSize,
+}
+
+/// The size of a screen in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScreenSize {
+    /// Pixels across.
+    pub width: u16,
+    /// Pixels down.
+    pub height: u16,
+}
+
+/// The keyboard of a display, as nxagent is told of it: `model/layout`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyboard {
+    model: String,
+    layout: String,
+}
+
+impl fmt::Display for Keyboard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.model, self.layout)
+    }
+}
+
+impl fmt::Display for ScreenSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+impl Display {
+    /// Looks at the display `name`, such as `:0`, with the cookie that the
+    /// X authority file has for it.
+    ///
+    /// # Errors
+    /// [`Error::DisplayMissing`] when it is not there, does not answer within
+    /// ten seconds, or refuses this program.
+    pub async fn open(name: &str) -> Result<Self, Error> {
+        let named = name.to_owned();
+        ask(name, move || {
+            let (connection, screen) = connect(&named)?;
+            look(&named, &connection, screen)
+        })
+        .await
+    }
+
+    /// The name, as in `DISPLAY`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The keyboard, where the display tells it.
+    #[must_use]
+    pub fn keyboard(&self) -> Option<&Keyboard> {
+        self.keyboard.as_ref()
+    }
+
+    /// The size of its screen.
+    #[must_use]
+    pub fn screen(&self) -> ScreenSize {
+        self.screen
+    }
+
+    /// Lets programs of this user draw on the display without a cookie.
+    ///
+    /// nxproxy does not read the X authority file (seen with 3.5.99.26), so a
+    /// display that knows nothing but cookies would refuse it. Whoever runs as
+    /// this user can read that file anyway, and Debian's X sessions make the
+    /// same entry, so it is left in place: taking it back could hit another
+    /// session at its start.
+    pub(crate) async fn admit_user(&self) -> Result<(), Error> {
+        let name = self.name.clone();
+        ask(&self.name, move || {
+            let (connection, _) = connect(&name)?;
+            admit(&connection).unwrap_or_else(|error| {
+                // The display may admit the user all the same; if not,
+                // nxproxy is refused, and that is told.
+                tracing::debug!(%error, "display does not take access for this user");
+            });
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Talks to the X server in a thread of its own: the calls block, and a
+/// display that hangs must not hold the program.
+async fn ask<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let (answer, answered) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("display".into())
+        .spawn(move || {
+            // Nobody may be waiting any more.
+            let _ = answer.send(work());
+        })
+        .map_err(Error::system("starting a thread"))?;
+    match timeout(ANSWER, answered).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) | Err(_) => Err(missing(
+            name,
+            format!("no answer within {} seconds", ANSWER.as_secs()),
+        )),
+    }
+}
+
+fn connect(name: &str) -> Result<(RustConnection, usize), Error> {
+    RustConnection::connect(Some(name)).map_err(|error| match error {
+        ConnectError::DisplayParsingError(_) => missing(name, "not the name of a display"),
+        ConnectError::SetupAuthenticate(refusal) => {
+            let reason = String::from_utf8_lossy(&refusal.reason);
+            missing(name, format!("access refused: {}", reason.trim()))
+        }
+        ConnectError::SetupFailed(refusal) => {
+            let reason = String::from_utf8_lossy(&refusal.reason);
+            missing(name, format!("access refused: {}", reason.trim()))
+        }
+        other => missing(name, other.to_string()),
+    })
+}
+
+fn look(name: &str, connection: &RustConnection, screen: usize) -> Result<Display, Error> {
+    let broken = |error: &dyn fmt::Display| missing(name, error.to_string());
+    let Some(screen) = connection.setup().roots.get(screen) else {
+        return Err(missing(name, "it has no such screen"));
+    };
+    let atom = connection
+        .intern_atom(true, b"_XKB_RULES_NAMES")
+        .map_err(|e| broken(&e))?
+        .reply()
+        .map_err(|e| broken(&e))?
+        .atom;
+    let mut keyboard = None;
+    if atom != x11rb::NONE {
+        let rules = connection
+            .get_property(false, screen.root, atom, AtomEnum::STRING, 0, MAX_RULES)
+            .map_err(|e| broken(&e))?
+            .reply()
+            .map_err(|e| broken(&e))?;
+        keyboard = Keyboard::from_rules(&rules.value);
+    }
+    Ok(Display {
+        name: name.to_owned(),
+        keyboard,
+        screen: ScreenSize {
+            width: screen.width_in_pixels,
+            height: screen.height_in_pixels,
+        },
+    })
+}
+
+fn admit(connection: &RustConnection) -> Result<(), x11rb::errors::ReplyError> {
+    let hosts = connection.list_hosts()?.reply()?;
+    if hosts.mode == AccessControl::DISABLE {
+        return Ok(());
+    }
+    // `#` and a number is a user by id: the name may have no entry here.
+    let user = format!("localuser\0#{}", rustix::process::geteuid().as_raw());
+    connection
+        .change_hosts(
+            HostMode::INSERT,
+            Family::SERVER_INTERPRETED,
+            user.as_bytes(),
+        )?
+        .check()
+}
+
+fn missing(name: &str, reason: impl Into<String>) -> Error {
+    Error::DisplayMissing {
+        display: name.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+impl Keyboard {
+    /// Reads the root window's `_XKB_RULES_NAMES`: rules, model, layouts,
+    /// variants and options, each ended by a NUL. Of several layouts, the
+    /// first counts.
+    fn from_rules(rules: &[u8]) -> Option<Self> {
+        let mut fields = rules.split(|b| *b == 0).skip(1);
+        let mut field = || {
+            let first = fields.next()?.split(|b| *b == b',').next()?;
+            let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_-".contains(b);
+            if first.is_empty() || first.len() > 32 || !first.iter().all(plain) {
+                return None;
+            }
+            String::from_utf8(first.to_vec()).ok()
+        };
+        Some(Self {
+            model: field()?,
+            layout: field()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keyboards_are_read_from_the_rules() {
+        let read = |rules: &[u8]| Keyboard::from_rules(rules).map(|k| k.to_string());
+        assert_eq!(read(b"evdev\0pc105\0es\0\0\0").as_deref(), Some("pc105/es"));
+        assert_eq!(
+            read(b"evdev\0pc104\0us,de\0,nodeadkeys\0grp:toggle\0").as_deref(),
+            Some("pc104/us")
+        );
+        for rules in [
+            &b""[..],
+            b"evdev",
+            b"evdev\0pc105",
+            b"evdev\0\0us\0",
+            b"evdev\0pc105\0a:b\0",
+            b"evdev\0pc=105\0us\0",
+        ] {
+            assert_eq!(read(rules), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_display_that_is_not_there_is_named() {
+        for name in [":299", "nonsense", ""] {
+            let error = Display::open(name).await.unwrap_err();
+            assert!(
+                matches!(&error, Error::DisplayMissing { display, .. } if display == name),
+                "{error}"
+            );
+        }
+    }
+}

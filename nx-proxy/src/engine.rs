@@ -1,0 +1,107 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::{Display, Error, NxOptions, NxStream};
+
+/// Draws a session on the user's display.
+pub trait Engine: Send + Sync {
+    /// The engine's name in configuration and logs.
+    fn name(&self) -> &'static str;
+
+    /// Whether the engine can run on this machine at all. Asked before the
+    /// broker is, so that no session is started in vain.
+    ///
+    /// # Errors
+    /// What is missing, and what to install.
+    fn check(&self) -> Result<(), Error>;
+
+    /// Runs a session on `stream` until it ends.
+    ///
+    /// Dropping the future ends the session at once, together with every
+    /// process that was started for it; the agent then suspends it.
+    fn run<'a>(
+        &'a self,
+        stream: NxStream,
+        session: &'a Session,
+        events: Events<'a>,
+        orders: Orders,
+    ) -> Running<'a>;
+}
+
+/// A session that runs: resolves when it has ended.
+pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Ending, Error>> + Send + 'a>>;
+
+/// Is told what happens in a session, at once and without waiting.
+pub type Events<'a> = &'a mut (dyn FnMut(Event) + Send);
+
+/// What the engine is asked to do. The last order stands: an order given
+/// before the engine looks is not lost.
+pub type Orders = watch::Receiver<Order>;
+
+/// What a session needs to know of the user's machine.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Where it is drawn.
+    pub display: Display,
+    /// NX options of the user.
+    pub options: NxOptions,
+    /// How long the agent may take from the start of the stream to the first
+    /// window.
+    pub start_timeout: Duration,
+}
+
+impl Session {
+    /// Time from the start of the stream to the first window; a modem needs
+    /// some seconds of it.
+    pub const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// A session on `display` without options.
+    #[must_use]
+    pub fn new(display: Display) -> Self {
+        Self {
+            display,
+            options: NxOptions::default(),
+            start_timeout: Self::START_TIMEOUT,
+        }
+    }
+}
+
+/// What happened in a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The agent and this end understand each other.
+    Negotiated,
+    /// The session draws on the display.
+    Started,
+    /// The session is being left, by order or because the agent closes it.
+    Ending,
+    /// A line for the log.
+    Log(String),
+}
+
+/// What the engine is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Order {
+    /// Go on.
+    Run,
+    /// Leave the session in order; the agent suspends it.
+    Suspend,
+    /// Leave it at once; the agent notices that its client is gone, and
+    /// suspends it.
+    Abort,
+}
+
+/// How a session ended that met no fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// It was left by order, and can be resumed.
+    Suspended,
+    /// The agent closed it: the user logged out, or the session was stopped or
+    /// suspended from elsewhere. NX does not tell which.
+    ClosedByAgent,
+}

@@ -1,0 +1,39 @@
+//! The two calls whose contract the compiler cannot check.
+#![expect(unsafe_code, reason = "each call below says why it is sound")]
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Makes the child die with the thread that starts it, however this process
+/// ends. The caller's thread has to outlive the child.
+pub(super) fn die_with_parent(command: &mut Command) {
+    let parent = getpid();
+    let hook = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // The parent may have died before the signal was asked for.
+        if getppid() == Some(parent) {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotConnected.into())
+        }
+    };
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed.
+    // The hook makes two plain system calls (prctl, getppid) and allocates
+    // nothing: `io::ErrorKind` converts without a box.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Watches a pidfd, which is readable from the process's exit on.
+pub(super) fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor has to stay open, and the same, while it is
+    // watched. An `OwnedFd` is open until it is dropped, and the `AsyncFd`
+    // owns it and gives out shared references only.
+    let watched = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
+    watched.map_err(Into::into)
+}

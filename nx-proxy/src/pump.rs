@@ -1,0 +1,139 @@
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Bytes on the way in each direction. One session has two such buffers, for
+/// as long as it lasts; a TLS record fits several times.
+const BUFFER: usize = 64 * 1024;
+
+/// How the NX stream ended, as seen from this machine.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Both directions were closed in order.
+    Closed,
+    /// The peer's side of the stream failed.
+    PeerFailed(io::Error),
+    /// The local program's side failed: it is gone.
+    LocalFailed,
+}
+
+enum Fault {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+/// Copies bytes between the NX stream and the local program until both have
+/// closed their side. Each end of a direction is passed on when it comes, so
+/// that what is still under way in the other one arrives.
+pub(crate) async fn pump<N, L>(nx: N, local: L) -> Outcome
+where
+    N: AsyncRead + AsyncWrite + Unpin,
+    L: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut nx_read, mut nx_write) = tokio::io::split(nx);
+    let (mut local_read, mut local_write) = tokio::io::split(local);
+    let down = async {
+        copy(&mut nx_read, &mut local_write)
+            .await
+            .map_err(|fault| match fault {
+                Fault::Reading(e) => Outcome::PeerFailed(e),
+                Fault::Writing(e) => local_failed(&e),
+            })
+    };
+    let up = async {
+        copy(&mut local_read, &mut nx_write)
+            .await
+            .map_err(|fault| match fault {
+                Fault::Reading(e) => local_failed(&e),
+                Fault::Writing(e) => Outcome::PeerFailed(e),
+            })
+    };
+    let outcome = tokio::try_join!(down, up).err();
+    // After a fault of the peer the program still gets its end of file, so
+    // that it says what it makes of it; after one of the program, the peer.
+    match &outcome {
+        Some(Outcome::PeerFailed(_)) => drop(local_write.shutdown().await),
+        Some(Outcome::LocalFailed) => drop(nx_write.shutdown().await),
+        _ => {}
+    }
+    outcome.unwrap_or(Outcome::Closed)
+}
+
+fn local_failed(error: &io::Error) -> Outcome {
+    tracing::debug!(%error, "local end of the NX stream failed");
+    Outcome::LocalFailed
+}
+
+async fn copy<R, W>(from: &mut R, to: &mut W) -> Result<(), Fault>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let length = match from.read(&mut buffer).await {
+            Ok(0) => return to.shutdown().await.map_err(Fault::Writing),
+            Ok(length) => length,
+            Err(e) => return Err(Fault::Reading(e)),
+        };
+        let bytes = buffer.get(..length).unwrap_or_default();
+        to.write_all(bytes).await.map_err(Fault::Writing)?;
+        // TLS keeps what is not flushed.
+        to.flush().await.map_err(Fault::Writing)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_end_in_one_direction_leaves_the_other_open() {
+        let (nx, mut agent) = duplex(16);
+        let (local, mut program) = duplex(16);
+        let pumped = tokio::spawn(pump(nx, local));
+        agent.write_all(b"from the agent, at length").await.unwrap();
+        agent.shutdown().await.unwrap();
+        let mut got = String::new();
+        program.read_to_string(&mut got).await.unwrap();
+        assert_eq!(got, "from the agent, at length");
+        program.write_all(b"still answered").await.unwrap();
+        program.shutdown().await.unwrap();
+        got.clear();
+        agent.read_to_string(&mut got).await.unwrap();
+        assert_eq!(got, "still answered");
+        assert!(matches!(pumped.await.unwrap(), Outcome::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_fault_says_whose_it_is_and_ends_the_other_side() {
+        let (nx, mut agent) = duplex(16);
+        let broken = broken_stream();
+        let pumped = tokio::spawn(pump(nx, broken));
+        let mut rest = Vec::new();
+        agent.read_to_end(&mut rest).await.unwrap();
+        assert!(matches!(pumped.await.unwrap(), Outcome::LocalFailed));
+
+        let (local, mut program) = duplex(16);
+        let pumped = tokio::spawn(pump(broken_stream(), local));
+        program.read_to_end(&mut rest).await.unwrap();
+        assert!(matches!(pumped.await.unwrap(), Outcome::PeerFailed(_)));
+    }
+
+    /// A stream whose reads fail.
+    fn broken_stream() -> impl AsyncRead + AsyncWrite + Unpin + Send {
+        struct Broken;
+        impl AsyncRead for Broken {
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+                _: &mut tokio::io::ReadBuf<'_>,
+            ) -> std::task::Poll<io::Result<()>> {
+                std::task::Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
+        }
+        tokio::io::join(Broken, tokio::io::sink())
+    }
+}
