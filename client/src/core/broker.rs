@@ -46,6 +46,8 @@ pub struct Broker {
     target: Target,
     stream: Box<dyn Transport>,
     dialogue: Dialogue,
+    /// Something was asked on this connection.
+    used: bool,
 }
 
 /// The way to a session's NX end.
@@ -69,6 +71,7 @@ impl Broker {
             target,
             stream,
             dialogue,
+            used: false,
         })
     }
 
@@ -138,48 +141,105 @@ impl Broker {
     }
 
     /// Asks, and gives the final answer.
+    ///
+    /// A broker may close a connection that was idle, while the user thinks
+    /// about which VM to take: then the question is put again on a new one.
     async fn ask(&mut self, request: Request, events: Events<'_>) -> Result<Said, Failure> {
         if self.dialogue.is_closing() {
-            *self = Self::open(self.target.clone(), events).await?;
+            self.reopen(events).await?;
+        } else if self.used {
+            match self.ask_here(request.clone(), events).await {
+                Err(Unanswered::NotHeard(failure)) => {
+                    tracing::info!(%failure, "connection was idle too long, connecting again");
+                    self.reopen(events).await?;
+                }
+                Err(Unanswered::Failed(failure)) => return Err(failure),
+                Ok(said) => return Ok(said),
+            }
         }
-        self.dialogue.ask(request)?;
-        let lost = |e: io::Error| {
-            Failure::new(
-                Code::ConnectFailed,
-                format!("connection to the broker broke: {e}"),
-            )
-            .because(e)
-        };
+        self.used = true;
+        self.ask_here(request, events).await.map_err(Into::into)
+    }
+
+    async fn reopen(&mut self, events: Events<'_>) -> Result<(), Failure> {
+        *self = Self::open(self.target.clone(), events).await?;
+        Ok(())
+    }
+
+    async fn ask_here(&mut self, request: Request, events: Events<'_>) -> Result<Said, Unanswered> {
+        self.dialogue.ask(request).map_err(Failure::from)?;
         if let Some(bytes) = self.dialogue.poll_transmit() {
             let written = timeout(ANSWER, async {
                 self.stream.write_all(&bytes).await?;
                 self.stream.flush().await
             });
-            written.await.map_err(|_| silent())?.map_err(lost)?;
+            let written = written.await.map_err(|_| silent())?;
+            written.map_err(|e| Unanswered::NotHeard(lost(e)))?;
         }
+        let mut heard = false;
         let mut deadline = Instant::now() + ANSWER;
         let mut chunk = vec![0; 16 * 1024];
         loop {
-            match self.dialogue.poll_event()? {
-                Some(Said::Progress(text)) => {
+            match self.dialogue.poll_event().map_err(Failure::from) {
+                Err(failure) => return Err(failure.into()),
+                Ok(Some(Said::Progress(text))) => {
                     events(Event::Progress(text));
                     deadline = Instant::now() + ANSWER;
                     continue;
                 }
-                Some(Said::Refused(refusal)) => return Err(refusal.into()),
-                Some(said) => return Ok(said),
-                None => {}
+                Ok(Some(Said::Refused(refusal))) => return Err(Failure::from(refusal).into()),
+                Ok(Some(said)) => return Ok(said),
+                Ok(None) => {}
             }
             let read = timeout_at(deadline, self.stream.read(&mut chunk)).await;
             match read.map_err(|_| silent())? {
+                Ok(0) if !heard => return Err(Unanswered::NotHeard(hung_up())),
                 // A peer that ends TLS without a word has ended all the same.
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => self.dialogue.receive_end(),
-                Err(e) => return Err(lost(e)),
+                Err(e) if heard && e.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.dialogue.receive_end()
+                }
+                Err(e) if !heard => return Err(Unanswered::NotHeard(lost(e))),
+                Err(e) => return Err(lost(e).into()),
                 Ok(0) => self.dialogue.receive_end(),
-                Ok(n) => self.dialogue.receive(chunk.get(..n).unwrap_or_default()),
+                Ok(n) => {
+                    heard = true;
+                    self.dialogue.receive(chunk.get(..n).unwrap_or_default());
+                }
             }
         }
     }
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// The connection ended before a byte of an answer came.
+    NotHeard(Failure),
+    /// Anything else.
+    Failed(Failure),
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotHeard(failure) | Unanswered::Failed(failure) => failure,
+        }
+    }
+}
+
+fn hung_up() -> Failure {
+    let message = "the broker closed the connection without an answer";
+    Failure::new(Code::ConnectFailed, message)
+}
+
+fn lost(error: io::Error) -> Failure {
+    let message = format!("connection to the broker broke: {error}");
+    Failure::new(Code::ConnectFailed, message).because(error)
 }
 
 fn silent() -> Failure {

@@ -2,6 +2,7 @@
 
 mod broker;
 mod choice;
+mod desktop;
 mod dial;
 mod event;
 mod failure;
@@ -10,6 +11,7 @@ mod tls;
 
 pub use broker::{Broker, Target, Tunnel};
 pub use choice::{Choice, choose};
+pub use desktop::{Chosen, View, Wish, open_desktop, until_interrupted};
 pub use event::{Event, Events};
 pub use failure::{Code, Failure};
 pub use session::{Outcome, run_session};
