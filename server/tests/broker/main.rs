@@ -1,6 +1,14 @@
 //! The broker's decisions, over real sockets, with a SimpleRPC peer whose
 //! answers each test chooses. Sessions with real agents are tested elsewhere.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
+
 mod connect;
 mod peer;
 mod requests;
