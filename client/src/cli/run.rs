@@ -106,10 +106,10 @@ async fn connect(
     engine
         .check()
         .map_err(|e| Failure::new(Code::Engine, e.to_string()).because(e))?;
-    let name = settings.display.as_deref().unwrap_or_default();
-    let display = Display::open(name)
-        .await
-        .map_err(|e| Failure::new(Code::Display, e.to_string()).because(e))?;
+    let no_display = |e: nx_proxy::Error| Failure::new(Code::Display, e.to_string()).because(e);
+    let name = settings.display.as_deref();
+    let name = name.ok_or_else(|| no_display(nx_proxy::Error::NoDisplay))?;
+    let display = Display::open(name).await.map_err(no_display)?;
     let mut parameters = settings.parameters.clone();
     parameters.keyboard = parameters
         .keyboard

@@ -7,6 +7,7 @@
     reason = "a command line program"
 )]
 
+mod bench;
 mod check;
 mod ci;
 mod deny;
@@ -46,6 +47,8 @@ enum Command {
     /// What continuous integration runs: format, lints, check, dependencies,
     /// tests.
     Ci,
+    /// Measure the programs beside plain references.
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Install { bench } => install::run(bench),
         Command::Test { filter } => test::run(filter.as_deref()),
         Command::Ci => ci::run(),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
