@@ -1,6 +1,6 @@
 //! Where the programs of this workspace are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
@@ -19,12 +19,25 @@ pub fn built(name: &str) -> Result<PathBuf> {
         Some(path) => Some(PathBuf::from(path)),
         None => profile_directory(),
     };
-    directory
-        .map(|directory| directory.join(name))
-        .filter(|path| path.is_file())
-        .ok_or_else(|| Error::NotBuilt {
+    let missing = || Error::NotBuilt {
+        program: name.into(),
+    };
+    built_in(&directory.ok_or_else(missing)?, name)
+}
+
+/// The path of a program of this workspace which was built into `directory`.
+///
+/// # Errors
+///
+/// [`Error::NotBuilt`] says how to build it.
+pub fn built_in(directory: &Path, name: &str) -> Result<PathBuf> {
+    let path = directory.join(name);
+    if !path.is_file() {
+        return Err(Error::NotBuilt {
             program: name.into(),
-        })
+        });
+    }
+    Ok(path)
 }
 
 /// Cargo's build directory (`target`) as seen from the running program.

@@ -33,6 +33,7 @@ pub struct Scene {
     mark: String,
     directory: TempDir,
     artefacts: PathBuf,
+    programs: Option<PathBuf>,
     logs: Mutex<Vec<Log>>,
 }
 
@@ -60,8 +61,17 @@ impl Scene {
             mark,
             directory,
             artefacts,
+            programs: None,
             logs: Mutex::default(),
         })
+    }
+
+    /// Takes the programs of this workspace from another directory than
+    /// [`crate::programs::built`] does.
+    #[must_use]
+    pub fn with_programs(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.programs = Some(directory.into());
+        self
     }
 
     /// The test's name.
@@ -123,7 +133,11 @@ impl Scene {
     ///
     /// [`Error::NotBuilt`] says how to build it.
     pub fn built(&self, name: &str) -> Result<Program> {
-        Ok(self.dress(Program::at(crate::programs::built(name)?)))
+        let path = match &self.programs {
+            Some(directory) => crate::programs::built_in(directory, name)?,
+            None => crate::programs::built(name)?,
+        };
+        Ok(self.dress(Program::at(path)))
     }
 
     /// Gives a program the environment of this test: its mark, a home of its

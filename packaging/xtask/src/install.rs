@@ -71,6 +71,10 @@ const SESSION: &[Package] = &[
 /// What `bench` compares with.
 const BENCH: &[Package] = &[
     Package {
+        name: "openssl",
+        why: "a certificate for the references",
+    },
+    Package {
         name: "nginx",
         why: "the reference for the tunnel",
     },

@@ -13,7 +13,9 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let programs = Metadata::read()?.target_directory.join("debug");
     run::shown(run::cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
     let mut tests = run::cargo();
-    tests.args(["test", "--workspace", "--locked"]).args(filter);
+    tests
+        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .args(filter);
     tests.env(BIN_DIR_VARIABLE, programs);
     run::shown(&mut tests)
 }

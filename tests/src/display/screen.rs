@@ -1,7 +1,7 @@
 //! A view of an X display: its windows, its pixels, and waits for both.
 
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -32,6 +32,7 @@ pub struct Screen {
     width: u16,
     height: u16,
     visual: Visualtype,
+    failure_picture: Option<PathBuf>,
     x: RustConnection<DeadlineStream>,
     /// The same connection once more, to await what arrives on it.
     events: tokio::net::UnixStream,
@@ -55,6 +56,11 @@ impl Screen {
             &format!(":{number}"),
             cookie,
         )
+    }
+
+    /// Has a picture saved there whenever a wait fails.
+    pub(super) fn keep_failure_picture(&mut self, path: PathBuf) {
+        self.failure_picture = Some(path);
     }
 
     fn open_socket(path: &Path, name: &str, cookie: Option<&Cookie>) -> Result<Self> {
@@ -85,6 +91,7 @@ impl Screen {
             width,
             height,
             visual,
+            failure_picture: None,
             x,
             events,
         };
@@ -132,7 +139,7 @@ impl Screen {
     /// When the connection breaks.
     pub fn windows(&self) -> Result<Vec<Window>> {
         let mut found = Vec::new();
-        self.search(self.root, 0, 0, MAX_DEPTH, &mut found)?;
+        self.search(self.root, MAX_DEPTH, &mut found)?;
         Ok(found)
     }
 
@@ -211,13 +218,18 @@ impl Screen {
         })
     }
 
-    /// The pixels where a window is, with whatever covers it.
+    /// The pixels where a window is now, with whatever covers it.
     ///
     /// # Errors
     ///
-    /// When it is wholly outside of the display, or the connection breaks.
+    /// When it is gone or wholly outside of the display, or the connection
+    /// breaks.
     pub fn screenshot_of(&self, window: &Window) -> Result<Image> {
-        let visible = Region::within(window, self.width, self.height).ok_or_else(|| Error::X {
+        let now = self.window(window.id)?.ok_or_else(|| Error::X {
+            display: self.name.clone(),
+            what: format!("window '{}' is gone", window.name),
+        })?;
+        let visible = Region::within(&now, self.width, self.height).ok_or_else(|| Error::X {
             display: self.name.clone(),
             what: format!("window '{}' lies outside of the screen", window.name),
         })?;
@@ -288,11 +300,31 @@ impl Screen {
         };
         match tokio::time::timeout(within, looking).await {
             Ok(found) => found,
-            Err(_) => Err(Error::Deadline {
-                what: format!("X display {}: {what}", self.name),
-                limit: within,
-                context: self.describe(),
-            }),
+            Err(_) => {
+                // Which of the two it was, nobody could tell afterwards.
+                let missed = matches!(look(), Ok(Some(_)));
+                let missed = if missed {
+                    "; it is so now, without an event"
+                } else {
+                    ""
+                };
+                Err(Error::Deadline {
+                    what: format!("X display {}: {what}", self.name),
+                    limit: within,
+                    context: format!("{missed}{}{}", self.describe(), self.keep_picture()),
+                })
+            }
+        }
+    }
+
+    /// Saves what is to be seen when a wait has failed, and tells where.
+    fn keep_picture(&self) -> String {
+        let Some(path) = &self.failure_picture else {
+            return String::new();
+        };
+        match self.screenshot().and_then(|image| image.save(path)) {
+            Ok(()) => format!("\nwhat was to be seen is in {}", path.display()),
+            Err(error) => format!("\n{error}"),
         }
     }
 
@@ -318,14 +350,7 @@ impl Screen {
         }
     }
 
-    fn search(
-        &self,
-        parent: u32,
-        x: i32,
-        y: i32,
-        depth: u32,
-        found: &mut Vec<Window>,
-    ) -> Result<()> {
+    fn search(&self, parent: u32, depth: u32, found: &mut Vec<Window>) -> Result<()> {
         // A window may go while it is looked at: that is no failure, and its
         // going is an event.
         let Ok(tree) = self
@@ -338,41 +363,50 @@ impl Screen {
         };
         for id in tree.children {
             self.watch(id)?;
-            let Some(window) = self.window(id, x, y)? else {
+            let Some(window) = self.window(id)? else {
                 continue;
             };
             if window.is_named() {
                 found.push(window);
             } else if depth > 1 {
-                self.search(id, window.x, window.y, depth - 1, found)?;
+                self.search(id, depth - 1, found)?;
             }
         }
         Ok(())
     }
 
-    fn window(&self, id: u32, parent_x: i32, parent_y: i32) -> Result<Option<Window>> {
-        let geometry = self
-            .x
-            .get_geometry(id)
-            .map_err(self.refused("GetGeometry"))?;
+    /// What is known of a window now; nothing when it is gone.
+    ///
+    /// Its place is asked for after its visibility, and from the root: a window
+    /// manager shows a window once it is where it belongs.
+    fn window(&self, id: u32) -> Result<Option<Window>> {
         let attributes = self
             .x
             .get_window_attributes(id)
             .map_err(self.refused("GetWindowAttributes"))?;
-        let (Ok(geometry), Ok(attributes)) = (geometry.reply(), attributes.reply()) else {
+        let geometry = self
+            .x
+            .get_geometry(id)
+            .map_err(self.refused("GetGeometry"))?;
+        let place = self
+            .x
+            .translate_coordinates(id, self.root, 0, 0)
+            .map_err(self.refused("TranslateCoordinates"))?;
+        let (Ok(attributes), Ok(geometry), Ok(place)) =
+            (attributes.reply(), geometry.reply(), place.reply())
+        else {
             return Ok(None);
         };
         let name = self.text(id, AtomEnum::WM_NAME.into())?;
         let class = self.text(id, AtomEnum::WM_CLASS.into())?;
         let mut classes = class.split('\0');
-        let border = i32::from(geometry.border_width);
         Ok(Some(Window {
             id,
             name: name.trim_end_matches('\0').to_owned(),
             instance: classes.next().unwrap_or_default().to_owned(),
             class: classes.next().unwrap_or_default().to_owned(),
-            x: parent_x + i32::from(geometry.x) + border,
-            y: parent_y + i32::from(geometry.y) + border,
+            x: place.dst_x.into(),
+            y: place.dst_y.into(),
             width: geometry.width,
             height: geometry.height,
             visible: attributes.map_state == MapState::VIEWABLE,

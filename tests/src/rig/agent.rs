@@ -13,7 +13,7 @@ use super::{properties, user_name};
 use crate::display::ensure_socket_directory;
 use crate::error::Doing as _;
 use crate::ports::{self, Lease};
-use crate::process::Process;
+use crate::process::{Process, Program};
 use crate::{Error, Result, Scene};
 
 /// How long the daemon may take to listen, and to answer a call.
@@ -32,7 +32,7 @@ impl Desktop {
     fn script(&self) -> String {
         match self {
             Self::Small => "#!/bin/sh\n\
-                xclock -geometry 160x160-20+20 &\n\
+                xclock -update 1 -geometry 160x160-20+20 &\n\
                 xterm -geometry 60x16+40+60 -title terminal &\n\
                 exec openbox --sm-disable\n"
                 .into(),
@@ -122,12 +122,20 @@ impl Agent {
     ///
     /// When it is not built or does not listen.
     pub async fn start_daemon(&mut self, scene: &Scene) -> Result<()> {
-        let program = scene.built("qvd-vma")?.named(self.name.clone());
-        let program = program.args(["daemon", "--config"]).arg(&self.config);
-        let daemon = scene.start(program)?;
+        let daemon = scene.start(self.program(scene)?)?;
         daemon.expect("listening on", ANSWER).await?;
         self.daemon = Some(daemon);
         Ok(())
+    }
+
+    /// The daemon, to be started by the caller.
+    ///
+    /// # Errors
+    ///
+    /// When it is not built.
+    pub fn program(&self, scene: &Scene) -> Result<Program> {
+        let program = scene.built("qvd-vma")?.named(self.name.clone());
+        Ok(program.args(["daemon", "--config"]).arg(&self.config))
     }
 
     /// The daemon.

@@ -1,0 +1,111 @@
+//! `cargo xtask bench`: figures of the released programs, each beside a plain
+//! reference measured in the same run.
+
+mod agent;
+mod figure;
+mod load;
+mod memory;
+mod reference;
+mod tunnel;
+mod usage;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use qvd_tests::Scene;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use self::figure::Figure;
+use crate::workspace::Metadata;
+use crate::{install, run};
+
+/// The crates whose programs are measured.
+const PROGRAMS: [&str; 6] = ["-p", "qvd-vma", "-p", "qvd-server", "-p", "qvd-client"];
+
+/// What to measure and how to tell it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Write JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// How often each figure is measured; the median counts.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    runs: usize,
+    /// Only these groups.
+    #[arg(value_name = "GROUP")]
+    groups: Vec<Group>,
+}
+
+/// Figures that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// The agent: memory, start, calls.
+    Agent,
+    /// The tunnel through the broker: throughput and processor time.
+    Tunnel,
+    /// The broker's memory with idle tunnels.
+    Memory,
+}
+
+/// What all measurements share.
+struct Bench {
+    scene: Scene,
+    runs: usize,
+}
+
+/// Builds the programs as they are shipped, measures and tells.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    install::run(true)?;
+    run::shown(
+        run::cargo()
+            .args(["build", "--release", "--locked", "--bins"])
+            .args(PROGRAMS),
+    )?;
+    let programs = Metadata::read()?.target_directory.join("release");
+    allow_many_files()?;
+
+    let scene = Scene::new("bench")?.with_programs(programs);
+    let bench = Bench {
+        scene,
+        runs: arguments.runs.max(1),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("making a runtime")?;
+    let figures = runtime.block_on(bench.measure(&arguments.groups))?;
+    runtime.block_on(bench.scene.assert_nothing_left())?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+    } else {
+        print!("{}", figure::table(&figures));
+    }
+    Ok(())
+}
+
+impl Bench {
+    async fn measure(&self, groups: &[Group]) -> Result<Vec<Figure>> {
+        let wanted = |group| groups.is_empty() || groups.contains(&group);
+        let mut figures = Vec::new();
+        if wanted(Group::Agent) {
+            figures.extend(agent::measure(self).await?);
+        }
+        if wanted(Group::Tunnel) {
+            figures.extend(tunnel::measure(self).await?);
+        }
+        if wanted(Group::Memory) {
+            figures.extend(memory::measure(self).await?);
+        }
+        Ok(figures)
+    }
+}
+
+/// A thousand tunnels are thousands of descriptors, here and in what is
+/// measured, which inherits the limit.
+fn allow_many_files() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).context("raising the limit of open files")
+}

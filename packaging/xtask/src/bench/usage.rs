@@ -1,0 +1,105 @@
+//! Processor time and memory of a program, with everything in its process
+//! group.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+/// Memory in KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    /// Resident, with what is shared counted whole.
+    pub(crate) rss: f64,
+    /// Resident, with what is shared counted by its share.
+    pub(crate) pss: f64,
+}
+
+/// User and system time of the process group `group` so far.
+///
+/// # Errors
+///
+/// When there is no such group.
+pub(crate) fn processor_time(group: u32) -> Result<Duration> {
+    let ticks = rustix::param::clock_ticks_per_second();
+    let mut total = 0_u64;
+    for pid in members(group)? {
+        // One may end while it is looked at.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            continue;
+        };
+        // Fields 14 and 15 of the line; the name, field 2, may hold anything.
+        let fields = stat
+            .rsplit_once(") ")
+            .map(|(_, rest)| rest)
+            .unwrap_or_default();
+        let times = fields.split(' ').skip(11).take(2);
+        total += times
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    Ok(Duration::from_millis(
+        total.saturating_mul(1000) / ticks.max(1),
+    ))
+}
+
+/// Memory of the process group `group`.
+///
+/// # Errors
+///
+/// When there is no such group.
+pub(crate) fn memory(group: u32) -> Result<Memory> {
+    let mut total = Memory::default();
+    for pid in members(group)? {
+        let path = format!("/proc/{pid}/smaps_rollup");
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        total.rss += field(&text, "Rss:");
+        total.pss += field(&text, "Pss:");
+    }
+    Ok(total)
+}
+
+fn field(text: &str, name: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.and_then(|rest| rest.split_whitespace().next());
+    value
+        .and_then(|value| value.parse().ok())
+        .unwrap_or_default()
+}
+
+fn members(group: u32) -> Result<Vec<u32>> {
+    let entries = fs::read_dir("/proc").context("reading /proc")?;
+    let pids = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let members: Vec<u32> = pids.filter(|pid| group_of(*pid) == Some(group)).collect();
+    anyhow::ensure!(!members.is_empty(), "process group {group} has ended");
+    Ok(members)
+}
+
+fn group_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let zombie = fields.next()? == "Z";
+    let group = fields.nth(1)?.parse().ok()?;
+    (!zombie).then_some(group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_process_uses_something() {
+        let group = rustix::process::getpgrp().as_raw_nonzero().get();
+        let group = u32::try_from(group).unwrap();
+        let memory = memory(group).unwrap();
+        assert!(memory.rss >= memory.pss && memory.pss > 100.0, "{memory:?}");
+        assert!(processor_time(group).is_ok());
+    }
+
+    #[test]
+    fn no_group_is_an_error() {
+        assert!(memory(u32::MAX).is_err());
+    }
+}
