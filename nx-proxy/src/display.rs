@@ -94,20 +94,26 @@ impl Display {
     /// this user can read that file anyway, and Debian's X sessions make the
     /// same entry, so it is left in place: taking it back could hit another
     /// session at its start.
-    pub(crate) async fn admit_user(&self) -> Result<(), Error> {
+    ///
+    /// The answer is to be held while nxproxy connects: an X server that loses
+    /// its last client forgets its list.
+    pub(crate) async fn admit_user(&self) -> Result<Admission, Error> {
         let name = self.name.clone();
         ask(&self.name, move || {
             let (connection, _) = connect(&name)?;
-            admit(&connection).unwrap_or_else(|error| {
+            if let Err(error) = admit(&connection) {
                 // The display may admit the user all the same; if not,
                 // nxproxy is refused, and that is told.
                 tracing::debug!(%error, "display does not take access for this user");
-            });
-            Ok(())
+            }
+            Ok(Admission(connection))
         })
         .await
     }
 }
+
+/// Keeps a display as it is.
+pub(crate) struct Admission(#[expect(dead_code, reason = "held, not used")] RustConnection);
 
 /// Talks to the X server in a thread of its own: the calls block, and a
 /// display that hangs must not hold the program.

@@ -68,7 +68,7 @@ impl Watcher {
     /// Waits for new content of any of the files. Cancel safe.
     pub async fn changed(&mut self) {
         if self.changes.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

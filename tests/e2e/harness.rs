@@ -37,7 +37,11 @@ fn a_window_appears_and_is_drawn() {
         screen
             .wait_for_no_window("xclock", WAIT, |window| window.is("xclock"))
             .await?;
-        assert!(with_clock.changed_fraction(&screen.screenshot()?) > 0.01);
+        screen
+            .wait_for_pixels("the display without the clock", WAIT, |screen| {
+                Ok(with_clock.changed_fraction(&screen.screenshot()?) > 0.01)
+            })
+            .await?;
         Ok(())
     });
 }

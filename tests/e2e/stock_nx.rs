@@ -18,6 +18,7 @@ struct Session {
     relay: FaultProxy,
     proxy: Process,
     window: Window,
+    _clock: Process,
 }
 
 impl Session {
@@ -32,6 +33,11 @@ impl Session {
         let relay = FaultProxy::start(&Endpoint::unix(&front), &back)?;
         let proxy = nx::start_proxy(scene, &display, &front)?;
         agent.expect_session(0, "Session started", WAIT).await?;
+        // nxagent may leave its first requests, the one to show its window
+        // among them, unsent while no program in the session does anything.
+        let clock = agent.dress(scene.installed("xclock", "x11-apps")?);
+        let clock = clock.args(["-update", "1", "-geometry", "300x300"]);
+        let clock = scene.start(clock)?;
         let window = display
             .screen()
             .wait_for_window("QVD", WAIT, is_session)
@@ -42,6 +48,7 @@ impl Session {
             relay,
             proxy,
             window,
+            _clock: clock,
         })
     }
 }
@@ -55,8 +62,6 @@ fn a_session_is_drawn_and_a_cut_suspends_it() {
     play("a_session_is_drawn_and_a_cut_suspends_it", async |scene| {
         let mut session = Session::start(scene).await?;
         assert_eq!((session.window.width, session.window.height), (800, 600));
-        let clock = session.agent.dress(scene.installed("xclock", "x11-apps")?);
-        let _clock = scene.start(clock.args(["-geometry", "300x300"]))?;
         session
             .display
             .screen()

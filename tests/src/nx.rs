@@ -133,7 +133,9 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        // It is killed, which leaves these behind.
         let _gone = std::fs::remove_file(ports::display_socket(self.number()));
+        let _gone = std::fs::remove_file(ports::display_lock(self.number()));
     }
 }
 

@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -119,16 +120,32 @@ fn is_free_port(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
 }
 
+/// Asked with the number's lease held.
 fn is_free_display(number: u16) -> bool {
-    let socket = display_socket(number);
-    let lock = PathBuf::from(format!("/tmp/.X{number}-lock"));
-    // A socket without a server behind it is left by a killed one: it is free,
-    // and the next server replaces it.
-    let taken = lock.exists() || std::os::unix::net::UnixStream::connect(socket).is_ok();
+    let lock = display_lock(number);
+    if let Ok(text) = std::fs::read_to_string(&lock) {
+        let owner = Path::new("/proc").join(text.trim());
+        if owner.exists() {
+            return false;
+        }
+        // A killed server leaves its lock behind, and nxagent minds it. It may
+        // be another user's, who alone can remove it.
+        if std::fs::remove_file(&lock).is_err() {
+            return false;
+        }
+    }
+    // A socket without a server behind it, in contrast, is simply replaced.
+    let taken = UnixStream::connect(display_socket(number)).is_ok();
     let ports = DISPLAY_PORTS
         .iter()
         .filter_map(|distance| number.checked_add(*distance));
     !taken && ports.into_iter().all(is_free_port)
+}
+
+/// The file by which X servers keep others off their number: it holds the
+/// server's process id.
+pub fn display_lock(number: u16) -> PathBuf {
+    PathBuf::from(format!("/tmp/.X{number}-lock"))
 }
 
 /// The Unix socket of an X display.

@@ -27,9 +27,9 @@ impl Progress {
     pub(super) fn event(&mut self, event: &Event) {
         tracing::info!("{event:?}");
         match event {
-            Event::CertificateAccepted { fault, fingerprint } => {
+            Event::CertificateAccepted { fault, certificate } => {
                 self.warn(&format!(
-                    "certificate accepted although {fault} (SHA-256 {fingerprint})"
+                    "certificate accepted although {fault} ({certificate})"
                 ));
             }
             Event::Resolving { host } => self.step(&format!("Looking {host} up")),

@@ -23,6 +23,9 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 /// it prepares a VM: a broker starts a stopped VM within 270 s.
 const ANSWER: Duration = Duration::from_secs(300);
 
+/// From this on, a broker may have closed a connection for being idle.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// What the client calls itself.
 const USER_AGENT: &str = concat!("qvdclient/", env!("CARGO_PKG_VERSION"), " (linux)");
 
@@ -46,8 +49,8 @@ pub struct Broker {
     target: Target,
     stream: Box<dyn Transport>,
     dialogue: Dialogue,
-    /// Something was asked on this connection.
-    used: bool,
+    /// When it last answered.
+    answered: Option<Instant>,
 }
 
 /// The way to a session's NX end.
@@ -71,7 +74,7 @@ impl Broker {
             target,
             stream,
             dialogue,
-            used: false,
+            answered: None,
         })
     }
 
@@ -145,9 +148,10 @@ impl Broker {
     /// A broker may close a connection that was idle, while the user thinks
     /// about which VM to take: then the question is put again on a new one.
     async fn ask(&mut self, request: Request, events: Events<'_>) -> Result<Said, Failure> {
+        let idle = self.answered.map_or(Duration::ZERO, |at| at.elapsed());
         if self.dialogue.is_closing() {
             self.reopen(events).await?;
-        } else if self.used {
+        } else if idle >= IDLE {
             match self.ask_here(request.clone(), events).await {
                 Err(Unanswered::NotHeard(failure)) => {
                     tracing::info!(%failure, "connection was idle too long, connecting again");
@@ -157,8 +161,9 @@ impl Broker {
                 Ok(said) => return Ok(said),
             }
         }
-        self.used = true;
-        self.ask_here(request, events).await.map_err(Into::into)
+        let said = self.ask_here(request, events).await?;
+        self.answered = Some(Instant::now());
+        Ok(said)
     }
 
     async fn reopen(&mut self, events: Events<'_>) -> Result<(), Failure> {
@@ -196,7 +201,10 @@ impl Broker {
                 Ok(0) if !heard => return Err(Unanswered::NotHeard(hung_up())),
                 // A peer that ends TLS without a word has ended all the same.
                 Err(e) if heard && e.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.dialogue.receive_end()
+                    self.dialogue.receive_end();
+                }
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(Unanswered::NotHeard(hung_up()));
                 }
                 Err(e) if !heard => return Err(Unanswered::NotHeard(lost(e))),
                 Err(e) => return Err(lost(e).into()),
@@ -279,10 +287,9 @@ async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transpor
         )),
         Ok(Ok(stream)) => {
             if let Some(fault) = seen.fault() {
-                let fingerprint = fault.fingerprint;
                 events(Event::CertificateAccepted {
                     fault: fault.words,
-                    fingerprint,
+                    certificate: fault.certificate,
                 });
             }
             Ok(Box::new(stream))
@@ -291,9 +298,9 @@ async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transpor
             Some(fault) => Failure::new(
                 Code::Certificate,
                 format!(
-                    "certificate of {} is not trusted: {} (SHA-256 {}); \
+                    "certificate of {} is not trusted: {} ({}); \
                      trust it with --ca FILE or --pin SHA256",
-                    target.host, fault.words, fault.fingerprint
+                    target.host, fault.words, fault.certificate
                 ),
             ),
             None => Failure::new(

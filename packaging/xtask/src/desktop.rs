@@ -9,7 +9,7 @@ use qvd_rpc::{Call, SessionState};
 use qvd_tests::Scene;
 use qvd_tests::display::{Display, Options, Window};
 use qvd_tests::process::{Process, find_in_path};
-use qvd_tests::rig::{Agent, Desktop, Inventory, Login, Server, User, Vm};
+use qvd_tests::rig::{Agent, Desktop, Inventory, Login, Server, User, Vm, user_name};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -54,10 +54,16 @@ pub(crate) struct Arguments {
 /// Installs and builds what is needed, starts everything, and shows it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     install::run(false)?;
-    run::shown(run::cargo().args(["build", "--release", "--locked", "--bins"]).args(PROGRAMS))?;
-    let programs = Metadata::read()?.target_directory().join("release");
+    run::shown(
+        run::cargo()
+            .args(["build", "--release", "--locked", "--bins"])
+            .args(PROGRAMS),
+    )?;
+    let programs = Metadata::read()?.target_directory.join("release");
     let scene = Scene::new("desktop")?.with_programs(programs);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let shown = show(&scene, arguments).await;
         scene.assert_nothing_left().await?;
@@ -69,10 +75,11 @@ async fn show(scene: &Scene, arguments: &Arguments) -> Result<()> {
     let desktop = desktop(arguments.small);
     let agent = Agent::start(scene, "vm", &desktop, &[("log.level", "INFO")]).await?;
     println!("agent on {}, display :{}", agent.rpc(), agent.display());
-    let user = User::new("you", &scene.mark().to_owned());
+    let name = user_name()?;
+    let user = User::new(&name, scene.mark());
     let inventory = Inventory {
         users: vec![user.clone()],
-        vms: vec![Vm::of(&agent, 1, "desktop", &["you"])],
+        vms: vec![Vm::of(&agent, 1, "desktop", &[&name])],
     };
     let server = Server::start(scene, &inventory, true, &[("log.level", "INFO")]).await?;
     println!("broker on {} with TLS", server.address());
@@ -95,7 +102,9 @@ async fn show(scene: &Scene, arguments: &Arguments) -> Result<()> {
 
 /// A fuller desktop where one is installed, and else a small one.
 fn desktop(small: bool) -> Desktop {
-    let fuller = FULLER.iter().find(|(program, _)| !small && find_in_path(program).is_some());
+    let fuller = FULLER
+        .iter()
+        .find(|(program, _)| !small && find_in_path(program).is_some());
     match fuller {
         Some((program, script)) if find_in_path("dbus-run-session").is_some() => {
             println!("desktop: {program}");
@@ -115,7 +124,10 @@ async fn on_display(
     display: &str,
     arguments: &Arguments,
 ) -> Result<()> {
-    let mut program = login.client(scene)?.args(["-g", &arguments.geometry]).env("DISPLAY", display);
+    let mut program = login
+        .client(scene)?
+        .args(["-g", &arguments.geometry])
+        .env("DISPLAY", display);
     for name in ["XAUTHORITY", "HOME"] {
         // The user's own cookie, also where it is in its usual place.
         if let Some(value) = std::env::var_os(name) {
@@ -125,6 +137,7 @@ async fn on_display(
     let mut client = scene.start(program)?;
     println!("client on display {display}; close the window or press Ctrl-C to end");
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let log = client.log().clone();
     let mut seen = 0;
     loop {
         tokio::select! {
@@ -132,7 +145,7 @@ async fn on_display(
                 client.signal(Signal::INT)?;
                 return ended(&mut client).await;
             }
-            line = client.log().wait_for(seen, "a line", Duration::from_secs(3600), |_| true) => {
+            line = log.wait_for(seen, "a line", Duration::from_secs(3600), |_| true) => {
                 if let Ok(line) = line {
                     println!("client: {}", line.text);
                     seen += 1;
@@ -155,13 +168,20 @@ async fn on_a_display_of_its_own(
     file: &Path,
     arguments: &Arguments,
 ) -> Result<()> {
-    let options = Options { width: 1280, height: 1024, window_manager: true, ..Options::default() };
+    let options = Options {
+        width: 1280,
+        height: 1024,
+        window_manager: true,
+        ..Options::default()
+    };
     let display = Display::start(scene, options).await?;
     println!("client on display {}, which has no screen", display.name());
     let mut client = login.start_client(scene, &display, &["-g", &arguments.geometry])?;
     let up = async {
         let screen = display.screen();
-        let window = screen.wait_for_window("the session's", UP, is_session).await?;
+        let window = screen
+            .wait_for_window("the session's", UP, is_session)
+            .await?;
         screen.wait_until_drawn(&window, UP).await?;
         settle(&display, &window).await
     };

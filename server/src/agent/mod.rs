@@ -17,7 +17,11 @@ use crate::inventory::Vm;
 /// For a connection to a VM to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// For the agent to answer a call, beyond the time it was told to wait.
+/// For the agent to answer `x_start`: the reference's runs hooks before it
+/// does.
+const X_START: Duration = Duration::from_secs(120);
+
+/// For the agent to answer, beyond the time it was told to wait.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// Bytes read at a time.
@@ -74,6 +78,7 @@ impl<'a> Agent<'a> {
     /// [`Reply::Failure`].
     pub async fn call(&mut self, call: &Call) -> Result<Reply, CallError> {
         let patience = match call {
+            Call::XStart(_) => X_START,
             Call::XWait { timeout, .. } => ANSWER + *timeout,
             _ => ANSWER,
         };

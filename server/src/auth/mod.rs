@@ -141,9 +141,9 @@ impl Authenticator {
     /// There are no parameters of an authentication to store here, so the
     /// number stands for nothing yet; clients expect one.
     pub fn authenticated(&self, store: bool) -> Authenticated {
-        let mut answer = Authenticated::default();
-        answer.auth_params_id = store.then(|| self.tokens.next_id());
-        answer
+        Authenticated {
+            auth_params_id: store.then(|| self.tokens.next_id()),
+        }
     }
 }
 

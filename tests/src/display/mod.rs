@@ -96,7 +96,8 @@ impl Display {
             .wait_for(0, "its display number", START, |line| line.text == ready)
             .await?;
 
-        let screen = Screen::open(number.number(), Some(&cookie))?;
+        let mut screen = Screen::open(number.number(), Some(&cookie))?;
+        screen.keep_failure_picture(scene.artefact(format!("failure-{}.png", number.number())));
         if options.local_user {
             screen.admit_local_user()?;
         }

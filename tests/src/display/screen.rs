@@ -1,7 +1,7 @@
 //! A view of an X display: its windows, its pixels, and waits for both.
 
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -32,6 +32,7 @@ pub struct Screen {
     width: u16,
     height: u16,
     visual: Visualtype,
+    failure_picture: Option<PathBuf>,
     x: RustConnection<DeadlineStream>,
     /// The same connection once more, to await what arrives on it.
     events: tokio::net::UnixStream,
@@ -55,6 +56,11 @@ impl Screen {
             &format!(":{number}"),
             cookie,
         )
+    }
+
+    /// Has a picture saved there whenever a wait fails.
+    pub(super) fn keep_failure_picture(&mut self, path: PathBuf) {
+        self.failure_picture = Some(path);
     }
 
     fn open_socket(path: &Path, name: &str, cookie: Option<&Cookie>) -> Result<Self> {
@@ -85,6 +91,7 @@ impl Screen {
             width,
             height,
             visual,
+            failure_picture: None,
             x,
             events,
         };
@@ -293,11 +300,31 @@ impl Screen {
         };
         match tokio::time::timeout(within, looking).await {
             Ok(found) => found,
-            Err(_) => Err(Error::Deadline {
-                what: format!("X display {}: {what}", self.name),
-                limit: within,
-                context: self.describe(),
-            }),
+            Err(_) => {
+                // Which of the two it was, nobody could tell afterwards.
+                let missed = matches!(look(), Ok(Some(_)));
+                let missed = if missed {
+                    "; it is so now, without an event"
+                } else {
+                    ""
+                };
+                Err(Error::Deadline {
+                    what: format!("X display {}: {what}", self.name),
+                    limit: within,
+                    context: format!("{missed}{}{}", self.describe(), self.keep_picture()),
+                })
+            }
+        }
+    }
+
+    /// Saves what is to be seen when a wait has failed, and tells where.
+    fn keep_picture(&self) -> String {
+        let Some(path) = &self.failure_picture else {
+            return String::new();
+        };
+        match self.screenshot().and_then(|image| image.save(path)) {
+            Ok(()) => format!("\nwhat was to be seen is in {}", path.display()),
+            Err(error) => format!("\n{error}"),
         }
     }
 

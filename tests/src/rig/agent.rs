@@ -32,7 +32,7 @@ impl Desktop {
     fn script(&self) -> String {
         match self {
             Self::Small => "#!/bin/sh\n\
-                xclock -geometry 160x160-20+20 &\n\
+                xclock -update 1 -geometry 160x160-20+20 &\n\
                 xterm -geometry 60x16+40+60 -title terminal &\n\
                 exec openbox --sm-disable\n"
                 .into(),
