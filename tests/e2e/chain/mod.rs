@@ -1,9 +1,14 @@
 //! The whole chain: client, broker and agent with real nxagent, nxproxy and
 //! displays.
 
+mod cuts;
 mod desktop;
+mod heads;
+mod inventory;
+mod programs_fail;
 mod raw;
 mod refusals;
+mod secrets;
 
 use std::time::Duration;
 
@@ -130,7 +135,9 @@ async fn strike(agent: &Agent) -> Result<()> {
 async fn end_of(client: &mut Process) -> Result<(i32, String)> {
     let status = client.wait(WAIT).await?;
     // The status may be there before the last line was read.
-    let is_last = |line: &process::Line| line.text.starts_with("qvdclient: ");
+    let is_last = |line: &process::Line| {
+        line.text.starts_with("qvdclient: ") && !line.text.starts_with("qvdclient: warning: ")
+    };
     let log = client.log();
     let sentence = match log.wait_for(0, "a last sentence", WAIT, is_last).await {
         Ok(_) => log.lines().into_iter().rfind(is_last).map(|line| line.text),

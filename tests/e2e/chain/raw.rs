@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use qvd_broker::{Credentials, Dialogue, Event, Request};
-use qvd_http1::{Response, ResponseEvent, ResponseReader};
+use qvd_http1::{Response, ResponseEvent, ResponseHead, ResponseReader};
 use qvd_tests::rig::{Server, User};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
@@ -73,10 +73,10 @@ impl Raw {
     }
 
     /// Waits for the 101; the tunnel's first bytes are read after it.
-    pub(super) async fn joined(&mut self) -> Outcome<()> {
+    pub(super) async fn joined(&mut self) -> Outcome<ResponseHead> {
         loop {
             match self.event().await? {
-                ResponseEvent::Upgraded(_) => return Ok(()),
+                ResponseEvent::Upgraded(head) => return Ok(head),
                 ResponseEvent::Interim(_) => {}
                 ResponseEvent::Response(response) => {
                     return Err(format!("refused: {response:?}").into());
