@@ -30,6 +30,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// passwords.
 const ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "XAUTHORITY"];
 
+/// Why a session was lost whose stream just ended.
+const CLOSED: &str = "the other side closed it";
+
 /// The number at the end of an NX option string. It names directories only,
 /// and those are a session's own.
 const NUMBER: u16 = 40;
@@ -227,10 +230,11 @@ impl Watch<'_> {
             (Verdict::Closed, _) => return Ok(Ending::ClosedByAgent),
             (Verdict::ClosedEarly, _) => Error::ClosedEarly,
             (Verdict::Lost(_) | Verdict::Silent, Some(Outcome::PeerFailed(error))) => Error::Lost {
-                reason: error.to_string(),
+                reason: lost_because(&error),
             },
-            (Verdict::Silent, Some(Outcome::Closed)) => Error::Lost {
-                reason: "the other side closed it".to_owned(),
+            // nxproxy's own words tell less: that it could read no more.
+            (Verdict::Lost(_) | Verdict::Silent, Some(Outcome::Closed)) => Error::Lost {
+                reason: CLOSED.to_owned(),
             },
             (Verdict::Lost(reason), _) => Error::Lost { reason },
             (Verdict::NotUnderstood(reason), _) => Error::Negotiation { reason },
@@ -249,6 +253,14 @@ impl Watch<'_> {
                 },
             },
         })
+    }
+}
+
+fn lost_because(error: &std::io::Error) -> String {
+    match error.kind() {
+        // TLS that ends without its closing word, as of a killed broker.
+        std::io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
+        _ => error.to_string(),
     }
 }
 
