@@ -160,8 +160,8 @@ fn a_user_gives_up_on_an_agent_that_says_nothing() {
         let (status, sentence) = end_of(&mut client).await?;
         assert_eq!((status, sentence.as_str()), (130, "interrupted"));
         // The broker lets go of the agent, too.
-        calls.wait_until_closed(WAIT).await?;
         calls.resume(Direction::ToClient);
+        calls.wait_until_closed(WAIT).await?;
         stage.becomes(SessionState::Stopped).await?;
         let mut client = stage.connect(scene).await?;
         super::leave(&mut client, &stage.agent).await?;
@@ -180,8 +180,8 @@ fn a_user_gives_up_on_a_session_that_says_nothing() {
         client.signal(Signal::INT)?;
         let status = client.wait(WAIT).await?.code();
         assert_eq!(status, Some(130), "{}", said(&client));
-        relayed.nx.wait_until_closed(WAIT).await?;
         relayed.nx.resume(Direction::ToClient);
+        relayed.nx.wait_until_closed(WAIT).await?;
         let mut client = relayed.connect(scene).await?;
         super::leave(&mut client, &relayed.stage.agent).await?;
         Ok(relayed.stage.strike().await?)
