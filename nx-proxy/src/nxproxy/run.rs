@@ -79,7 +79,7 @@ async fn carry(
 ) -> Result<Outcome, Error> {
     let accepted = timeout(CONNECT, rendezvous.accept(pid));
     let (accepted, admitted) = tokio::join!(accepted, session.display.admit_user());
-    let _held = admitted?;
+    admitted?;
     let socket = accepted
         .map_err(|_| Error::Silent {
             seconds: CONNECT.as_secs(),
