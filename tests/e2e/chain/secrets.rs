@@ -96,7 +96,7 @@ fn no_log_and_no_command_line_has_a_secret() {
         // A session by hand, which learns its slave key.
         let mut raw = Raw::open(&stage.server).await?;
         let target = "/qvd/connect_to_vm?id=1&custom.pin=hidden-pin-4711";
-        raw.send(&head(&stage.user, target, &UPGRADE)).await?;
+        raw.send(&head(&stage.user, target, &UPGRADE)?).await?;
         let joined = raw.joined().await?;
         let key = joined.headers.text(qvd_broker::SLAVE_KEY_HEADER);
         let key = key.ok_or("no slave key")?.to_owned();
