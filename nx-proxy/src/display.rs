@@ -1,10 +1,12 @@
 use std::fmt;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use x11rb::connection::Connection as _;
-use x11rb::errors::ConnectError;
+use x11rb::errors::{ConnectError, ConnectionError, ReplyError};
 use x11rb::protocol::xproto::{AccessControl, AtomEnum, ConnectionExt as _, Family, HostMode};
 use x11rb::rust_connection::RustConnection;
 
@@ -17,12 +19,31 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Longest keyboard description read, in 4-byte units.
 const MAX_RULES: u32 = 256;
 
-/// An X display of the user that was there when it was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Tries to open a display. An X server that has just lost its last client
+/// starts afresh and drops connections that come in meanwhile (seen with Xvfb);
+/// the next one waits until it is ready.
+const TRIES: usize = 5;
+
+/// An X display of the user.
+///
+/// It stays open as long as this lives: an X server that loses its last client
+/// starts afresh, and forgets whom it admits.
+#[derive(Clone)]
 pub struct Display {
     name: String,
     keyboard: Option<Keyboard>,
     screen: ScreenSize,
+    connection: Arc<RustConnection>,
+}
+
+impl fmt::Debug for Display {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Display")
+            .field("name", &self.name)
+            .field("keyboard", &self.keyboard)
+            .field("screen", &self.screen)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The size of a screen in pixels.
@@ -54,7 +75,7 @@ impl fmt::Display for ScreenSize {
 }
 
 impl Display {
-    /// Looks at the display `name`, such as `:0`, with the cookie that the
+    /// Opens the display `name`, such as `:0`, with the cookie that the
     /// X authority file has for it.
     ///
     /// # Errors
@@ -63,8 +84,14 @@ impl Display {
     pub async fn open(name: &str) -> Result<Self, Error> {
         let named = name.to_owned();
         ask(name, move || {
-            let (connection, screen) = connect(&named)?;
-            look(&named, &connection, screen)
+            let mut tries = TRIES;
+            loop {
+                tries -= 1;
+                match connect(&named).and_then(|(c, screen)| look(&named, c, screen)) {
+                    Err(Fault::Dropped(_)) if tries > 0 => {}
+                    opened => return opened.map_err(|fault| missing(&named, fault.words())),
+                }
+            }
         })
         .await
     }
@@ -95,14 +122,13 @@ impl Display {
     /// same entry, so it is left in place: taking it back could hit another
     /// session at its start.
     pub(crate) async fn admit_user(&self) -> Result<(), Error> {
-        let name = self.name.clone();
+        let connection = Arc::clone(&self.connection);
         ask(&self.name, move || {
-            let (connection, _) = connect(&name)?;
-            admit(&connection).unwrap_or_else(|error| {
+            if let Err(error) = admit(&connection) {
                 // The display may admit the user all the same; if not,
                 // nxproxy is refused, and that is told.
                 tracing::debug!(%error, "display does not take access for this user");
-            });
+            }
             Ok(())
         })
         .await
@@ -132,52 +158,90 @@ async fn ask<T: Send + 'static>(
     }
 }
 
-fn connect(name: &str) -> Result<(RustConnection, usize), Error> {
+/// Why a display could not be opened.
+enum Fault {
+    /// The connection was dropped in the middle.
+    Dropped(String),
+    Other(String),
+}
+
+impl Fault {
+    fn words(self) -> String {
+        match self {
+            Self::Dropped(words) | Self::Other(words) => words,
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof => Self::Dropped(error.to_string()),
+            _ => Self::Other(error.to_string()),
+        }
+    }
+}
+
+impl From<ConnectionError> for Fault {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::IoError(error) => error.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<ReplyError> for Fault {
+    fn from(error: ReplyError) -> Self {
+        match error {
+            ReplyError::ConnectionError(error) => error.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+fn connect(name: &str) -> Result<(RustConnection, usize), Fault> {
+    let refused = |reason: &[u8]| {
+        let reason = String::from_utf8_lossy(reason);
+        Fault::Other(format!("access refused: {}", reason.trim()))
+    };
     RustConnection::connect(Some(name)).map_err(|error| match error {
-        ConnectError::DisplayParsingError(_) => missing(name, "not the name of a display"),
-        ConnectError::SetupAuthenticate(refusal) => {
-            let reason = String::from_utf8_lossy(&refusal.reason);
-            missing(name, format!("access refused: {}", reason.trim()))
-        }
-        ConnectError::SetupFailed(refusal) => {
-            let reason = String::from_utf8_lossy(&refusal.reason);
-            missing(name, format!("access refused: {}", reason.trim()))
-        }
-        other => missing(name, other.to_string()),
+        ConnectError::DisplayParsingError(_) => Fault::Other("not the name of a display".into()),
+        ConnectError::SetupAuthenticate(refusal) => refused(&refusal.reason),
+        ConnectError::SetupFailed(refusal) => refused(&refusal.reason),
+        ConnectError::IoError(error) => error.into(),
+        other @ ConnectError::Incomplete { .. } => Fault::Dropped(other.to_string()),
+        other => Fault::Other(other.to_string()),
     })
 }
 
-fn look(name: &str, connection: &RustConnection, screen: usize) -> Result<Display, Error> {
-    let broken = |error: &dyn fmt::Display| missing(name, error.to_string());
+fn look(name: &str, connection: RustConnection, screen: usize) -> Result<Display, Fault> {
     let Some(screen) = connection.setup().roots.get(screen) else {
-        return Err(missing(name, "it has no such screen"));
+        return Err(Fault::Other("it has no such screen".into()));
     };
-    let atom = connection
-        .intern_atom(true, b"_XKB_RULES_NAMES")
-        .map_err(|e| broken(&e))?
-        .reply()
-        .map_err(|e| broken(&e))?
-        .atom;
+    let size = ScreenSize {
+        width: screen.width_in_pixels,
+        height: screen.height_in_pixels,
+    };
+    let atom = connection.intern_atom(true, b"_XKB_RULES_NAMES")?;
+    let atom = atom.reply()?.atom;
     let mut keyboard = None;
     if atom != x11rb::NONE {
-        let rules = connection
-            .get_property(false, screen.root, atom, AtomEnum::STRING, 0, MAX_RULES)
-            .map_err(|e| broken(&e))?
-            .reply()
-            .map_err(|e| broken(&e))?;
-        keyboard = Keyboard::from_rules(&rules.value);
+        let kind = AtomEnum::STRING;
+        let rules = connection.get_property(false, screen.root, atom, kind, 0, MAX_RULES)?;
+        keyboard = Keyboard::from_rules(&rules.reply()?.value);
     }
     Ok(Display {
         name: name.to_owned(),
         keyboard,
-        screen: ScreenSize {
-            width: screen.width_in_pixels,
-            height: screen.height_in_pixels,
-        },
+        screen: size,
+        connection: Arc::new(connection),
     })
 }
 
-fn admit(connection: &RustConnection) -> Result<(), x11rb::errors::ReplyError> {
+fn admit(connection: &RustConnection) -> Result<(), ReplyError> {
     let hosts = connection.list_hosts()?.reply()?;
     if hosts.mode == AccessControl::DISABLE {
         return Ok(());

@@ -213,3 +213,12 @@ async fn an_agent_that_says_nothing_is_not_waited_for_for_ever() {
     let error = until("the end", run).await.unwrap_err();
     assert!(matches!(error, Error::NotUp { seconds: 1 }), "{error}");
 }
+
+/// An X server starts afresh whenever its last client leaves.
+#[tokio::test]
+async fn a_display_that_starts_afresh_is_waited_for() {
+    let xvfb = Xvfb::start(212).await;
+    for _ in 0..20 {
+        drop(Display::open(&xvfb.name()).await.unwrap());
+    }
+}

@@ -6,5 +6,6 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod chain;
 mod harness;
 mod stock_nx;

@@ -6,6 +6,8 @@
 //! session and the client's connection. They talk over a Unix
 //! [control socket](control), and neither depends on the other's life.
 
+#![deny(unsafe_code)]
+
 pub mod access;
 pub mod control;
 pub mod daemon;

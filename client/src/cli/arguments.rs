@@ -1,6 +1,8 @@
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser};
+use secrecy::SecretString;
 
 use crate::core::Code;
 
@@ -49,8 +51,8 @@ pub struct Arguments {
     pub username: Option<String>,
     /// Password; every user of this machine can see it: better use
     /// --password-file, or be asked [env: QVDPASSWORD]
-    #[arg(short = 'w', long, value_name = "PASSWORD")]
-    pub password: Option<String>,
+    #[arg(short = 'w', long, value_name = "PASSWORD", value_parser = secret)]
+    pub password: Option<SecretString>,
     /// File whose first line is the password; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "password")]
     pub password_file: Option<PathBuf>,
@@ -114,6 +116,10 @@ pub struct Arguments {
     pub config: Option<PathBuf>,
 }
 
+fn secret(text: &str) -> Result<SecretString, Infallible> {
+    Ok(text.into())
+}
+
 fn after_help() -> String {
     let mut text =
         "Exit status:\n    0  the list was written, or the session ended in order\n".to_owned();
@@ -154,6 +160,12 @@ mod tests {
         assert_eq!((a.port, a.username.as_deref()), (Some(443), Some("ann")));
         assert!(a.debug && a.fullscreen && a.list_vms && a.first && a.insecure);
         assert_eq!(a.nx_options.as_deref(), Some("nx/nx,data=0:0"));
+    }
+
+    #[test]
+    fn a_password_is_not_shown_with_the_arguments() {
+        let arguments = parse("qvdclient -w s3cret").unwrap();
+        assert!(!format!("{arguments:?}").contains("s3cret"));
     }
 
     #[test]

@@ -1,27 +1,40 @@
 //! Questions to the user, where there is one.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::fmt::Write as _;
+use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::path::Path;
 
-use qvd_broker::VmEntry;
+use qvd_broker::{VmEntry, one_line};
 use secrecy::SecretString;
 
+use super::terminal;
 use crate::core::{Code, Failure};
 
 /// Longest password file read, in bytes.
 const MAX_PASSWORD: u64 = 4096;
 
 /// Asks for a password, without showing it.
-pub(super) fn password(login: &str) -> Result<SecretString, Failure> {
-    if !io::stdin().is_terminal() {
+pub(super) async fn password(login: &str) -> Result<SecretString, Failure> {
+    if !terminal::is_there() {
         return Err(Failure::new(
             Code::NoPassword,
             "no password is given, and there is no terminal to ask on: use --password-file",
         ));
     }
-    rpassword::prompt_password(format!("Password of {login}: "))
-        .map(SecretString::from)
-        .map_err(|e| Failure::new(Code::NoPassword, "the password could not be read").because(e))
+    let fault =
+        |e: io::Error| Failure::new(Code::NoPassword, "the password could not be read").because(e);
+    let hidden = terminal::Hidden::new().map_err(fault)?;
+    prompt(&format!("Password of {login}: ")).map_err(fault)?;
+    let line = terminal::line().await.map_err(fault)?;
+    drop(hidden);
+    line.map(SecretString::from)
+        .ok_or_else(|| Failure::new(Code::Interrupted, "no password was given"))
+}
+
+fn prompt(text: &str) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// The first line of a file, or of standard input for `-`.
@@ -52,44 +65,47 @@ pub(super) fn password_from(file: &Path) -> Result<SecretString, Failure> {
 }
 
 /// Has the user choose a VM.
-pub(super) fn vm(vms: &[VmEntry]) -> Result<&VmEntry, Failure> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        let names: Vec<_> = vms
-            .iter()
-            .map(|vm| format!("{} ({})", vm.name, vm.id))
-            .collect();
+pub(super) async fn vm(vms: &[VmEntry]) -> Result<&VmEntry, Failure> {
+    if !terminal::is_there() {
+        let names: Vec<_> = vms.iter().map(ToString::to_string).collect();
         return Err(Failure::new(
             Code::VmChoice,
             format!(
                 "you have several virtual machines, choose one with --vm-id: {}",
-                names.join(", ")
+                one_line(&names.join(", "))
             ),
         ));
     }
     let fault = |e: io::Error| Failure::new(Code::VmChoice, "no choice could be read").because(e);
-    let mut out = io::stderr().lock();
-    for (at, vm) in vms.iter().enumerate() {
-        writeln!(out, "{:>3}  {} ({})", at + 1, vm.name, vm.state).map_err(fault)?;
-    }
+    prompt(&menu(vms)).map_err(fault)?;
     loop {
-        write!(out, "Which one? [1-{}] ", vms.len()).map_err(fault)?;
-        out.flush().map_err(fault)?;
-        let mut line = String::new();
-        if io::stdin().lock().read_line(&mut line).map_err(fault)? == 0 {
+        prompt(&format!("Which one? [1-{}] ", vms.len())).map_err(fault)?;
+        let Some(line) = terminal::line().await.map_err(fault)? else {
             return Err(Failure::new(
                 Code::Interrupted,
                 "no virtual machine was chosen",
             ));
-        }
-        let chosen = line
-            .trim()
-            .parse::<usize>()
-            .ok()
-            .and_then(|n| n.checked_sub(1));
-        if let Some(vm) = chosen.and_then(|at| vms.get(at)) {
+        };
+        if let Some(vm) = chosen(&line, vms) {
             return Ok(vm);
         }
     }
+}
+
+fn menu(vms: &[VmEntry]) -> String {
+    let mut text = String::new();
+    for (number, vm) in (1..).zip(vms) {
+        // A name is the broker's: nothing in it may steer the terminal.
+        let (name, state) = (one_line(&vm.name), one_line(&vm.state));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{number:>3}  {name} ({state})");
+    }
+    text
+}
+
+fn chosen<'a>(line: &str, vms: &'a [VmEntry]) -> Option<&'a VmEntry> {
+    let number: usize = line.trim().parse().ok()?;
+    vms.get(number.checked_sub(1)?)
 }
 
 #[cfg(test)]
@@ -97,6 +113,26 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use super::*;
+
+    #[test]
+    fn a_menu_cannot_steer_the_terminal_and_its_numbers_choose() {
+        let vm = |id, name: &str| VmEntry {
+            id,
+            name: name.into(),
+            state: "running".into(),
+            blocked: false,
+            is_application: false,
+        };
+        let vms = [vm(7, "office"), vm(3, "evil\u{1b}[2J\n")];
+        assert_eq!(
+            menu(&vms),
+            "  1  office (running)\n  2  evil [2J (running)\n"
+        );
+        assert_eq!(chosen(" 2 ", &vms).unwrap().id, 3);
+        for line in ["0", "3", "", "-1", "office", "99999999999999999999"] {
+            assert!(chosen(line, &vms).is_none(), "{line}");
+        }
+    }
 
     #[test]
     fn a_password_is_the_first_line_of_its_file() {

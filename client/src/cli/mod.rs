@@ -8,6 +8,7 @@ mod log;
 mod progress;
 mod run;
 mod settings;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -9,29 +9,27 @@ use crate::core::Event;
 
 /// Progress on standard error: a spinner on a terminal, lines elsewhere.
 pub(super) struct Progress {
+    /// There while something is under way.
     spinner: Option<ProgressBar>,
+    terminal: bool,
     quiet: bool,
 }
 
 impl Progress {
     pub(super) fn new(quiet: bool) -> Self {
-        let spinner = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::new_spinner();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
-        Self { spinner, quiet }
+        Self {
+            spinner: None,
+            terminal: std::io::stderr().is_terminal(),
+            quiet,
+        }
     }
 
     pub(super) fn event(&mut self, event: &Event) {
         tracing::info!("{event:?}");
         match event {
-            Event::CertificateAccepted { fault, fingerprint } => {
+            Event::CertificateAccepted { fault, certificate } => {
                 self.warn(&format!(
-                    "certificate accepted although {fault} (SHA-256 {fingerprint})"
+                    "certificate accepted although {fault} ({certificate})"
                 ));
             }
             Event::Resolving { host } => self.step(&format!("Looking {host} up")),
@@ -45,9 +43,11 @@ impl Progress {
     }
 
     fn step(&mut self, text: &str) {
-        match &self.spinner {
-            Some(bar) => bar.set_message(text.to_owned()),
-            None => self.line(text),
+        if self.terminal && !self.quiet {
+            let bar = self.spinner.get_or_insert_with(spinner);
+            bar.set_message(text.to_owned());
+        } else {
+            self.line(text);
         }
     }
 
@@ -79,4 +79,13 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }

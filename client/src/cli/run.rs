@@ -2,14 +2,18 @@
 
 use std::io::Write as _;
 
-use nx_proxy::{Display, Engine as _, NxProxy, Order, Session};
+use nx_proxy::{NxProxy, Order};
+use qvd_broker::VmEntry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::progress::Progress;
 use super::settings::{Settings, Task};
 use super::{ask, list, log};
-use crate::core::{Broker, Choice, Code, Event, Failure, Outcome, choose, run_session};
+use crate::core::{
+    Broker, Choice, Chosen, Code, Event, Failure, Outcome, Target, View, Wish, open_desktop,
+    until_interrupted,
+};
 
 /// Does what was asked for.
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
@@ -62,21 +66,10 @@ fn watch_signals() -> std::io::Result<watch::Receiver<Order>> {
     Ok(receiver)
 }
 
-async fn until_interrupted<T>(
-    mut orders: watch::Receiver<Order>,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    tokio::select! {
-        done = work => done,
-        Ok(_) = orders.wait_for(|order| *order != Order::Run) => {
-            Err(Failure::new(Code::Interrupted, "interrupted"))
-        }
-    }
-}
-
 async fn write_list(settings: &Settings, progress: &mut Progress) -> Result<(), Failure> {
+    let target = target(settings, progress).await?;
     let events = &mut |event: Event| progress.event(&event);
-    let mut broker = Broker::open(settings.target.clone(), events).await?;
+    let mut broker = Broker::open(target, events).await?;
     let vms = match settings.task {
         Task::ListApplications => broker.applications(events).await?,
         _ => broker.vms(events).await?,
@@ -98,47 +91,43 @@ async fn connect(
     progress: &mut Progress,
     orders: watch::Receiver<Order>,
 ) -> Result<(), Failure> {
-    // What is missing here is said before a session is started there.
     let mut engine = NxProxy::new(&settings.nxproxy);
     if let Some(cache) = &settings.cache {
         engine = engine.with_cache(cache);
     }
-    engine
-        .check()
-        .map_err(|e| Failure::new(Code::Engine, e.to_string()).because(e))?;
-    let name = settings.display.as_deref().unwrap_or_default();
-    let display = Display::open(name)
-        .await
-        .map_err(|e| Failure::new(Code::Display, e.to_string()).because(e))?;
-    let mut parameters = settings.parameters.clone();
-    parameters.keyboard = parameters
-        .keyboard
-        .or_else(|| display.keyboard().map(ToString::to_string));
-
-    let preparing = async {
-        let events = &mut |event: Event| progress.event(&event);
-        let mut broker = Broker::open(settings.target.clone(), events).await?;
-        let vms = broker.vms(events).await?;
-        let vm = match choose(&vms, choice)? {
-            Some(vm) => vm,
-            None => {
-                progress.clear();
-                ask::vm(&vms)?
-            }
-        };
-        let events = &mut |event: Event| progress.event(&event);
-        broker
-            .connect(vm.id, parameters.to_parameters(), events)
-            .await
+    let wish = Wish {
+        target: until_interrupted(orders.clone(), target(settings, progress)).await?,
+        choice: choice.clone(),
+        parameters: settings.parameters.clone(),
+        nx_options: settings.nx_options.clone(),
+        display: settings.display.clone(),
     };
-    let tunnel = until_interrupted(orders.clone(), preparing).await?;
-
-    let mut session = Session::new(display);
-    session.options = settings.nx_options.clone();
-    let events = &mut |event: Event| progress.event(&event);
-    match run_session(&engine, tunnel, &session, events, orders).await? {
+    match open_desktop(&engine, &wish, progress, orders).await? {
         Outcome::Suspended => progress.done("Session suspended; connect again to resume it"),
         Outcome::Closed => progress.done("Session closed"),
     }
     Ok(())
+}
+
+/// Where to go and as whom; asks for the password where none is given.
+async fn target(settings: &Settings, progress: &mut Progress) -> Result<Target, Failure> {
+    let password = match &settings.password {
+        Some(password) => password.clone(),
+        None => {
+            progress.clear();
+            ask::password(&settings.login).await?
+        }
+    };
+    Ok(settings.target(password))
+}
+
+impl View for Progress {
+    fn tell(&mut self, event: Event) {
+        self.event(&event);
+    }
+
+    fn choose<'a>(&'a mut self, vms: &'a [VmEntry]) -> Chosen<'a> {
+        self.clear();
+        Box::pin(ask::vm(vms))
+    }
 }

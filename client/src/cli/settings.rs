@@ -10,8 +10,8 @@ use secrecy::SecretString;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::arguments::Arguments;
-use super::ask;
 use super::environment::Environment;
+use super::{ask, log};
 use crate::core::{
     Certificates, Choice, ClientCertificate, Code, Failure, Target, TlsPolicy, Trust,
 };
@@ -33,8 +33,18 @@ pub enum Task {
 /// Everything one run of the client needs to know.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where the broker is and who asks.
-    pub target: Target,
+    /// The broker's name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How it is recognised; `None` for a connection in the clear.
+    pub tls: Option<TlsPolicy>,
+    /// Who asks.
+    pub login: String,
+    /// The password; `None` when the user has to be asked.
+    pub password: Option<SecretString>,
+    /// Variables of the user's environment shared with the broker.
+    pub shared: Vec<(String, SecretString)>,
     /// What is to be done.
     pub task: Task,
     /// What the client says of itself.
@@ -53,7 +63,8 @@ pub struct Settings {
     pub header: bool,
     /// Whether progress is not told.
     pub quiet: bool,
-    /// The log's file; standard error where there is none.
+    /// The log's file; standard error where there is none, as
+    /// `log.filename` says.
     pub log_file: Option<PathBuf>,
     /// How much is logged.
     pub log_level: LevelFilter,
@@ -62,7 +73,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Puts everything together; asks for the password if there is none.
+    /// Puts everything together.
     ///
     /// # Errors
     /// When the command line, the environment or a file is faulty.
@@ -86,25 +97,22 @@ impl Settings {
         if tls.is_none() {
             warnings.push("the connection is not encrypted".into());
         }
-        let credentials = credentials(&mut arguments, &config, environment, &mut warnings)?;
+        let login = login(&mut arguments, &config, environment)?;
+        let password = password(&mut arguments, &config, environment, &mut warnings)?;
         let nx_options = match &arguments.nx_options {
             Some(text) => NxOptions::parse(text).map_err(|e| usage(e.to_string()))?,
             None => NxOptions::default(),
         };
         let debug = arguments.debug || environment.debug;
-        let log_file = match &environment.debug_file {
-            Some(file) => Some(file.clone()),
-            None if debug => None,
-            None => in_home(config.log.filename.as_ref(), environment),
-        };
+        let log_file = environment.debug_file.clone();
+        let log_file = log_file.or_else(|| in_home(config.log.filename.as_ref(), environment));
         Ok(Self {
-            target: Target {
-                host,
-                port,
-                tls,
-                credentials,
-                environment: shared(&config),
-            },
+            host,
+            port,
+            tls,
+            login,
+            password,
+            shared: shared(&config),
             task,
             parameters: parameters(&arguments, &config)?,
             nx_options,
@@ -118,13 +126,25 @@ impl Settings {
             header: !arguments.no_header,
             quiet: arguments.quiet,
             log_file,
-            log_level: if debug {
-                LevelFilter::DEBUG
-            } else {
-                LevelFilter::INFO
-            },
+            log_level: log::level(config.log.level, debug),
             warnings,
         })
+    }
+}
+
+impl Settings {
+    /// Where the broker is and who asks, once the password is known.
+    pub(super) fn target(&self, password: SecretString) -> Target {
+        Target {
+            host: self.host.clone(),
+            port: self.port,
+            tls: self.tls.clone(),
+            credentials: Credentials::Basic {
+                login: self.login.clone(),
+                password,
+            },
+            environment: self.shared.clone(),
+        }
     }
 }
 
@@ -254,31 +274,35 @@ fn tls(
     }))
 }
 
-fn credentials(
+fn login(
     arguments: &mut Arguments,
     config: &ClientConfig,
     environment: &Environment,
-    warnings: &mut Vec<String>,
-) -> Result<Credentials, Failure> {
-    let login = arguments
+) -> Result<String, Failure> {
+    arguments
         .username
         .take()
         .or_else(|| environment.login.clone())
         .or_else(|| config.login.user.clone())
-        .ok_or_else(|| usage("no login is given: use -u LOGIN, QVDLOGIN or client.user.name"))?;
-    let password = if let Some(password) = arguments.password.take() {
+        .ok_or_else(|| usage("no login is given: use -u LOGIN, QVDLOGIN or client.user.name"))
+}
+
+fn password(
+    arguments: &mut Arguments,
+    config: &ClientConfig,
+    environment: &Environment,
+    warnings: &mut Vec<String>,
+) -> Result<Option<SecretString>, Failure> {
+    if let Some(password) = arguments.password.take() {
+        // An argument cannot be overwritten safely, only not be given.
         warnings.push("every user of this machine can see a password given with -w".into());
-        SecretString::from(password)
-    } else if let Some(file) = &arguments.password_file {
-        ask::password_from(file)?
-    } else if let Some(password) = &environment.password {
-        password.clone()
-    } else if let Some(password) = &config.login.password {
-        password.clone()
-    } else {
-        ask::password(&login)?
-    };
-    Ok(Credentials::Basic { login, password })
+        return Ok(Some(password));
+    }
+    if let Some(file) = &arguments.password_file {
+        return ask::password_from(file).map(Some);
+    }
+    let password = environment.password.as_ref();
+    Ok(password.or(config.login.password.as_ref()).cloned())
 }
 
 fn parameters(arguments: &Arguments, config: &ClientConfig) -> Result<ClientParameters, Failure> {
@@ -375,32 +399,22 @@ mod tests {
         Settings::gather(arguments, &environment)
     }
 
+    fn login_of(settings: &Settings) -> (&str, &str) {
+        let password = settings.password.as_ref().unwrap();
+        (settings.login.as_str(), password.expose_secret())
+    }
+
     const LOGIN: &str = "client.host.name = broker\nclient.user.name = ann\n";
 
     #[test]
     fn the_command_line_wins_over_the_environment_and_that_over_files() {
         let settings = gather("qvdclient", LOGIN).unwrap();
-        assert_eq!(
-            (settings.target.host.as_str(), settings.target.port),
-            ("broker", 8443)
-        );
-        let Credentials::Basic { login, password } = &settings.target.credentials else {
-            panic!()
-        };
-        assert_eq!(
-            (login.as_str(), password.expose_secret()),
-            ("ann", "from-env")
-        );
+        assert_eq!((settings.host.as_str(), settings.port), ("broker", 8443));
+        assert_eq!(login_of(&settings), ("ann", "from-env"));
         let line = "qvdclient -h other -p 1 -u bob -w x -g 640x480 --link 1m";
         let settings = gather(line, LOGIN).unwrap();
-        assert_eq!(
-            (settings.target.host.as_str(), settings.target.port),
-            ("other", 1)
-        );
-        let Credentials::Basic { login, password } = &settings.target.credentials else {
-            panic!()
-        };
-        assert_eq!((login.as_str(), password.expose_secret()), ("bob", "x"));
+        assert_eq!((settings.host.as_str(), settings.port), ("other", 1));
+        assert_eq!(login_of(&settings), ("bob", "x"));
         assert_eq!(settings.parameters.geometry.as_deref(), Some("640x480"));
         assert_eq!(settings.parameters.link.as_deref(), Some("1m"));
         assert_eq!(settings.warnings.len(), 1, "the password can be seen");
@@ -411,7 +425,7 @@ mod tests {
         let forced = "client.force.host.name = only\nclient.force.link = modem\n";
         let line = "qvdclient -h other --link lan";
         let settings = gather(line, &format!("{LOGIN}{forced}")).unwrap();
-        assert_eq!(settings.target.host, "only");
+        assert_eq!(settings.host, "only");
         assert_eq!(settings.parameters.link.as_deref(), Some("modem"));
     }
 
@@ -450,7 +464,7 @@ mod tests {
 
     #[test]
     fn certificates_are_checked_unless_told_otherwise() {
-        let trust = |line: &str| gather(line, LOGIN).unwrap().target.tls.map(|tls| tls.trust);
+        let trust = |line: &str| gather(line, LOGIN).unwrap().tls.map(|tls| tls.trust);
         assert_eq!(trust("qvdclient"), Some(Trust::Strict));
         assert_eq!(trust("qvdclient -n"), Some(Trust::DangerouslyAnything));
         assert_eq!(trust("qvdclient --no-ssl"), None);

@@ -23,6 +23,9 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 /// it prepares a VM: a broker starts a stopped VM within 270 s.
 const ANSWER: Duration = Duration::from_secs(300);
 
+/// From this on, a broker may have closed a connection for being idle.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// What the client calls itself.
 const USER_AGENT: &str = concat!("qvdclient/", env!("CARGO_PKG_VERSION"), " (linux)");
 
@@ -46,6 +49,8 @@ pub struct Broker {
     target: Target,
     stream: Box<dyn Transport>,
     dialogue: Dialogue,
+    /// When it last answered.
+    answered: Option<Instant>,
 }
 
 /// The way to a session's NX end.
@@ -69,6 +74,7 @@ impl Broker {
             target,
             stream,
             dialogue,
+            answered: None,
         })
     }
 
@@ -138,48 +144,110 @@ impl Broker {
     }
 
     /// Asks, and gives the final answer.
+    ///
+    /// A broker may close a connection that was idle, while the user thinks
+    /// about which VM to take: then the question is put again on a new one.
     async fn ask(&mut self, request: Request, events: Events<'_>) -> Result<Said, Failure> {
+        let idle = self.answered.map_or(Duration::ZERO, |at| at.elapsed());
         if self.dialogue.is_closing() {
-            *self = Self::open(self.target.clone(), events).await?;
+            self.reopen(events).await?;
+        } else if idle >= IDLE {
+            match self.ask_here(request.clone(), events).await {
+                Err(Unanswered::NotHeard(failure)) => {
+                    tracing::info!(%failure, "connection was idle too long, connecting again");
+                    self.reopen(events).await?;
+                }
+                Err(Unanswered::Failed(failure)) => return Err(failure),
+                Ok(said) => return Ok(said),
+            }
         }
-        self.dialogue.ask(request)?;
-        let lost = |e: io::Error| {
-            Failure::new(
-                Code::ConnectFailed,
-                format!("connection to the broker broke: {e}"),
-            )
-            .because(e)
-        };
+        let said = self.ask_here(request, events).await?;
+        self.answered = Some(Instant::now());
+        Ok(said)
+    }
+
+    async fn reopen(&mut self, events: Events<'_>) -> Result<(), Failure> {
+        *self = Self::open(self.target.clone(), events).await?;
+        Ok(())
+    }
+
+    async fn ask_here(&mut self, request: Request, events: Events<'_>) -> Result<Said, Unanswered> {
+        self.dialogue.ask(request).map_err(Failure::from)?;
         if let Some(bytes) = self.dialogue.poll_transmit() {
             let written = timeout(ANSWER, async {
                 self.stream.write_all(&bytes).await?;
                 self.stream.flush().await
             });
-            written.await.map_err(|_| silent())?.map_err(lost)?;
+            let written = written.await.map_err(|_| silent())?;
+            written.map_err(|e| Unanswered::NotHeard(lost(e)))?;
         }
+        let mut heard = false;
         let mut deadline = Instant::now() + ANSWER;
         let mut chunk = vec![0; 16 * 1024];
         loop {
-            match self.dialogue.poll_event()? {
-                Some(Said::Progress(text)) => {
+            match self.dialogue.poll_event().map_err(Failure::from) {
+                Err(failure) => return Err(failure.into()),
+                Ok(Some(Said::Progress(text))) => {
                     events(Event::Progress(text));
                     deadline = Instant::now() + ANSWER;
                     continue;
                 }
-                Some(Said::Refused(refusal)) => return Err(refusal.into()),
-                Some(said) => return Ok(said),
-                None => {}
+                Ok(Some(Said::Refused(refusal))) => return Err(Failure::from(refusal).into()),
+                Ok(Some(said)) => return Ok(said),
+                Ok(None) => {}
             }
             let read = timeout_at(deadline, self.stream.read(&mut chunk)).await;
             match read.map_err(|_| silent())? {
+                Ok(0) if !heard => return Err(Unanswered::NotHeard(hung_up())),
                 // A peer that ends TLS without a word has ended all the same.
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => self.dialogue.receive_end(),
-                Err(e) => return Err(lost(e)),
+                Err(e) if heard && e.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.dialogue.receive_end();
+                }
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(Unanswered::NotHeard(hung_up()));
+                }
+                Err(e) if !heard => return Err(Unanswered::NotHeard(lost(e))),
+                Err(e) => return Err(lost(e).into()),
                 Ok(0) => self.dialogue.receive_end(),
-                Ok(n) => self.dialogue.receive(chunk.get(..n).unwrap_or_default()),
+                Ok(n) => {
+                    heard = true;
+                    self.dialogue.receive(chunk.get(..n).unwrap_or_default());
+                }
             }
         }
     }
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// The connection ended before a byte of an answer came.
+    NotHeard(Failure),
+    /// Anything else.
+    Failed(Failure),
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotHeard(failure) | Unanswered::Failed(failure) => failure,
+        }
+    }
+}
+
+fn hung_up() -> Failure {
+    let message = "the broker closed the connection without an answer";
+    Failure::new(Code::ConnectFailed, message)
+}
+
+fn lost(error: io::Error) -> Failure {
+    let message = format!("connection to the broker broke: {error}");
+    Failure::new(Code::ConnectFailed, message).because(error)
 }
 
 fn silent() -> Failure {
@@ -219,10 +287,9 @@ async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transpor
         )),
         Ok(Ok(stream)) => {
             if let Some(fault) = seen.fault() {
-                let fingerprint = fault.fingerprint;
                 events(Event::CertificateAccepted {
                     fault: fault.words,
-                    fingerprint,
+                    certificate: fault.certificate,
                 });
             }
             Ok(Box::new(stream))
@@ -231,9 +298,9 @@ async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transpor
             Some(fault) => Failure::new(
                 Code::Certificate,
                 format!(
-                    "certificate of {} is not trusted: {} (SHA-256 {}); \
+                    "certificate of {} is not trusted: {} ({}); \
                      trust it with --ca FILE or --pin SHA256",
-                    target.host, fault.words, fault.fingerprint
+                    target.host, fault.words, fault.certificate
                 ),
             ),
             None => Failure::new(

@@ -17,6 +17,11 @@ const RESOLVE: Duration = Duration::from_secs(15);
 /// How long one address may take to answer.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// How long bytes may be under way to a broker that does not say it has them.
+/// The kernel's own limit is a quarter of an hour, in which the user would
+/// type into a dead window.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+
 /// The head start of an address before the next one is tried beside it: a
 /// name with a dead IPv6 address costs no more than this.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -60,7 +65,10 @@ pub(super) async fn dial(host: &str, port: u16, events: Events<'_>) -> Result<Tc
             ended = tries.join_next() => match ended {
                 Some(Ok(Ok(Ok(stream)))) => {
                     // Keystrokes wait for nothing, and a dead broker is noticed.
-                    if let Err(error) = qvd_net::socket::tune(&stream) {
+                    let tuned = qvd_net::socket::tune(&stream).and_then(|()| {
+                        qvd_net::socket::limit_unacknowledged(&stream, UNACKNOWLEDGED)
+                    });
+                    if let Err(error) = tuned {
                         tracing::debug!(%error, "socket options");
                     }
                     return Ok(stream);

@@ -18,8 +18,8 @@ pub enum Event {
     CertificateAccepted {
         /// What is wrong with it.
         fault: String,
-        /// SHA-256 of the certificate.
-        fingerprint: String,
+        /// What it says of itself, and its SHA-256.
+        certificate: String,
     },
     /// Login and password are being checked.
     Authenticating,

@@ -1,16 +1,20 @@
 //! The client without a user interface.
 
 mod broker;
+mod certificate;
 mod choice;
+mod desktop;
 mod dial;
 mod event;
 mod failure;
 mod session;
 mod tls;
+mod verifier;
 
 pub use broker::{Broker, Target, Tunnel};
 pub use choice::{Choice, choose};
+pub use desktop::{Chosen, View, Wish, open_desktop, until_interrupted};
 pub use event::{Event, Events};
 pub use failure::{Code, Failure};
 pub use session::{Outcome, run_session};
-pub use tls::{Certificates, ClientCertificate, TlsPolicy, Trust, fingerprint};
+pub use tls::{Certificates, ClientCertificate, TlsPolicy, Trust};

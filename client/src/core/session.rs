@@ -49,6 +49,11 @@ pub async fn run_session(
     }
 }
 
+/// An engine's error before there is a session.
+pub(super) fn engine_failed(error: Error) -> Failure {
+    failed(error, false)
+}
+
 fn failed(error: Error, started: bool) -> Failure {
     let code = match &error {
         Error::NoDisplay | Error::DisplayMissing { .. } | Error::DisplayRefused { .. } => {

@@ -36,8 +36,9 @@ impl NxProxy {
         }
     }
 
-    /// A directory in which nxproxy keeps images and messages from one session
-    /// to the next; over slow links this saves much. It is made when needed.
+    /// A directory in which nxproxy keeps messages from one session to the next
+    /// (seen with link `adsl`, and only after sessions the agent closed). It is
+    /// made when needed.
     #[must_use]
     pub fn with_cache(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cache = Some(dir.into());

@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::future::Future;
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::pin::pin;
@@ -227,10 +228,10 @@ impl Watch<'_> {
             (Verdict::Closed, _) => return Ok(Ending::ClosedByAgent),
             (Verdict::ClosedEarly, _) => Error::ClosedEarly,
             (Verdict::Lost(_) | Verdict::Silent, Some(Outcome::PeerFailed(error))) => Error::Lost {
-                reason: error.to_string(),
+                reason: broken(&error),
             },
             (Verdict::Silent, Some(Outcome::Closed)) => Error::Lost {
-                reason: "the other side closed it".to_owned(),
+                reason: CLOSED.to_owned(),
             },
             (Verdict::Lost(reason), _) => Error::Lost { reason },
             (Verdict::NotUnderstood(reason), _) => Error::Negotiation { reason },
@@ -249,6 +250,17 @@ impl Watch<'_> {
                 },
             },
         })
+    }
+}
+
+/// What a stream that just ends is called, TLS or not.
+const CLOSED: &str = "the other side closed it";
+
+fn broken(error: &io::Error) -> String {
+    match error.kind() {
+        // TLS without its farewell, as a killed broker ends it.
+        io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
+        _ => error.to_string(),
     }
 }
 

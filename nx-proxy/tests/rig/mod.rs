@@ -69,8 +69,22 @@ impl Xvfb {
     }
 }
 
+impl Drop for Xvfb {
+    fn drop(&mut self) {
+        sweep(self.number);
+    }
+}
+
+/// A killed X server leaves its lock and socket, which would keep the next one
+/// from starting once another process has its number.
+fn sweep(number: u16) {
+    let _ = fs::remove_file(format!("/tmp/.X{number}-lock"));
+    let _ = fs::remove_file(format!("/tmp/.X11-unix/X{number}"));
+}
+
 /// An nxagent that listens on a Unix socket.
 pub(crate) struct Agent {
+    number: u16,
     dir: TempDir,
     process: Child,
     output: Lines<BufReader<ChildStdout>>,
@@ -113,6 +127,7 @@ impl Agent {
         let mut process = spawn(&mut command, "nxagent");
         let output = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut agent = Self {
+            number,
             dir,
             process,
             output,
@@ -151,6 +166,12 @@ impl Agent {
         let pid = i32::try_from(self.process.id().unwrap()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        sweep(self.number);
     }
 }
 

@@ -11,6 +11,7 @@ mod bench;
 mod check;
 mod ci;
 mod deny;
+mod desktop;
 mod install;
 mod run;
 mod test;
@@ -33,6 +34,8 @@ enum Command {
     /// Refuse dependencies which the architecture does not allow, and sources
     /// which do not keep the workspace's rules.
     Check,
+    /// Show a desktop: broker, agent and client on loopback, for you.
+    Desktop(desktop::Arguments),
     /// Install the Debian packages which tests and the desktop need.
     Install {
         /// Also what `bench` compares with.
@@ -54,6 +57,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Check => check::run(),
+        Command::Desktop(arguments) => desktop::run(&arguments),
         Command::Install { bench } => install::run(bench),
         Command::Test { filter } => test::run(filter.as_deref()),
         Command::Ci => ci::run(),

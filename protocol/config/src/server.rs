@@ -1,6 +1,7 @@
 //! The broker's configuration: `server.conf`.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ section! {
             "The file that lists users and virtual machines, TOML.";
         pid_file: Option<PathBuf> = "l7r.pid_file", "${path.run}/l7r.pid", Supported,
             "The file the broker writes its process number to. Empty: none.";
+        metrics_port: Option<NonZeroU16> = "l7r.metrics.port", "", Supported,
+            "The port on 127.0.0.1 where the broker's counters are read, as http://127.0.0.1:PORT/metrics in Prometheus' text format. Empty: nowhere.";
     }
 }
 

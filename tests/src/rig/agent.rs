@@ -130,6 +130,27 @@ impl Agent {
         Ok(())
     }
 
+    /// Starts the daemon as another user; for tests that run as root.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start_daemon`].
+    pub async fn start_daemon_as(&mut self, scene: &Scene, user: &str) -> Result<()> {
+        let program = scene
+            .installed("setpriv", "util-linux")?
+            .named(self.name.clone());
+        let daemon = scene.start(
+            program
+                .args(["--reuid", user, "--regid", user, "--init-groups", "--"])
+                .arg(crate::programs::built("qvd-vma")?)
+                .args(["daemon", "--config"])
+                .arg(&self.config),
+        )?;
+        daemon.expect("listening on", ANSWER).await?;
+        self.daemon = Some(daemon);
+        Ok(())
+    }
+
     /// The daemon, to be started by the caller.
     ///
     /// # Errors

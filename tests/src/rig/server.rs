@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::agent::Agent;
-use super::properties;
+use super::{properties, user_name};
 use crate::ports::{self, Lease};
 use crate::process::Process;
 use crate::{Error, Result, Scene};
@@ -178,6 +178,9 @@ async fn serve(scene: &Scene, config: &Path) -> Result<Process> {
 /// when it changes.
 async fn write_inventory(scene: &Scene, path: &Path, inventory: &Inventory) -> Result<()> {
     let mut text = String::new();
+    // An agent that is not root serves the user it runs as, and one that is
+    // would make another: so every session is that user's.
+    let session_user = quoted(&user_name()?);
     for user in &inventory.users {
         let hash = hash_password(scene, &user.password).await?;
         let login = quoted(&user.login);
@@ -195,7 +198,8 @@ async fn write_inventory(scene: &Scene, path: &Path, inventory: &Inventory) -> R
             .join(", ");
         text.push_str(&format!(
             "[[vm]]\nid = {}\nname = {}\nusers = [{users}]\naddress = {}\n\
-             rpc_port = {}\nx_port = {}\n\n",
+             rpc_port = {}\nx_port = {}\n\
+             properties = {{ \"qvd.vm.user.name\" = {session_user} }}\n\n",
             vm.id,
             quoted(&vm.name),
             quoted(&vm.address),

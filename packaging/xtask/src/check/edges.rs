@@ -56,6 +56,7 @@ const EDGES: &[(&str, &str, &str)] = &[
         "qvd-tests",
         "shows and measures sessions with the tests' harness",
     ),
+    ("xtask", "qvd-rpc", "ends the session it has shown"),
 ];
 
 /// The folder of the crates without input and output.

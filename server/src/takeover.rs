@@ -1,0 +1,161 @@
+//! One connection per VM: who comes later takes it over.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{OwnedMutexGuard, watch};
+
+/// The VMs that are being connected to or are connected.
+#[derive(Default)]
+pub struct Registry {
+    slots: Arc<Mutex<Slots>>,
+}
+
+#[derive(Default)]
+struct Slots {
+    closed: bool,
+    by_vm: HashMap<u64, Weak<Slot>>,
+}
+
+/// The place that one connection of a VM has at a time.
+struct Slot {
+    /// Held by the one who has it. The queue is in order.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// The number of the one who came last: all others have to go.
+    latest: watch::Sender<u64>,
+}
+
+/// Why a VM could not be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Its earlier connection did not end in time.
+    TimedOut,
+    /// Another connection has come after this one, or the server is ending.
+    Overtaken,
+}
+
+impl Registry {
+    /// Takes the VM: its earlier connection is told to end and waited for.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn claim(&self, vm: u64, within: Duration) -> Result<Claim, Failure> {
+        let (slot, ticket) = self.enter(vm).ok_or(Failure::Overtaken)?;
+        let mut latest = slot.latest.subscribe();
+        let turn = tokio::select! {
+            biased;
+            _ = latest.wait_for(|latest| *latest != ticket) => return Err(Failure::Overtaken),
+            turn = tokio::time::timeout(within, slot.turn.clone().lock_owned()) => {
+                turn.map_err(|_| Failure::TimedOut)?
+            }
+        };
+        Ok(Claim {
+            ticket,
+            latest,
+            _turn: turn,
+            _slot: slot,
+        })
+    }
+
+    /// Ends every connection and gives out no more.
+    pub fn close(&self) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.closed = true;
+        for slot in slots.by_vm.values().filter_map(Weak::upgrade) {
+            slot.latest.send_modify(|latest| *latest += 1);
+        }
+    }
+
+    fn enter(&self, vm: u64) -> Option<(Arc<Slot>, u64)> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.closed {
+            return None;
+        }
+        let known = slots.by_vm.get(&vm).and_then(Weak::upgrade);
+        let slot = known.unwrap_or_else(|| {
+            // Forget those that nobody uses any more, now and then.
+            slots.by_vm.retain(|_, slot| slot.strong_count() > 0);
+            let slot = Arc::new(Slot {
+                turn: Arc::default(),
+                latest: watch::Sender::new(0),
+            });
+            slots.by_vm.insert(vm, Arc::downgrade(&slot));
+            slot
+        });
+        slot.latest.send_modify(|latest| *latest += 1);
+        let ticket = *slot.latest.borrow();
+        Some((slot, ticket))
+    }
+}
+
+/// A VM that was taken; dropping it lets the next one have it.
+pub struct Claim {
+    ticket: u64,
+    latest: watch::Receiver<u64>,
+    _turn: OwnedMutexGuard<()>,
+    _slot: Arc<Slot>,
+}
+
+impl Claim {
+    /// Waits until someone else wants the VM, or the server ends. Cancel safe.
+    pub async fn contended(&mut self) {
+        let ticket = self.ticket;
+        let _ = self.latest.wait_for(|latest| *latest != ticket).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_later_one_gets_it_when_the_earlier_one_has_gone() {
+        let registry = Registry::default();
+        let mut first = registry.claim(1, LONG).await.unwrap();
+        let earlier = async {
+            first.contended().await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(registry.claim(1, LONG), earlier);
+        second.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_go_is_waited_for_no_longer_than_told() {
+        let registry = Registry::default();
+        let _first = registry.claim(1, LONG).await.unwrap();
+        assert_eq!(registry.claim(1, LONG).await.err(), Some(Failure::TimedOut));
+        registry.claim(2, LONG).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_several_that_wait_the_last_gets_it() {
+        let registry = Registry::default();
+        let mut first = registry.claim(1, LONG).await.unwrap();
+        let earlier = async {
+            first.contended().await;
+            tokio::task::yield_now().await;
+            drop(first);
+        };
+        let (second, third, ()) =
+            tokio::join!(registry.claim(1, LONG), registry.claim(1, LONG), earlier);
+        assert_eq!(second.err(), Some(Failure::Overtaken));
+        third.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_ends_all_and_refuses_more() {
+        let registry = Registry::default();
+        let mut claim = registry.claim(1, LONG).await.unwrap();
+        registry.close();
+        claim.contended().await;
+        assert_eq!(
+            registry.claim(2, LONG).await.err(),
+            Some(Failure::Overtaken)
+        );
+    }
+}

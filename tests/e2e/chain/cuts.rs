@@ -1,0 +1,136 @@
+//! Connections that break: nothing hangs, and the session is suspended.
+
+use qvd_rpc::SessionState;
+use qvd_tests::fault::{Cut, Direction, Endpoint, FaultProxy};
+use qvd_tests::process::Process;
+use qvd_tests::rig::{Agent, Desktop, Vm};
+use qvd_tests::{Outcome, Result, Scene, play};
+
+use super::{Stage, connect, end_of, said};
+
+/// A stage with a relay on each side of the broker.
+struct Relayed {
+    stage: Stage,
+    front: FaultProxy,
+    nx: FaultProxy,
+}
+
+impl Relayed {
+    async fn set(scene: &Scene, tls: bool) -> Result<Self> {
+        let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+        let nx = relay(agent.x_port())?;
+        let mut vm = Vm::of(&agent, 1, "ann-desktop", &["ann"]);
+        vm.x_port = nx.port().unwrap_or_default();
+        let stage = Stage::around(scene, tls, agent, vm).await?;
+        let front = relay(stage.server.address().port())?;
+        Ok(Self { stage, front, nx })
+    }
+
+    async fn connect(&self, scene: &Scene) -> Result<Process> {
+        let mut login = self.stage.login();
+        login.port = self.front.port().unwrap_or_default();
+        connect(scene, &login, &self.stage.display, &self.stage.agent).await
+    }
+
+    /// The client ends with a cause, the session is suspended, and no
+    /// connection is left on either side.
+    async fn is_lost(&self, client: &mut Process) -> Outcome {
+        let (status, sentence) = end_of(client).await?;
+        assert_eq!(status, 22, "{}", said(client));
+        assert!(sentence.contains("lost"), "{sentence}");
+        assert!(sentence.contains("connect again"), "{sentence}");
+        self.stage.becomes(SessionState::Suspended).await?;
+        self.front.wait_until_closed(super::WAIT).await?;
+        Ok(self.nx.wait_until_closed(super::WAIT).await?)
+    }
+}
+
+fn relay(port: u16) -> Result<FaultProxy> {
+    FaultProxy::start(&Endpoint::local(0), &Endpoint::local(port))
+}
+
+/// One session that is broken by `fault`, and a second one that resumes it.
+async fn broken_and_resumed<F>(scene: &Scene, tls: bool, fault: F) -> Outcome
+where
+    F: FnOnce(&Relayed),
+{
+    let relayed = Relayed::set(scene, tls).await?;
+    let mut client = relayed.connect(scene).await?;
+    fault(&relayed);
+    relayed.is_lost(&mut client).await?;
+    let mut client = relayed.connect(scene).await?;
+    super::leave(&mut client, &relayed.stage.agent).await?;
+    Ok(relayed.stage.strike().await?)
+}
+
+fn cut_test<F>(name: &str, tls: bool, fault: F)
+where
+    F: FnOnce(&Relayed),
+{
+    play(name, async |scene| {
+        broken_and_resumed(scene, tls, fault).await
+    });
+}
+
+#[test]
+fn a_reset_between_client_and_broker() {
+    cut_test("chain_reset_in_front", true, |relayed| {
+        relayed.front.cut(Cut::Reset);
+    });
+}
+
+#[test]
+fn an_end_between_client_and_broker() {
+    cut_test("chain_end_in_front", false, |relayed| {
+        relayed.front.cut(Cut::Fin);
+    });
+}
+
+#[test]
+fn a_reset_between_broker_and_agent() {
+    cut_test("chain_reset_behind", true, |relayed| {
+        relayed.nx.cut(Cut::Reset);
+    });
+}
+
+#[test]
+fn an_end_between_broker_and_agent() {
+    cut_test("chain_end_behind", false, |relayed| {
+        relayed.nx.cut(Cut::Fin);
+    });
+}
+
+#[test]
+fn half_an_end_from_the_client() {
+    cut_test("chain_half_end_from_client", true, |relayed| {
+        relayed.front.half_close(Direction::ToServer);
+    });
+}
+
+#[test]
+fn half_an_end_from_the_agent() {
+    cut_test("chain_half_end_from_agent", false, |relayed| {
+        relayed.nx.half_close(Direction::ToClient);
+    });
+}
+
+#[test]
+fn a_stalled_session_is_left_and_taken_up_by_another_way() {
+    play("chain_stall", async |scene| {
+        let relayed = Relayed::set(scene, true).await?;
+        let mut client = relayed.connect(scene).await?;
+        relayed.front.stall(Direction::ToServer);
+        relayed.front.stall(Direction::ToClient);
+
+        // The user's next connection does not wait for the stalled one.
+        let other = super::display(scene).await?;
+        let login = relayed.stage.login();
+        let mut second = connect(scene, &login, &other, &relayed.stage.agent).await?;
+        // A client that hears nothing any more can still be left.
+        client.signal(rustix::process::Signal::INT)?;
+        assert_eq!(client.wait(super::WAIT).await?.code(), Some(0));
+        assert!(second.is_running());
+        super::leave(&mut second, &relayed.stage.agent).await?;
+        Ok(relayed.stage.strike().await?)
+    });
+}
