@@ -31,10 +31,12 @@ pub enum Desktop {
 impl Desktop {
     fn script(&self) -> String {
         match self {
+            // openbox starts the programs when it is up: a window shown while it
+            // is starting can stay unmanaged, and so invisible, for ever.
             Self::Small => "#!/bin/sh\n\
-                xclock -update 1 -geometry 160x160-20+20 &\n\
-                xterm -geometry 60x16+40+60 -title terminal &\n\
-                exec openbox --sm-disable\n"
+                clock='xclock -update 1 -geometry 160x160-20+20'\n\
+                terminal='xterm -geometry 60x16+40+60 -title terminal'\n\
+                exec openbox --sm-disable --startup \"sh -c '$clock & $terminal &'\"\n"
                 .into(),
             Self::Script(text) => format!("#!/bin/sh\n{text}\n"),
         }
