@@ -21,6 +21,9 @@ use crate::{Error, Result, Scene};
 /// How long Xvfb or the window manager may take to start.
 const START: Duration = Duration::from_secs(20);
 
+/// What openbox says once it manages windows.
+const MANAGED: &str = "windows-are-managed";
+
 /// What a display is to be like.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -110,8 +113,15 @@ impl Display {
             number,
         };
         if options.window_manager {
-            let program = display.dress(scene.installed("openbox", "openbox")?.arg("--sm-disable"));
-            display._window_manager = Some(scene.start(program)?);
+            // openbox names itself on the root window long before it reads
+            // events, and a window shown between the two can stay unmanaged for
+            // ever. What it is told to start runs when it is really up.
+            let started = format!("echo {MANAGED}");
+            let program = scene.installed("openbox", "openbox")?;
+            let program = display.dress(program.args(["--sm-disable", "--startup", &started]));
+            let window_manager = scene.start(program)?;
+            window_manager.expect(MANAGED, START).await?;
+            display._window_manager = Some(window_manager);
             display.screen.wait_for_window_manager(START).await?;
         }
         Ok(display)

@@ -31,10 +31,12 @@ pub enum Desktop {
 impl Desktop {
     fn script(&self) -> String {
         match self {
+            // openbox starts the programs when it is up: a window shown while it
+            // is starting can stay unmanaged, and so invisible, for ever.
             Self::Small => "#!/bin/sh\n\
-                xclock -update 1 -geometry 160x160-20+20 &\n\
-                xterm -geometry 60x16+40+60 -title terminal &\n\
-                exec openbox --sm-disable\n"
+                clock='xclock -update 1 -geometry 160x160-20+20'\n\
+                terminal='xterm -geometry 60x16+40+60 -title terminal'\n\
+                exec openbox --sm-disable --startup \"sh -c '$clock & $terminal &'\"\n"
                 .into(),
             Self::Script(text) => format!("#!/bin/sh\n{text}\n"),
         }
@@ -123,6 +125,27 @@ impl Agent {
     /// When it is not built or does not listen.
     pub async fn start_daemon(&mut self, scene: &Scene) -> Result<()> {
         let daemon = scene.start(self.program(scene)?)?;
+        daemon.expect("listening on", ANSWER).await?;
+        self.daemon = Some(daemon);
+        Ok(())
+    }
+
+    /// Starts the daemon as another user; for tests that run as root.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start_daemon`].
+    pub async fn start_daemon_as(&mut self, scene: &Scene, user: &str) -> Result<()> {
+        let program = scene
+            .installed("setpriv", "util-linux")?
+            .named(self.name.clone());
+        let daemon = scene.start(
+            program
+                .args(["--reuid", user, "--regid", user, "--init-groups", "--"])
+                .arg(crate::programs::built("qvd-vma")?)
+                .args(["daemon", "--config"])
+                .arg(&self.config),
+        )?;
         daemon.expect("listening on", ANSWER).await?;
         self.daemon = Some(daemon);
         Ok(())

@@ -1,0 +1,124 @@
+//! The agent's processes, killed.
+
+use qvd_rpc::SessionState;
+use qvd_tests::play;
+use qvd_tests::rig::Desktop;
+use rustix::process::Signal;
+
+use super::{Seat, WAIT, attach, kill, nothing_left, process_with, session, waited};
+
+#[test]
+fn a_daemon_that_is_killed_is_replaced_in_every_state() {
+    play("agent_daemon_killed", async |scene| {
+        let mut seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+
+        // While the client is awaited: the next daemon opens the port again.
+        seat.agent.start_session(&[]).await?;
+        seat.becomes(SessionState::Listening).await?;
+        seat.agent.daemon()?.signal(Signal::KILL)?;
+        seat.agent.daemon()?.wait(WAIT).await?;
+        seat.agent.start_daemon(scene).await?;
+        seat.becomes(SessionState::Listening).await?;
+        let client = attach(scene, &seat.agent, &seat.display)?;
+        seat.becomes(SessionState::Connected).await?;
+        seat.drawn().await?;
+
+        // While it is connected: neither the client nor the desktop notices.
+        let name = session(&seat.agent)?;
+        let terminal = process_with(&name, "xterm")?;
+        seat.agent.daemon()?.signal(Signal::KILL)?;
+        seat.agent.daemon()?.wait(WAIT).await?;
+        seat.agent.start_daemon(scene).await?;
+        assert_eq!(seat.agent.state().await?, SessionState::Connected);
+        assert_eq!(process_with(&name, "xterm")?, terminal);
+
+        // While it is suspended, without a daemon when it becomes so.
+        seat.agent.daemon()?.signal(Signal::KILL)?;
+        seat.agent.daemon()?.wait(WAIT).await?;
+        kill(client.proxy.pid())?;
+        seat.agent.start_daemon(scene).await?;
+        seat.becomes(SessionState::Suspended).await?;
+        let _client = seat.connect(scene, &[]).await?;
+        assert_eq!(session(&seat.agent)?, name, "the same session all along");
+        seat.leave().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_session_process_that_is_killed_takes_everything_with_it() {
+    play("agent_session_killed", async |scene| {
+        // One program hides from its parent, its group and its terminal.
+        let hidden = "(setsid sh -c 'exec sleep 4321 </dev/null >/dev/null 2>&1' &)\n\
+                      xclock &\nexec openbox --sm-disable";
+        let seat = Seat::take(scene, &Desktop::Script(hidden.into()), &[]).await?;
+        let mut client = seat.connect(scene, &[]).await?;
+        seat.drawn().await?;
+        let name = session(&seat.agent)?;
+        process_with(&name, "sleep 4321")?;
+        kill(process_with(&name, "qvd-vma session")?)?;
+        seat.becomes(SessionState::Stopped).await?;
+        let reason = waited(&seat.agent).await?.reason;
+        assert_eq!(
+            reason.as_deref(),
+            Some("the session process ended unexpectedly")
+        );
+        nothing_left(&seat.agent, &name)?;
+        client.proxy.wait(WAIT).await?;
+        // And the next session is as good as any.
+        let _client = seat.connect(scene, &[]).await?;
+        seat.leave().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stop_ends_what_hides_and_what_ignores_signals() {
+    play("agent_stop_is_thorough", async |scene| {
+        let stubborn = "(setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 4322; done' &)\n\
+                        xclock &\nexec openbox --sm-disable";
+        let seat = Seat::take(scene, &Desktop::Script(stubborn.into()), &[]).await?;
+        let _client = seat.connect(scene, &[]).await?;
+        seat.drawn().await?;
+        process_with(&session(&seat.agent)?, "sleep 4322")?;
+        seat.leave().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_session_and_its_daemon_killed_together_leave_a_clean_start() {
+    play("agent_both_killed", async |scene| {
+        let mut seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+        let _client = seat.connect(scene, &[]).await?;
+        let name = session(&seat.agent)?;
+        seat.agent.daemon()?.signal(Signal::KILL)?;
+        seat.agent.daemon()?.wait(WAIT).await?;
+        kill(process_with(&name, "qvd-vma session")?)?;
+        seat.agent.start_daemon(scene).await?;
+        assert_eq!(seat.agent.state().await?, SessionState::Stopped);
+        nothing_left(&seat.agent, &name)?;
+        let _client = seat.connect(scene, &[]).await?;
+        seat.leave().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn an_nxagent_that_is_killed_ends_the_session_with_a_reason() {
+    play("agent_nxagent_killed", async |scene| {
+        let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+        let mut client = seat.connect(scene, &[]).await?;
+        let name = session(&seat.agent)?;
+        kill(process_with(&name, "nxagent :")?)?;
+        seat.becomes(SessionState::Stopped).await?;
+        let reason = waited(&seat.agent).await?.reason.unwrap_or_default();
+        assert!(
+            reason.starts_with("nxagent was killed by signal 9"),
+            "{reason}"
+        );
+        nothing_left(&seat.agent, &name)?;
+        client.proxy.wait(WAIT).await?;
+        Ok(())
+    });
+}

@@ -1,0 +1,58 @@
+//! The agent's commands.
+
+use qvd_rpc::{Call, Reply};
+use qvd_tests::play;
+use qvd_tests::rig::{Agent, Desktop};
+
+use super::WAIT;
+
+#[test]
+fn status_and_check_config_say_what_is() {
+    play("agent_commands", async |scene| {
+        let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+        let run = |arguments: &[&str]| -> qvd_tests::Result<_> {
+            scene.start(scene.built("qvd-vma")?.args(arguments))
+        };
+        let config = agent.config().display().to_string();
+        let mut status = run(&["status", "--config", &config])?;
+        status.expect("stopped", WAIT).await?;
+        assert!(status.wait(WAIT).await?.success());
+        let mut check = run(&["check-config", &config])?;
+        assert!(check.wait(WAIT).await?.success());
+
+        let bad = scene.write("bad.conf", "log.level = LOUD\nvma.rpc.port = many\n")?;
+        let bad = bad.display().to_string();
+        let mut check = run(&["check-config", &bad])?;
+        assert_eq!(check.wait(WAIT).await?.code(), Some(78));
+        check.expect("bad.conf:1: ", WAIT).await?;
+        check.expect("bad.conf:2: ", WAIT).await?;
+        let mut daemon = run(&["daemon", "--config", &bad])?;
+        assert_eq!(daemon.wait(WAIT).await?.code(), Some(78));
+        let mut missing = run(&["check-config", "/nonexistent.conf"])?;
+        assert_eq!(missing.wait(WAIT).await?.code(), Some(78));
+        Ok(())
+    });
+}
+
+#[test]
+fn poweroff_runs_the_command_of_the_configuration() {
+    play("agent_poweroff", async |scene| {
+        let flag = scene.path("switched-off");
+        let script = format!("#!/bin/sh\necho off > {}\n", flag.display());
+        let command = scene.write("poweroff", script)?;
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&command, std::fs::Permissions::from_mode(0o700))?;
+        let command = command.display().to_string();
+        let keys = [("command.poweroff", command.as_str())];
+        let agent = Agent::start(scene, "vm", &Desktop::Small, &keys).await?;
+        assert_eq!(agent.call(Call::Poweroff).await?, Reply::Nothing);
+        let written = async {
+            while !flag.exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(WAIT, written).await?;
+        assert_eq!(agent.call(Call::Expire).await?, Reply::Nothing);
+        Ok(())
+    });
+}

@@ -1,0 +1,165 @@
+//! Whom a session runs as, and what it may do.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use qvd_rpc::{Call, SessionState};
+use qvd_tests::rig::{Agent, Desktop, user_name};
+use qvd_tests::{Scene, play};
+
+use super::{Seat, WAIT, processes, session, waited};
+
+/// A user made for a test, gone after it.
+struct MadeUser {
+    name: String,
+    uid: String,
+}
+
+impl MadeUser {
+    fn new() -> Result<Self, Box<dyn std::error::Error>> {
+        // Two tests of one process have users of their own.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("qvdtest{}x{number}", std::process::id());
+        let made = Command::new("useradd")
+            .args(["-m", "-G", "users", &name])
+            .status()?;
+        assert!(made.success(), "useradd {name}");
+        let id = Command::new("id").args(["-u", &name]).output()?;
+        Ok(Self {
+            uid: String::from_utf8(id.stdout)?.trim().to_owned(),
+            name,
+        })
+    }
+}
+
+impl Drop for MadeUser {
+    fn drop(&mut self) {
+        let _ = Command::new("userdel").args(["-r", &self.name]).output();
+    }
+}
+
+/// Lets another user pass through the test's folder, as through `/run/qvd`, and
+/// run the session's script.
+fn open_to_others(scene: &Scene) -> std::io::Result<()> {
+    let set = |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    set(scene.directory().to_owned(), 0o711)?;
+    set(scene.path("vm-session"), 0o755)
+}
+
+fn status_line(pid: u32, key: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .unwrap_or_default();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// As root: a session of a user without privileges. Otherwise of the user who
+/// runs the test, whose agent may not start one for anybody else.
+#[test]
+fn a_session_has_its_users_rights_and_no_more() {
+    play("agent_user", async |scene| {
+        let root = rustix::process::geteuid().is_root();
+        let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+        open_to_others(scene)?;
+        let (name, uid, _made) = if root {
+            let made = MadeUser::new()?;
+            (made.name.clone(), made.uid.clone(), Some(made))
+        } else {
+            seat.agent
+                .start_session(&[("qvd.vm.user.name", "root")])
+                .await?;
+            seat.becomes(SessionState::Stopped).await?;
+            let reason = waited(&seat.agent).await?.reason.unwrap_or_default();
+            assert!(reason.contains("runs without privileges"), "{reason}");
+            (
+                user_name()?,
+                rustix::process::geteuid().as_raw().to_string(),
+                None,
+            )
+        };
+        let client = seat.connect(scene, &[("qvd.vm.user.name", &name)]).await?;
+        seat.drawn().await?;
+        let all = processes(&session(&seat.agent)?);
+        assert!(all.len() >= 4, "{all:?}");
+        for (pid, command) in &all {
+            assert_eq!(
+                status_line(*pid, "Uid:"),
+                [uid.as_str(); 4].join(" "),
+                "{command}"
+            );
+            assert_eq!(
+                status_line(*pid, "CapEff:"),
+                "0000000000000000",
+                "{command}"
+            );
+            let groups = status_line(*pid, "Groups:");
+            assert!(
+                !groups.split(' ').any(|group| group == "0") || !root,
+                "{command}: {groups}"
+            );
+            assert_eq!(status_line(*pid, "Umask:"), "0022", "{command}");
+        }
+        let terminal = super::process_with(&session(&seat.agent)?, "xterm")?;
+        if root {
+            let home = fs::read_link(format!("/proc/{terminal}/cwd"))?;
+            assert_eq!(home, std::path::Path::new("/home").join(&name));
+        }
+
+        // No door but the socket in the user's own folder, and the cookie.
+        let x_port = 6000 + seat.agent.display();
+        assert!(std::net::TcpStream::connect(("127.0.0.1", x_port)).is_err());
+        assert!(std::net::TcpStream::connect(("127.0.0.1", seat.agent.x_port())).is_err());
+        let stranger = scene.installed("xdpyinfo", "x11-utils")?;
+        let display = format!(":{}", seat.agent.display());
+        let mut stranger = scene.start(
+            stranger
+                .env("DISPLAY", display)
+                .env("XAUTHORITY", "/nonexistent"),
+        )?;
+        assert!(
+            !stranger.wait(WAIT).await?.success(),
+            "drew without the cookie"
+        );
+        seat.leave().await?;
+        drop(client);
+        Ok(())
+    });
+}
+
+/// As root, the agent itself runs as a user without privileges.
+#[test]
+fn an_agent_without_privileges_serves_the_user_it_runs_as() {
+    play("agent_unprivileged", async |scene| {
+        if !rustix::process::geteuid().is_root() {
+            // Every other test of this module shows it.
+            return Ok(());
+        }
+        let user = MadeUser::new()?;
+        let mut agent = Agent::configure(scene, "vm", &Desktop::Small, &[])?;
+        let given = Command::new("chown")
+            .args(["-R", &user.name])
+            .arg(scene.directory())
+            .status()?;
+        assert!(given.success());
+        agent.start_daemon_as(scene, &user.name).await?;
+        agent.start_session(&[("qvd.vm.user.name", "root")]).await?;
+        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        let reason = waited(&agent).await?.reason.unwrap_or_default();
+        assert!(reason.contains("runs without privileges"), "{reason}");
+        agent
+            .start_session(&[("qvd.vm.user.name", &user.name)])
+            .await?;
+        agent.wait_for_state(SessionState::Listening, WAIT).await?;
+        let display = super::user_display(scene).await?;
+        let _client = super::attach(scene, &agent, &display)?;
+        agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        agent.call(Call::XStop).await?;
+        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        Ok(())
+    });
+}
