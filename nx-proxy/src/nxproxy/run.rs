@@ -332,3 +332,18 @@ fn keep_cache(rendezvous: &Rendezvous, cache: &Path) {
         tracing::warn!(cache = %cache.display(), %error, "NX cache is not kept");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn an_end_without_the_closing_word_of_tls_is_an_end() {
+        let error = io::Error::new(io::ErrorKind::UnexpectedEof, "see https://docs.example");
+        assert_eq!(lost_because(&error), CLOSED);
+        let error = io::Error::new(io::ErrorKind::ConnectionReset, "reset");
+        assert_eq!(lost_because(&error), "reset");
+    }
+}
