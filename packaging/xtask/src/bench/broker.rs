@@ -49,7 +49,7 @@ impl Broker {
             users: vec![user.clone()],
             vms: (1..=VMS).map(vm).collect(),
         };
-        let keys = [("log.level", "WARN")];
+        let keys = [("log.level", "INFO")];
         let server = Server::start(&bench.scene, &inventory, tls, &keys).await?;
         let address = server.address();
         let (front, entrance) = if tls {

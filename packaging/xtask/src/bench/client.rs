@@ -19,14 +19,14 @@ const WAIT: Duration = Duration::from_secs(40);
 /// Measures a first connect and a resume, through a broker with TLS.
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let scene = &bench.scene;
-    let agent = Agent::start(scene, "vm", &Desktop::Small, &[("log.level", "WARN")]).await?;
+    let agent = Agent::start(scene, "vm", &Desktop::Small, &[("log.level", "INFO")]).await?;
     let user = User::new(&user_name()?, "bench");
     let vms = vec![Vm::of(&agent, 1, "desktop", &[&user.login])];
     let inventory = Inventory {
         users: vec![user.clone()],
         vms,
     };
-    let server = Server::start(scene, &inventory, true, &[("log.level", "WARN")]).await?;
+    let server = Server::start(scene, &inventory, true, &[("log.level", "INFO")]).await?;
     let login = Login::at(&server, &user);
     let options = Options {
         window_manager: true,
