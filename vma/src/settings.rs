@@ -71,6 +71,8 @@ pub fn defaults(config: &VmaConfig) -> Defaults {
 /// agents with different displays can share the folder.
 #[derive(Debug, Clone)]
 pub struct SessionPaths {
+    /// Number of the session's display.
+    pub display: u16,
     /// Folder of the session's user: sockets, options, X authority.
     pub dir: PathBuf,
     /// The session process's control socket; the daemon's.
@@ -91,6 +93,7 @@ impl SessionPaths {
                 .join(format!("session-{display}{suffix}"))
         };
         Self {
+            display,
             dir: file(""),
             control: file(".sock"),
             record: file(".json"),

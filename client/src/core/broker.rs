@@ -246,6 +246,10 @@ fn hung_up() -> Failure {
 }
 
 fn lost(error: io::Error) -> Failure {
+    // TLS that ends without its closing word, as of a killed broker.
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return hung_up().because(error);
+    }
     let message = format!("connection to the broker broke: {error}");
     Failure::new(Code::ConnectFailed, message).because(error)
 }
@@ -312,5 +316,19 @@ async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transpor
             ),
         }
         .because(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_without_the_closing_word_of_tls_is_an_end() {
+        let error = io::Error::new(io::ErrorKind::UnexpectedEof, "see https://docs.example");
+        assert_eq!(
+            lost(error).to_string(),
+            "the broker closed the connection without an answer"
+        );
     }
 }

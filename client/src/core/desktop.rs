@@ -11,7 +11,7 @@ use super::broker::{Broker, Target, Tunnel};
 use super::choice::{Choice, choose};
 use super::event::Event;
 use super::failure::{Code, Failure};
-use super::session::{Outcome, engine_failed, run_session};
+use super::session::{Outcome, engine_failed, interrupted, run_session};
 
 /// What is wanted.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ pub async fn until_interrupted<T>(
     tokio::select! {
         done = work => done,
         Ok(_) = orders.wait_for(|order| *order != Order::Run) => {
-            Err(Failure::new(Code::Interrupted, "interrupted"))
+            Err(interrupted())
         }
     }
 }

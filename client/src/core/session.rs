@@ -43,10 +43,16 @@ pub async fn run_session(
         .run(tunnel.stream, session, &mut translate, orders)
         .await;
     match ended {
-        Ok(Ending::Suspended) => Ok(Outcome::Suspended),
+        Ok(Ending::Suspended) if started => Ok(Outcome::Suspended),
+        Ok(Ending::Suspended) => Err(interrupted()),
         Ok(_) => Ok(Outcome::Closed),
         Err(error) => Err(failed(error, started)),
     }
+}
+
+/// The user gave up before there was a session.
+pub(super) fn interrupted() -> Failure {
+    Failure::new(Code::Interrupted, "interrupted")
 }
 
 /// An engine's error before there is a session.

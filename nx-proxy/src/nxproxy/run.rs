@@ -1,6 +1,5 @@
 use std::ffi::OsString;
 use std::future::Future;
-use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::pin::pin;
@@ -30,6 +29,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// Variables of the user's environment that nxproxy gets. No others: some hold
 /// passwords.
 const ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "XAUTHORITY"];
+
+/// Why a session was lost whose stream just ended.
+const CLOSED: &str = "the other side closed it";
 
 /// The number at the end of an NX option string. It names directories only,
 /// and those are a session's own.
@@ -228,9 +230,10 @@ impl Watch<'_> {
             (Verdict::Closed, _) => return Ok(Ending::ClosedByAgent),
             (Verdict::ClosedEarly, _) => Error::ClosedEarly,
             (Verdict::Lost(_) | Verdict::Silent, Some(Outcome::PeerFailed(error))) => Error::Lost {
-                reason: broken(&error),
+                reason: lost_because(&error),
             },
-            (Verdict::Silent, Some(Outcome::Closed)) => Error::Lost {
+            // nxproxy's own words tell less: that it could read no more.
+            (Verdict::Lost(_) | Verdict::Silent, Some(Outcome::Closed)) => Error::Lost {
                 reason: CLOSED.to_owned(),
             },
             (Verdict::Lost(reason), _) => Error::Lost { reason },
@@ -253,13 +256,10 @@ impl Watch<'_> {
     }
 }
 
-/// What a stream that just ends is called, TLS or not.
-const CLOSED: &str = "the other side closed it";
-
-fn broken(error: &io::Error) -> String {
+fn lost_because(error: &std::io::Error) -> String {
     match error.kind() {
-        // TLS without its farewell, as a killed broker ends it.
-        io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
+        // TLS that ends without its closing word, as of a killed broker.
+        std::io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
         _ => error.to_string(),
     }
 }

@@ -51,6 +51,10 @@ const SESSION: &[Package] = &[
         why: "the keyboards",
     },
     Package {
+        name: "wmctrl",
+        why: "closes a window as a user does",
+    },
+    Package {
         name: "xauth",
         why: "nxproxy asks it for the display's cookie",
     },

@@ -5,7 +5,7 @@ use qvd_tests::play;
 use qvd_tests::rig::Desktop;
 use rustix::process::Signal;
 
-use super::{Seat, WAIT, attach, kill, nothing_left, process_with, processes, session, waited};
+use super::{Seat, WAIT, attach, kill, nothing_left, process_with, session, waited};
 
 #[test]
 fn a_daemon_that_is_killed_is_replaced_in_every_state() {
@@ -25,12 +25,12 @@ fn a_daemon_that_is_killed_is_replaced_in_every_state() {
 
         // While it is connected: neither the client nor the desktop notices.
         let name = session(&seat.agent)?;
-        let before = processes(&name).len();
+        let terminal = process_with(&name, "xterm")?;
         seat.agent.daemon()?.signal(Signal::KILL)?;
         seat.agent.daemon()?.wait(WAIT).await?;
         seat.agent.start_daemon(scene).await?;
         assert_eq!(seat.agent.state().await?, SessionState::Connected);
-        assert_eq!(processes(&name).len(), before);
+        assert_eq!(process_with(&name, "xterm")?, terminal);
 
         // While it is suspended, without a daemon when it becomes so.
         seat.agent.daemon()?.signal(Signal::KILL)?;

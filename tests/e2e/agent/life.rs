@@ -118,9 +118,8 @@ fn a_closed_window_suspends_the_session() {
         let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
         let _client = seat.connect(scene, &[]).await?;
         seat.drawn().await?;
-        let close = seat.display.dress(scene.installed("xdotool", "xdotool")?);
-        let search = ["search", "--onlyvisible", "--name", "^QVD$", "windowclose"];
-        let mut close = scene.start(close.args(search))?;
+        let close = seat.display.dress(scene.installed("wmctrl", "wmctrl")?);
+        let mut close = scene.start(close.args(["-F", "-c", "QVD"]))?;
         close.wait(WAIT).await?;
         seat.becomes(SessionState::Suspended).await?;
         seat.leave().await?;

@@ -1,11 +1,13 @@
 //! Whom a session runs as, and what it may do.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use qvd_rpc::{Call, SessionState};
-use qvd_tests::play;
 use qvd_tests::rig::{Agent, Desktop, user_name};
+use qvd_tests::{Scene, play};
 
 use super::{Seat, WAIT, processes, session, waited};
 
@@ -17,7 +19,10 @@ struct MadeUser {
 
 impl MadeUser {
     fn new() -> Result<Self, Box<dyn std::error::Error>> {
-        let name = format!("qvdtest{}", std::process::id());
+        // Two tests of one process have users of their own.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("qvdtest{}x{number}", std::process::id());
         let made = Command::new("useradd")
             .args(["-m", "-G", "users", &name])
             .status()?;
@@ -36,6 +41,14 @@ impl Drop for MadeUser {
     }
 }
 
+/// Lets another user pass through the test's folder, as through `/run/qvd`, and
+/// run the session's script.
+fn open_to_others(scene: &Scene) -> std::io::Result<()> {
+    let set = |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    set(scene.directory().to_owned(), 0o711)?;
+    set(scene.path("vm-session"), 0o755)
+}
+
 fn status_line(pid: u32, key: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status
@@ -52,6 +65,7 @@ fn a_session_has_its_users_rights_and_no_more() {
     play("agent_user", async |scene| {
         let root = rustix::process::geteuid().is_root();
         let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+        open_to_others(scene)?;
         let (name, uid, _made) = if root {
             let made = MadeUser::new()?;
             (made.name.clone(), made.uid.clone(), Some(made))

@@ -1,9 +1,10 @@
 //! A user's whole way: login, list, desktop, leaving, coming back.
 
 use qvd_rpc::SessionState;
+use qvd_tests::display::{Region, Screen, Window};
 use qvd_tests::fault::{Direction, Endpoint, FaultProxy, Split};
-use qvd_tests::play;
 use qvd_tests::rig::{Agent, Desktop, Inventory, Login, Server, User, Vm};
+use qvd_tests::{Result, play};
 
 use super::{Stage, WAIT, ann, connect, display, end_of, leave, process_with, raw, said, strike};
 
@@ -23,11 +24,14 @@ fn a_user_lists_connects_leaves_resumes_and_stops() {
         let mut client = stage.connect(scene).await?;
         let window = stage.drawn().await?;
         assert_eq!((window.width, window.height), (800, 600));
-        stage.display.save_screenshot(scene, "desktop.png")?;
         let terminal = process_with(scene, "-title terminal")?;
+        whole(&stage, &window).await?;
+        stage.display.save_screenshot(scene, "desktop.png")?;
         leave(&mut client, &stage.agent).await?;
 
         let mut client = stage.connect(scene).await?;
+        let window = stage.drawn().await?;
+        whole(&stage, &window).await?;
         stage.display.save_screenshot(scene, "resumed.png")?;
         assert_eq!(process_with(scene, "-title terminal")?, terminal);
 
@@ -44,6 +48,34 @@ fn a_user_lists_connects_leaves_resumes_and_stops() {
     });
 }
 
+/// Waits until the terminal's prompt and the clock's face are drawn.
+async fn whole(stage: &Stage, window: &Window) -> Result<()> {
+    let is_there = |screen: &Screen| {
+        let now = screen.screenshot_of(window)?;
+        Ok(!now.crop(CLOCK).is_uniform() && !now.crop(PROMPT).is_uniform())
+    };
+    let screen = stage.display.screen();
+    screen
+        .wait_for_pixels("the whole desktop", WAIT, is_there)
+        .await
+}
+
+/// Where the clock's middle is, in the session's window.
+const CLOCK: Region = Region {
+    x: 660,
+    y: 60,
+    width: 80,
+    height: 120,
+};
+
+/// Where the terminal's first line is, in the session's window.
+const PROMPT: Region = Region {
+    x: 44,
+    y: 82,
+    width: 120,
+    height: 14,
+};
+
 #[test]
 fn a_later_client_takes_the_desktop_over() {
     play("chain_a_later_client_takes_over", async |scene| {
@@ -55,7 +87,8 @@ fn a_later_client_takes_the_desktop_over() {
         let login = stage.login();
         let mut second = login.start_client(scene, &other, &["-g", "800x600"])?;
         let (status, sentence) = end_of(&mut first).await?;
-        assert!(status == 0 || status == 22, "{status}: {sentence}");
+        assert_eq!(status, 22, "{sentence}");
+        assert!(sentence.contains("the other side closed it"), "{sentence}");
         second.expect(super::CONNECTED, WAIT).await?;
         super::drawn(&other).await?;
         assert_eq!(process_with(scene, "-title terminal")?, terminal);

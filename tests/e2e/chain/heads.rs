@@ -23,7 +23,7 @@ async fn broker(scene: &Scene, tls: bool) -> qvd_tests::Result<Server> {
 
 /// One head, sent in two pieces cut at every byte: over TLS in two records.
 async fn every_split(server: &Server) -> Outcome {
-    let request = head(&ann(), "/qvd/list_of_vm?", &["Accept: application/json"]);
+    let request = head(&ann(), "/qvd/list_of_vm?", &["Accept: application/json"])?;
     let mut raw = Raw::open(server).await?;
     for cut in 1..request.len() {
         let (begin, rest) = request.split_at(cut);
@@ -120,7 +120,7 @@ fn requests_sent_ahead_are_answered_in_order() {
     play("chain_requests_ahead", async |scene| {
         let server = broker(scene, true).await?;
         let mut raw = Raw::open(&server).await?;
-        let mut both = head(&ann(), "/qvd/list_of_vm?", &[]);
+        let mut both = head(&ann(), "/qvd/list_of_vm?", &[])?;
         both.extend(b"GET /qvd/ping HTTP/1.1\r\n\r\n");
         raw.send(&both).await?;
         assert_eq!(raw.answer().await?.body, b"[]");
@@ -135,7 +135,7 @@ async fn early_word(scene: &Scene, tls: bool) -> Outcome {
     let stage = Stage::with(scene, tls, &Desktop::Small).await?;
     let mut raw = Raw::open(&stage.server).await?;
     let target = "/qvd/connect_to_vm?id=1&qvd.client.link=lan";
-    let mut bytes = head(&stage.user, target, &UPGRADE);
+    let mut bytes = head(&stage.user, target, &UPGRADE)?;
     bytes.extend(WORD);
     raw.send(&bytes).await?;
     raw.joined().await?;

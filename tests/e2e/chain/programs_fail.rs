@@ -38,7 +38,7 @@ fn the_broker_is_killed() {
         stage.server.process().signal(Signal::KILL)?;
         let (status, sentence) = end_of(&mut client).await?;
         assert_eq!(status, 22, "{}", said(&client));
-        assert!(sentence.contains("lost"), "{sentence}");
+        assert!(sentence.contains("the other side closed it"), "{sentence}");
         stage.becomes(SessionState::Suspended).await?;
 
         stage.server.process().wait(WAIT).await?;

@@ -127,13 +127,13 @@ impl Raw {
 }
 
 /// A head as the client writes it, with these lines between.
-pub(super) fn head(user: &User, target: &str, lines: &[&str]) -> Vec<u8> {
-    let authorization = credentials(user).to_header().unwrap();
+pub(super) fn head(user: &User, target: &str, lines: &[&str]) -> Outcome<Vec<u8>> {
+    let authorization = credentials(user).to_header()?;
     let mut head = format!("GET {target} HTTP/1.1\r\nAuthorization: {authorization}\r\n");
     for line in lines {
         head.push_str(&format!("{line}\r\n"));
     }
-    (head + "\r\n").into_bytes()
+    Ok((head + "\r\n").into_bytes())
 }
 
 /// What asks for the connection to become the tunnel.
@@ -147,7 +147,7 @@ pub(super) async fn ask(
     lines: &[&str],
 ) -> Outcome<(u16, String)> {
     let mut raw = Raw::open(server).await?;
-    raw.send(&head(user, target, lines)).await?;
+    raw.send(&head(user, target, lines)?).await?;
     let response = raw.answer().await?;
     let body = String::from_utf8(response.body)?;
     Ok((response.head.status.code(), body))

@@ -1,6 +1,7 @@
 //! No secret is written where others look.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use qvd_broker::Credentials;
@@ -9,8 +10,7 @@ use qvd_tests::{Outcome, Result, Scene, play, process};
 use super::raw::{Raw, UPGRADE, ask, head};
 use super::{Stage, leave, strike};
 
-/// What files of the test's directory may hold which secrets: those that are
-/// there to hold them, private to their user.
+/// The files of a folder and those below it, with their contents.
 fn texts_below(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) -> Outcome {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -41,6 +41,21 @@ fn assert_none(places: &[(String, Vec<u8>)], secrets: &[(String, String)]) {
             assert!(!holds(text, secret), "{place} has the {what}");
         }
     }
+}
+
+/// Files that do have a secret are readable to their user alone. There is one:
+/// the search finds what is to be found.
+fn assert_private(files: &[(String, Vec<u8>)], secrets: &[(String, String)]) -> Outcome {
+    let mut found = 0;
+    for (path, text) in files {
+        for (what, _) in secrets.iter().filter(|(_, secret)| holds(text, secret)) {
+            let mode = fs::metadata(path)?.permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{path} has the {what}");
+            found += 1;
+        }
+    }
+    assert!(found > 0, "no secret anywhere");
+    Ok(())
 }
 
 /// The cookies of the session's display, in hexadecimal digits as programs
@@ -81,7 +96,7 @@ fn no_log_and_no_command_line_has_a_secret() {
         // A session by hand, which learns its slave key.
         let mut raw = Raw::open(&stage.server).await?;
         let target = "/qvd/connect_to_vm?id=1&custom.pin=hidden-pin-4711";
-        raw.send(&head(&stage.user, target, &UPGRADE)).await?;
+        raw.send(&head(&stage.user, target, &UPGRADE)?).await?;
         let joined = raw.joined().await?;
         let key = joined.headers.text(qvd_broker::SLAVE_KEY_HEADER);
         let key = key.ok_or("no slave key")?.to_owned();
@@ -120,6 +135,7 @@ fn no_log_and_no_command_line_has_a_secret() {
 
         let mut places = Vec::new();
         texts_below(scene.directory(), &mut places)?;
+        assert_private(&places, &secrets)?;
         places.retain(|(path, _)| path.ends_with(".log") || path.contains("nxagent"));
         for program in [&*stage.server.process(), &*stage.agent.daemon()?, &client] {
             let log = program.log();

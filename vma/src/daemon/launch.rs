@@ -127,6 +127,13 @@ pub fn clear(paths: &SessionPaths) {
     let _ = fs::remove_dir_all(&paths.dir);
 }
 
+/// Removes what an nxagent that was killed leaves of its display. Only for a
+/// display whose session is known to be gone.
+pub fn clear_display(display: u16) {
+    let _ = fs::remove_file(format!("/tmp/.X11-unix/X{display}"));
+    let _ = fs::remove_file(format!("/tmp/.X{display}-lock"));
+}
+
 fn fault(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::core::Input;
-use super::launch::{Started, clear, connect_to};
+use super::launch::{Started, clear, clear_display, connect_to};
 use super::record::Record;
 use crate::control::{Channel, Command, Event, Hello, NxState, VERSION};
 use crate::procs;
@@ -112,6 +112,7 @@ impl Link {
             }
             Err(error) => {
                 sweep(&record).await;
+                clear_display(paths.display);
                 clear(paths);
                 Err(error)
             }
@@ -243,6 +244,7 @@ impl Keeper {
             let _ = child.try_wait();
         }
         sweep(&self.record).await;
+        clear_display(self.paths.display);
         clear(&self.paths);
     }
 

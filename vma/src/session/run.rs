@@ -391,15 +391,11 @@ impl Session {
             bridge.abort();
         }
         let dir = &self.launch.dir;
-        let x_socket = format!("/tmp/.X11-unix/X{}", self.launch.display);
         for file in [
             paths::nx_socket(dir),
             paths::options(dir),
             paths::xauthority(dir),
             paths::dialog(dir),
-            // Left behind only by an nxagent that was killed.
-            x_socket.into(),
-            format!("/tmp/.X{}-lock", self.launch.display).into(),
         ] {
             let _ = std::fs::remove_file(file);
         }
