@@ -65,6 +65,7 @@ pub(super) async fn run(
         events,
         order: Order::Run,
         fault: None,
+        given_up: false,
         deadline: Some(Instant::now() + session.start_timeout),
     };
     watch.until_end(session, carry, orders).await
@@ -100,6 +101,8 @@ struct Watch<'a> {
     order: Order,
     /// What went wrong outside nxproxy, or by its silence.
     fault: Option<Error>,
+    /// It did not end in time and was killed for that.
+    given_up: bool,
     deadline: Option<Instant>,
 }
 
@@ -162,6 +165,7 @@ impl Watch<'_> {
     fn too_late(&mut self, outcome: Option<&Outcome>, seconds: u64) {
         tracing::warn!("nxproxy does not end in time and is killed");
         self.deadline = None;
+        self.given_up = true;
         self.fault = match outcome {
             _ if self.order != Order::Run || self.fault.is_some() => self.fault.take(),
             None => Some(Error::NotUp { seconds }),
@@ -226,7 +230,12 @@ impl Watch<'_> {
         if self.order != Order::Run {
             return Ok(Ending::Suspended);
         }
-        Err(match (self.account.verdict(), outcome) {
+        let verdict = self.account.verdict();
+        // Its death closes the stream, whose end may be seen first.
+        if let (Verdict::Silent, Some(signal), false) = (&verdict, signal(status), self.given_up) {
+            return Err(Error::Killed { signal });
+        }
+        Err(match (verdict, outcome) {
             (Verdict::Closed, _) => return Ok(Ending::ClosedByAgent),
             (Verdict::ClosedEarly, _) => Error::ClosedEarly,
             (Verdict::Lost(_) | Verdict::Silent, Some(Outcome::PeerFailed(error))) => Error::Lost {
@@ -321,5 +330,20 @@ fn keep_cache(rendezvous: &Rendezvous, cache: &Path) {
         .and_then(|()| std::os::unix::fs::symlink(cache, rendezvous.dir().join("cache")));
     if let Err(error) = kept {
         tracing::warn!(cache = %cache.display(), %error, "NX cache is not kept");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn an_end_without_the_closing_word_of_tls_is_an_end() {
+        let error = io::Error::new(io::ErrorKind::UnexpectedEof, "see https://docs.example");
+        assert_eq!(lost_because(&error), CLOSED);
+        let error = io::Error::new(io::ErrorKind::ConnectionReset, "reset");
+        assert_eq!(lost_because(&error), "reset");
     }
 }

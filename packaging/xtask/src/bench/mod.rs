@@ -2,6 +2,8 @@
 //! reference measured in the same run.
 
 mod agent;
+mod broker;
+mod client;
 mod figure;
 mod load;
 mod memory;
@@ -40,6 +42,8 @@ pub(crate) struct Arguments {
 enum Group {
     /// The agent: memory, start, calls.
     Agent,
+    /// The client: from its start to the session's window.
+    Client,
     /// The tunnel through the broker: throughput and processor time.
     Tunnel,
     /// The broker's memory with idle tunnels.
@@ -88,6 +92,9 @@ impl Bench {
         let mut figures = Vec::new();
         if wanted(Group::Agent) {
             figures.extend(agent::measure(self).await?);
+        }
+        if wanted(Group::Client) {
+            figures.extend(client::measure(self).await?);
         }
         if wanted(Group::Tunnel) {
             figures.extend(tunnel::measure(self).await?);

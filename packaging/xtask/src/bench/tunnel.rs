@@ -4,7 +4,8 @@ use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context as _, Result};
 
-use super::figure::Figure;
+use super::broker::Broker;
+use super::figure::{Aim, Figure};
 use super::load::{self, Backend, Way};
 use super::reference::{self, Certificate, Relay};
 use super::{Bench, usage};
@@ -30,49 +31,69 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let nginx = reference::nginx(&bench.scene, backend.address()).await?;
     let nginx_tls = reference::nginx_tls(&bench.scene, backend.address(), &certificate).await?;
     let mut figures = Vec::new();
+    let mut ours = Broker::start(bench, backend.address(), false).await?;
     for way in [Way::Up, Way::Down] {
-        let direct = pass(bench, backend.address(), None, way, PLAIN)?;
+        let direct = pass(bench, &|| connect(backend.address()), None, way, PLAIN)?;
         let nginx = pass_relay(bench, &nginx, way, PLAIN)?;
+        let own = pass_broker(bench, &mut ours, way, PLAIN)?;
         let word = word(way);
         figures.push(
-            Figure::new("tunnel", format!("plain {word}"), "MB/s", Vec::new())
+            Figure::new("tunnel", format!("plain {word}"), "MB/s", own.speed)
                 .beside("direct", direct.speed)
                 .beside("nginx", nginx.speed),
         );
         figures.push(
-            Figure::new("tunnel", format!("plain {word}"), "CPU s/GB", Vec::new())
+            Figure::new("tunnel", format!("plain {word}"), "CPU s/GB", own.cost)
+                .aim(Aim::AtMost(0.5))
                 .beside("nginx", nginx.cost),
         );
     }
+    let mut ours = Broker::start(bench, backend.address(), true).await?;
     for way in [Way::Up, Way::Down] {
         let nginx = pass_relay(bench, &nginx_tls, way, TLS)?;
+        let own = pass_broker(bench, &mut ours, way, TLS)?;
         let word = word(way);
         figures.push(
-            Figure::new("tunnel", format!("TLS {word}"), "MB/s", Vec::new())
+            Figure::new("tunnel", format!("TLS {word}"), "MB/s", own.speed)
                 .beside("nginx", nginx.speed),
         );
         figures.push(
-            Figure::new("tunnel", format!("TLS {word}"), "CPU s/GB", Vec::new())
+            Figure::new("tunnel", format!("TLS {word}"), "CPU s/GB", own.cost)
+                .aim(Aim::AtMost(1.5))
                 .beside("nginx", nginx.cost),
         );
     }
     Ok(figures)
 }
 
+fn connect(address: SocketAddr) -> Result<TcpStream> {
+    TcpStream::connect(address).context("connecting through the tunnel")
+}
+
+fn pass_broker(bench: &Bench, broker: &mut Broker, way: Way, bytes: u64) -> Result<Measured> {
+    let group = broker.group();
+    pass(bench, &|| broker.connect(), Some(group), way, bytes)
+}
+
 fn pass_relay(bench: &Bench, relay: &Relay, way: Way, bytes: u64) -> Result<Measured> {
-    pass(bench, relay.entrance(), Some(relay.group()), way, bytes)
+    pass(
+        bench,
+        &|| connect(relay.entrance()),
+        Some(relay.group()),
+        way,
+        bytes,
+    )
 }
 
 /// Passes `bytes` as often as wanted; `group` is the process group whose time
 /// counts.
 fn pass(
     bench: &Bench,
-    entrance: SocketAddr,
+    connect: &dyn Fn() -> Result<TcpStream>,
     group: Option<u32>,
     way: Way,
     bytes: u64,
 ) -> Result<Measured> {
-    let connect = || TcpStream::connect(entrance).context("connecting through the tunnel");
     load::transfer(connect()?, way, WARM_UP)?;
     let mut measured = Measured::default();
     for _ in 0..bench.runs {

@@ -56,7 +56,13 @@ const EDGES: &[(&str, &str, &str)] = &[
         "qvd-tests",
         "shows and measures sessions with the tests' harness",
     ),
-    ("xtask", "qvd-rpc", "ends the session it has shown"),
+    (
+        "xtask",
+        "qvd-rpc",
+        "ends sessions, and is an agent for benchmarks",
+    ),
+    ("xtask", "qvd-broker", "is a client for benchmarks"),
+    ("xtask", "qvd-http1", "is an agent for benchmarks"),
 ];
 
 /// The folder of the crates without input and output.
