@@ -2,7 +2,7 @@
 
 use qvd_rpc::SessionState;
 use qvd_tests::play;
-use qvd_tests::rig::Desktop;
+use qvd_tests::rig::{Desktop, under_openbox};
 use rustix::process::Signal;
 
 use super::{Seat, WAIT, attach, kill, nothing_left, process_with, session, waited};
@@ -49,9 +49,9 @@ fn a_daemon_that_is_killed_is_replaced_in_every_state() {
 fn a_session_process_that_is_killed_takes_everything_with_it() {
     play("agent_session_killed", async |scene| {
         // One program hides from its parent, its group and its terminal.
-        let hidden = "(setsid sh -c 'exec sleep 4321 </dev/null >/dev/null 2>&1' &)\n\
-                      xclock &\nexec openbox --sm-disable";
-        let seat = Seat::take(scene, &Desktop::Script(hidden.into()), &[]).await?;
+        let hidden = "(setsid sh -c 'exec sleep 4321 </dev/null >/dev/null 2>&1' &)";
+        let hidden = format!("{hidden}\n{}", under_openbox("xclock &"));
+        let seat = Seat::take(scene, &Desktop::Script(hidden), &[]).await?;
         let mut client = seat.connect(scene, &[]).await?;
         seat.drawn().await?;
         let name = session(&seat.agent)?;
@@ -75,9 +75,9 @@ fn a_session_process_that_is_killed_takes_everything_with_it() {
 #[test]
 fn a_stop_ends_what_hides_and_what_ignores_signals() {
     play("agent_stop_is_thorough", async |scene| {
-        let stubborn = "(setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 4322; done' &)\n\
-                        xclock &\nexec openbox --sm-disable";
-        let seat = Seat::take(scene, &Desktop::Script(stubborn.into()), &[]).await?;
+        let stubborn = "(setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 4322; done' &)";
+        let stubborn = format!("{stubborn}\n{}", under_openbox("xclock &"));
+        let seat = Seat::take(scene, &Desktop::Script(stubborn), &[]).await?;
         let _client = seat.connect(scene, &[]).await?;
         seat.drawn().await?;
         process_with(&session(&seat.agent)?, "sleep 4322")?;

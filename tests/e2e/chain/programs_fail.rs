@@ -2,7 +2,7 @@
 
 use qvd_rpc::SessionState;
 use qvd_tests::play;
-use qvd_tests::rig::Desktop;
+use qvd_tests::rig::{Desktop, under_openbox};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Stage, WAIT, end_of, leave, process_with, said};
@@ -70,8 +70,8 @@ fn the_client_is_killed() {
 fn the_agents_daemon_is_killed() {
     play("chain_daemon_killed", async |scene| {
         // A clock that moves each second: the desktop draws by itself.
-        let clock = "xclock -update 1 -geometry 300x300+20+20 &\nexec openbox --sm-disable";
-        let mut stage = Stage::with(scene, true, &Desktop::Script(clock.into())).await?;
+        let clock = under_openbox("xclock -update 1 -geometry 300x300+20+20 &");
+        let mut stage = Stage::with(scene, true, &Desktop::Script(clock)).await?;
         let mut client = stage.connect(scene).await?;
         stage.agent.daemon()?.signal(Signal::KILL)?;
         stage.agent.daemon()?.wait(WAIT).await?;

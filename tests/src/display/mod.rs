@@ -5,6 +5,7 @@ mod cookie;
 mod image;
 mod screen;
 mod stream;
+mod tree;
 mod window;
 
 use std::path::{Path, PathBuf};

@@ -31,16 +31,25 @@ pub enum Desktop {
 impl Desktop {
     fn script(&self) -> String {
         match self {
-            // openbox starts the programs when it is up: a window shown while it
-            // is starting can stay unmanaged, and so invisible, for ever.
-            Self::Small => "#!/bin/sh\n\
-                clock='xclock -update 1 -geometry 160x160-20+20'\n\
-                terminal='xterm -geometry 60x16+40+60 -title terminal'\n\
-                exec openbox --sm-disable --startup \"sh -c '$clock & $terminal &'\"\n"
-                .into(),
+            Self::Small => format!(
+                "#!/bin/sh\n{}\n",
+                under_openbox(
+                    "xclock -update 1 -geometry 160x160-20+20 & \
+                     xterm -geometry 60x16+40+60 -title terminal &"
+                )
+            ),
             Self::Script(text) => format!("#!/bin/sh\n{text}\n"),
         }
     }
+}
+
+/// A line of shell script which becomes openbox and has it start `programs`,
+/// shell too, without a quote in it.
+///
+/// openbox starts them when it is up: a window shown while it is starting can
+/// stay unmanaged, and so invisible, for ever.
+pub fn under_openbox(programs: &str) -> String {
+    format!("exec openbox --sm-disable --startup \"sh -c '{programs}'\"")
 }
 
 /// An agent of its own: display, ports, directories. Dropping it kills the
