@@ -11,6 +11,18 @@ use std::path::Path;
 /// # Errors
 /// As of the file system; the old file is then still whole.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, 0o600)
+}
+
+/// Replaces a file by one that everybody can read.
+///
+/// # Errors
+/// As of the file system; the old file is then still whole.
+pub fn write_public(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, 0o644)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut name = path.file_name().map(OsString::from).unwrap_or_default();
     name.push(".new");
     let new = path.with_file_name(name);
@@ -22,7 +34,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file: File = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(mode)
         .open(&new)?;
     file.write_all(bytes)?;
     std::fs::rename(&new, path)

@@ -201,7 +201,7 @@ section! {
             "What draws the session on the user's display: nxproxy.";
         nxproxy: ProgramName = "command.nxproxy", "/usr/bin/nxproxy", Supported,
             "nxproxy.";
-        nxproxy_args: Words = "client.nxproxy.extra_args", "", Supported,
+        nxproxy_args: Words = "client.nxproxy.extra_args", "", Unused,
             "Arguments for nxproxy beside the client's own.";
     }
 }

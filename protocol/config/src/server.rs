@@ -114,7 +114,7 @@ section! {
             "Seconds that a session may take until it can be connected to. Provisioning does not count.";
         takeover: Duration = "internal.l7r.timeout.takeover", "30", Supported,
             "Seconds that another connection to the same virtual machine has to end.";
-        vm_start: Duration = "internal.l7r.timeout.vm_start", "270", Supported,
+        vm_start: Duration = "internal.l7r.timeout.vm_start", "270", Unused,
             "Seconds that a virtual machine may take to start.";
     }
 }

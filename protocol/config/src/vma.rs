@@ -204,7 +204,7 @@ section! {
             "The user of a session for whom the broker names none.";
         default_groups: Vec<UserName> = "vma.user.default.groups", "", Unused,
             "The groups of a user for whom the broker names none.";
-        home_path: PathBuf = "vma.user.home.path", "/home", Supported,
+        home_path: PathBuf = "vma.user.home.path", "/home", Unused,
             "The directory of the home directories.";
         home_drive: Option<PathBuf> = "vma.user.home.drive", "/dev/vdb", Unused,
             "The disk whose first partition is mounted on the directory of the homes; the partition and its file system are made when missing. Empty: none.";

@@ -2,10 +2,23 @@ use std::fs::Permissions;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 
 use crate::Error;
+
+/// How many years a certificate that vouches for itself is valid.
+const YEARS: i32 = 10;
+
+/// The year by the system's clock, near enough at its ends.
+fn this_year() -> i32 {
+    const SECONDS: u64 = 31_556_952;
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i32::try_from(1970 + since.as_secs() / SECONDS).unwrap_or(1970)
+}
 
 /// Makes a key and a certificate that vouches for itself, for this machine's
 /// name and loopback. The key is readable by its owner alone; each file
@@ -32,6 +45,10 @@ pub fn make_self_signed(cert_file: &Path, key_file: &Path) -> Result<(), Error> 
     let key = KeyPair::generate().map_err(failed)?;
     let mut parameters = CertificateParams::new(names).map_err(failed)?;
     parameters.distinguished_name.push(DnType::CommonName, host);
+    // From the beginning of last year, for clocks that are behind.
+    let year = this_year();
+    parameters.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(year + YEARS, 1, 1);
     let certificate = parameters.self_signed(&key).map_err(failed)?;
     write(key_file, &key.serialize_pem(), 0o600)?;
     write(cert_file, &certificate.pem(), 0o644)

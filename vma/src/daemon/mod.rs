@@ -56,7 +56,7 @@ async fn run(config: VmaConfig) -> anyhow::Result<()> {
     let (core, handle) = core::Core::new(config, paths, access.clone()).await;
     if let Some(path) = &pid_file {
         let pid = format!("{}\n", std::process::id());
-        crate::files::write_private(path, pid.as_bytes())
+        crate::files::write_public(path, pid.as_bytes())
             .with_context(|| format!("pid file {}", path.display()))?;
     }
     tracing::info!("listening on {address}");
