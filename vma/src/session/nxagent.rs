@@ -10,6 +10,11 @@ use crate::control::NxState;
 /// until some X client is active (seen): a connection to its display is.
 pub const POKE_AFTER: Duration = Duration::from_millis(250);
 
+/// How often it is poked to notice that its client is gone. It reads that from
+/// the connection at once, but suspends only when its own loop comes by, which
+/// without any busy program can take minutes (seen).
+const NOTICE_POKES: u32 = 120;
+
 /// What is to be done about nxagent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
@@ -37,6 +42,8 @@ pub struct NxAgent {
     has_desktop: bool,
     /// Woken, and no sign of it yet.
     waking: bool,
+    /// Pokes that are left for it to notice that its client is gone.
+    noticing: u32,
     terminating: bool,
     /// The last line that looked like a cause, for when it dies.
     complaint: Option<String>,
@@ -48,6 +55,7 @@ impl Default for NxAgent {
             state: NxState::Starting,
             has_desktop: false,
             waking: false,
+            noticing: 0,
             terminating: false,
             complaint: None,
         }
@@ -115,6 +123,7 @@ impl NxAgent {
 
     fn enter(&mut self, state: NxState) -> Vec<Action> {
         let changed = std::mem::replace(&mut self.state, state) != state;
+        self.noticing = 0;
         let mut actions = if changed {
             vec![Action::Report(state)]
         } else {
@@ -137,9 +146,20 @@ impl NxAgent {
         vec![Action::Hangup, Action::ArmPoke]
     }
 
+    /// The client's connection is over.
+    pub fn client_gone(&mut self) -> Vec<Action> {
+        if self.state != NxState::Connected {
+            return vec![];
+        }
+        self.noticing = NOTICE_POKES;
+        vec![Action::Poke, Action::ArmPoke]
+    }
+
     /// The time of [`Action::ArmPoke`] is over.
     pub fn poke(&mut self) -> Vec<Action> {
-        if self.waking {
+        let noticing = self.noticing > 0;
+        self.noticing = self.noticing.saturating_sub(1);
+        if self.waking || noticing {
             vec![Action::Poke, Action::ArmPoke]
         } else {
             vec![]
@@ -247,6 +267,24 @@ mod tests {
         assert_eq!(agent.poke(), [Action::Poke, Action::ArmPoke]);
         agent.line("Session: Resuming session at ''.");
         assert_eq!(agent.poke(), [], "it is awake");
+    }
+
+    #[test]
+    fn a_lost_client_is_pointed_out_until_it_is_noticed() {
+        let mut agent = NxAgent::default();
+        assert_eq!(agent.client_gone(), [], "it was not connected yet");
+        agent.line("Session: Session started at ''.");
+        assert_eq!(agent.client_gone(), [Action::Poke, Action::ArmPoke]);
+        assert_eq!(agent.poke(), [Action::Poke, Action::ArmPoke]);
+        agent.line("Session: Suspending session at ''.");
+        assert_eq!(agent.poke(), []);
+
+        agent.line("Session: Session resumed at ''.");
+        agent.client_gone();
+        let pokes = std::iter::repeat_with(|| agent.poke())
+            .take_while(|a| !a.is_empty())
+            .count();
+        assert_eq!(pokes, 120, "not for ever");
     }
 
     #[test]

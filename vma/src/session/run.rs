@@ -154,6 +154,11 @@ impl Session {
                         output = None;
                     }
                 }
+                () = bridge_over(self.bridge.as_mut()) => {
+                    self.bridge = None;
+                    let actions = self.agent.client_gone();
+                    self.act(actions);
+                }
                 () = self.poke.as_mut() => {
                     self.poke.as_mut().reset(Instant::now() + NEVER);
                     let actions = self.agent.poke();
@@ -245,7 +250,6 @@ impl Session {
             earlier.abort();
         }
         let socket = paths::nx_socket(&self.launch.dir);
-        let display = self.launch.display;
         self.bridge = Some(tokio::task::spawn_local(async move {
             match bridge::serve(client, socket).await {
                 Ok(served) => tracing::info!(
@@ -254,9 +258,6 @@ impl Session {
                 ),
                 Err(error) => tracing::warn!(%error, "client cannot be served"),
             }
-            // An nxagent whose programs are idle can take seconds to see that
-            // its client is gone (seen); a connection makes it look.
-            poke(display);
         }));
     }
 
@@ -405,6 +406,15 @@ impl Session {
             drop(events);
             let _ = timeout(Duration::from_secs(1), writer).await;
         }
+    }
+}
+
+/// Resolves when the client's connection is over; never, while there is none.
+async fn bridge_over(bridge: Option<&mut JoinHandle<()>>) {
+    match bridge {
+        // However it ended, it has.
+        Some(bridge) => drop(bridge.await),
+        None => std::future::pending().await,
     }
 }
 
