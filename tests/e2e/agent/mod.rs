@@ -6,6 +6,7 @@ mod deaths;
 mod failures;
 mod life;
 mod programs;
+mod strangers;
 mod users;
 
 use std::fs;
