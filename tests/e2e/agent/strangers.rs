@@ -1,5 +1,7 @@
 //! Other users of the machine, and clients that are none.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 
 use qvd_rpc::{Call, Reply, SessionState};
@@ -8,7 +10,7 @@ use qvd_tests::rig::{Agent, Desktop};
 use qvd_tests::{Result, Scene, play};
 use rustix::process::Signal;
 
-use super::{Seat, WAIT, attach};
+use super::{Seat, WAIT, attach, kill, nothing_left, process_with, session, waited};
 
 /// A shell script run by a user who is neither root nor the agent's.
 fn as_nobody(scene: &Scene, script: &str) -> Result<Process> {
@@ -80,6 +82,101 @@ fn other_users_of_the_machine_may_not_take_the_nx_port() {
         let _client = attach(scene, &seat.agent, &seat.display)?;
         seat.becomes(SessionState::Connected).await?;
         seat.drawn().await?;
+        seat.leave().await?;
+        Ok(())
+    });
+}
+
+/// What may connect to the NX port without being a client.
+fn strays() -> [(&'static str, &'static [u8]); 3] {
+    [
+        ("has nothing to say", b""),
+        ("speaks HTTP", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ("speaks garbage", &[0xff; 4096]),
+    ]
+}
+
+fn stray(agent: &Agent, bytes: &[u8]) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(("127.0.0.1", agent.x_port()))?;
+    stream.write_all(bytes)?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    Ok(stream)
+}
+
+#[test]
+fn a_client_that_is_none_does_not_take_a_suspended_desktop_away() {
+    play("agent_stray_resume", async |scene| {
+        let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+        let client = seat.connect(scene, &[]).await?;
+        let name = session(&seat.agent)?;
+        seat.drawn().await?;
+        let terminal = process_with(&name, "xterm")?;
+        kill(client.proxy.pid())?;
+        seat.becomes(SessionState::Suspended).await?;
+        for (what, bytes) in strays() {
+            seat.agent.start_session(&[]).await?;
+            seat.becomes(SessionState::Listening).await?;
+            let _stray = stray(&seat.agent, bytes)?;
+            seat.becomes(SessionState::Suspended).await?;
+            let reason = waited(&seat.agent).await?.reason;
+            assert_eq!(
+                reason.as_deref(),
+                Some("the client's connection failed before the session was resumed"),
+                "{what}"
+            );
+            assert_eq!(process_with(&name, "xterm")?, terminal, "{what}");
+        }
+        let _client = seat.connect(scene, &[]).await?;
+        seat.drawn().await?;
+        assert_eq!(process_with(&name, "xterm")?, terminal);
+        seat.leave().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_client_that_is_none_ends_a_start_with_a_reason() {
+    play("agent_stray_start", async |scene| {
+        let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+        for (what, bytes) in strays() {
+            agent.start_session(&[]).await?;
+            agent.wait_for_state(SessionState::Listening, WAIT).await?;
+            let name = session(&agent)?;
+            let _stray = stray(&agent, bytes)?;
+            agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+            let reason = waited(&agent).await?.reason.unwrap_or_default();
+            assert!(
+                reason.starts_with("nxagent exited with status 1: "),
+                "{what}: {reason}"
+            );
+            assert!(!reason.contains("nx/nx"), "{what}: {reason}");
+            nothing_left(&agent, &name)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_client_that_says_nothing_is_not_waited_for() {
+    play("agent_silent_client", async |scene| {
+        let keys = [("internal.nxagent.timeout.listening", "1")];
+        let seat = Seat::take(scene, &Desktop::Small, &keys).await?;
+        seat.agent.start_session(&[]).await?;
+        seat.becomes(SessionState::Listening).await?;
+        let silent = TcpStream::connect(("127.0.0.1", seat.agent.x_port()))?;
+        seat.becomes(SessionState::Stopped).await?;
+        let reason = waited(&seat.agent).await?.reason;
+        assert_eq!(reason.as_deref(), Some("no client connected within 1 s"));
+        drop(silent);
+
+        let client = seat.connect(scene, &[]).await?;
+        kill(client.proxy.pid())?;
+        seat.becomes(SessionState::Suspended).await?;
+        seat.agent.start_session(&[]).await?;
+        seat.becomes(SessionState::Listening).await?;
+        let _silent = TcpStream::connect(("127.0.0.1", seat.agent.x_port()))?;
+        seat.becomes(SessionState::Suspended).await?;
+        let _client = seat.connect(scene, &[]).await?;
         seat.leave().await?;
         Ok(())
     });

@@ -10,6 +10,9 @@ use crate::control::NxState;
 /// until some X client is active (seen): a connection to its display is.
 pub const POKE_AFTER: Duration = Duration::from_millis(250);
 
+/// Longest complaint of nxagent kept, in characters.
+const MAX_COMPLAINT: usize = 160;
+
 /// What is to be done about nxagent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
@@ -38,7 +41,8 @@ pub struct NxAgent {
     /// Woken, and no sign of it yet.
     waking: bool,
     terminating: bool,
-    /// The last line that looked like a cause, for when it dies.
+    /// The first line since the last state that looked like a cause, for when
+    /// it dies: the later ones tell what came of it.
     complaint: Option<String>,
 }
 
@@ -76,11 +80,9 @@ impl NxAgent {
     /// A line of its output. The words are the ones seen on nxagent 3.5.99.26.
     pub fn line(&mut self, line: &str) -> Vec<Action> {
         if let Some(error) = line.strip_prefix("Error: ") {
-            self.complaint = Some(error.trim().to_owned());
-        } else if line.starts_with("Fatal server error")
-            || line.contains("already active for display")
-        {
-            self.complaint = Some(line.trim().to_owned());
+            self.complain(error);
+        } else if line.contains("already active for display") {
+            self.complain(line);
         }
         if line.starts_with("Info: Waiting for connection from") {
             return self.enter(NxState::Waiting {
@@ -113,8 +115,25 @@ impl NxAgent {
         }
     }
 
+    fn complain(&mut self, text: &str) {
+        let text = text.trim().trim_end_matches('.');
+        // The last words of every start that fails; they quote the options.
+        let vague = text.starts_with("Aborting session with 'Unable to open display");
+        let text = if vague {
+            "it could not connect to the client"
+        } else {
+            text
+        };
+        // It may quote what the client sent.
+        self.complaint
+            .get_or_insert_with(|| text.chars().take(MAX_COMPLAINT).collect());
+    }
+
     fn enter(&mut self, state: NxState) -> Vec<Action> {
         let changed = std::mem::replace(&mut self.state, state) != state;
+        if changed && state != NxState::Terminating {
+            self.complaint = None;
+        }
         let mut actions = if changed {
             vec![Action::Report(state)]
         } else {
@@ -272,11 +291,28 @@ mod tests {
 
     #[test]
     fn the_cause_of_a_death_is_kept() {
-        let mut agent = NxAgent::default();
-        agent.line("Error: Aborting session with 'Unable to open display'.");
-        assert_eq!(
-            agent.complaint(),
-            Some("Aborting session with 'Unable to open display'.")
-        );
+        let last = "Error: Aborting session with 'Unable to open display 'nx/nx,options=/x:1''.";
+        for (line, complaint) in [
+            (last, "it could not connect to the client"),
+            (
+                "Error: Failure negotiating the session in stage '7'.",
+                "Failure negotiating the session in stage '7'",
+            ),
+        ] {
+            let mut agent = NxAgent::default();
+            for line in [line, last, "Session: Aborting session at ''."] {
+                agent.line(line);
+            }
+            assert_eq!(agent.complaint(), Some(complaint));
+        }
+    }
+
+    #[test]
+    fn what_was_complained_about_an_earlier_client_is_no_cause_of_death() {
+        let mut agent = suspended();
+        agent.wake();
+        agent.line("Error: Connection with remote peer broken.");
+        agent.line("Session: Session resumed at ''.");
+        assert_eq!(agent.complaint(), None);
     }
 }
