@@ -163,3 +163,32 @@ fn an_agent_without_privileges_serves_the_user_it_runs_as() {
         Ok(())
     });
 }
+
+#[test]
+fn the_agents_log_is_out_of_the_reach_of_a_sessions_programs() {
+    play("agent_descriptors", async |scene| {
+        let script = format!(
+            "sleep 4324 &\n{}",
+            qvd_tests::rig::under_openbox("xclock &")
+        );
+        let mut seat = Seat::take(scene, &Desktop::Script(script), &[]).await?;
+        let client = seat.connect(scene, &[]).await?;
+        seat.drawn().await?;
+        let name = session(&seat.agent)?;
+        let log = fs::read_link(format!("/proc/{}/fd/2", seat.agent.daemon()?.pid()))?;
+        let program = super::process_with(&name, "sleep 4324")?;
+        let mut open = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{program}/fd"))? {
+            let entry = entry?;
+            open.push((entry.file_name(), fs::read_link(entry.path())?));
+        }
+        assert_eq!(open.len(), 3, "nothing but the standard streams: {open:?}");
+        assert!(
+            open.iter().all(|(_, to)| *to != log),
+            "{open:?} has {log:?}"
+        );
+        drop(client);
+        seat.leave().await?;
+        Ok(())
+    });
+}

@@ -8,6 +8,7 @@
 mod bridge;
 mod children;
 mod nxagent;
+mod output;
 mod privileges;
 mod run;
 mod xauthority;
