@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
 use super::output::Output;
-use super::paths;
+use super::{keymap, paths};
 use crate::control::Launch;
 use crate::procs::MARK;
 use crate::sys::bind_to_parent;
@@ -26,7 +26,15 @@ pub fn start_nxagent(launch: &Launch) -> io::Result<(Pid, Output)> {
     command
         .arg(format!(":{display}"))
         .args(["-name", "QVD", "-nolisten", "tcp", "-auth"])
-        .arg(paths::xauthority(&launch.dir))
+        .arg(paths::xauthority(&launch.dir));
+    match keymap::own_folder(&launch.dir) {
+        Ok(Some(folder)) => {
+            command.arg("-xkbdir").arg(folder);
+        }
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "the client's keyboard cannot be set up"),
+    }
+    command
         .args(&launch.nxagent_args)
         .arg("-display")
         .arg(format!("nx/nx,options={}:{display}", options.display()))

@@ -7,6 +7,7 @@
 
 mod bridge;
 mod children;
+mod keymap;
 mod nxagent;
 mod output;
 mod privileges;
