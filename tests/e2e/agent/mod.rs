@@ -68,7 +68,9 @@ impl Seat {
         let screen = self.display.screen();
         let before = screen.screenshot()?;
         let changed = |screen: &Screen| Ok(screen.screenshot()?.changed_fraction(&before) > 0.0);
-        screen.wait_for_pixels("a tick of the clock", WAIT, changed).await
+        screen
+            .wait_for_pixels("a tick of the clock", WAIT, changed)
+            .await
     }
 
     /// Stops the session and looks for what it left.

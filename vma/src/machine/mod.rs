@@ -330,6 +330,8 @@ impl Machine {
                 vec![]
             }
             (NxState::Waiting { .. }, State::Launching | State::Waking) => vec![Effect::OpenPort],
+            // It was about to connect, and so the signal was lost on it (seen).
+            (NxState::Connected, State::Suspending) => vec![Effect::Suspend],
             // It woke after it had been given up.
             (NxState::Waiting { .. }, State::Suspended | State::Suspending) => {
                 vec![Effect::Suspend]

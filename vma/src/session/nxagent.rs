@@ -10,6 +10,11 @@ use crate::control::NxState;
 /// until some X client is active (seen): a connection to its display is.
 pub const POKE_AFTER: Duration = Duration::from_millis(250);
 
+/// How many times it is poked, after it was asked to suspend, before its client
+/// is dropped: one that is still being drawn to, or does not read, can hold a
+/// suspend up for 5 s and longer (seen), a lost client does not.
+const PATIENCE: u32 = 8;
+
 /// Longest complaint of nxagent kept, in characters.
 const MAX_COMPLAINT: usize = 160;
 
@@ -28,6 +33,8 @@ pub enum Action {
     Poke,
     /// Call [`NxAgent::poke`] after [`POKE_AFTER`].
     ArmPoke,
+    /// Close the client's connection.
+    DropClient,
     /// The display is up for the first time: start the user's X session.
     StartXSession,
 }
@@ -40,6 +47,8 @@ pub struct NxAgent {
     has_desktop: bool,
     /// Woken, and no sign of it yet.
     waking: bool,
+    /// Asked to suspend, and poked so many times since.
+    leaving: Option<u32>,
     terminating: bool,
     /// The first line since the last state that looked like a cause, for when
     /// it dies: the later ones tell what came of it.
@@ -52,6 +61,7 @@ impl Default for NxAgent {
             state: NxState::Starting,
             has_desktop: false,
             waking: false,
+            leaving: None,
             terminating: false,
             complaint: None,
         }
@@ -134,6 +144,9 @@ impl NxAgent {
         if changed && state != NxState::Terminating {
             self.complaint = None;
         }
+        if matches!(state, NxState::Suspended | NxState::Terminating) {
+            self.leaving = None;
+        }
         let mut actions = if changed {
             vec![Action::Report(state)]
         } else {
@@ -159,9 +172,18 @@ impl NxAgent {
     /// The time of [`Action::ArmPoke`] is over.
     pub fn poke(&mut self) -> Vec<Action> {
         if self.waking {
-            vec![Action::Poke, Action::ArmPoke]
-        } else {
-            vec![]
+            return vec![Action::Poke, Action::ArmPoke];
+        }
+        match &mut self.leaving {
+            None => vec![],
+            Some(pokes) if *pokes >= PATIENCE => {
+                self.leaving = None;
+                vec![Action::DropClient, Action::Poke]
+            }
+            Some(pokes) => {
+                *pokes += 1;
+                vec![Action::Poke, Action::ArmPoke]
+            }
         }
     }
 
@@ -170,7 +192,10 @@ impl NxAgent {
     /// daemon asks again when it hears where it has arrived.
     pub fn suspend(&mut self) -> Vec<Action> {
         match self.state {
-            NxState::Connected | NxState::Waiting { .. } => vec![Action::Hangup],
+            NxState::Connected | NxState::Waiting { .. } => {
+                self.leaving = Some(0);
+                vec![Action::Hangup, Action::ArmPoke]
+            }
             _ => vec![],
         }
     }
@@ -276,7 +301,25 @@ mod tests {
         assert_eq!(agent.suspend(), [], "it would be lost or cancel nothing");
         assert_eq!(agent.wake(), [], "it would cancel the wake");
         agent.line("Info: Waiting for connection from this host on socket 'unix:/x'.");
-        assert_eq!(agent.suspend(), [Action::Hangup]);
+        assert_eq!(agent.suspend(), [Action::Hangup, Action::ArmPoke]);
+    }
+
+    #[test]
+    fn a_client_that_holds_a_suspend_up_is_dropped() {
+        let mut agent = NxAgent::default();
+        agent.line("Session: Session started at ''.");
+        agent.suspend();
+        agent.line("Session: Suspending session at ''.");
+        for _ in 0..PATIENCE {
+            assert_eq!(agent.poke(), [Action::Poke, Action::ArmPoke]);
+        }
+        assert_eq!(agent.poke(), [Action::DropClient, Action::Poke]);
+        assert_eq!(agent.poke(), []);
+        agent.line("Session: Session suspended at ''.");
+        // And none is dropped that has come since.
+        agent.wake();
+        agent.line("Session: Resuming session at ''.");
+        assert_eq!(agent.poke(), []);
     }
 
     #[test]

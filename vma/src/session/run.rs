@@ -261,6 +261,13 @@ impl Session {
         }));
     }
 
+    fn drop_client(&mut self) {
+        if let Some(bridge) = self.bridge.take() {
+            tracing::info!("the client does not let go, its connection is closed");
+            bridge.abort();
+        }
+    }
+
     fn line(&mut self, line: &str) {
         if line.starts_with("Session:") || line.starts_with("Error") || line.starts_with("Warning")
         {
@@ -278,6 +285,7 @@ impl Session {
                 Action::Report(state) => self.report(Event::Nx { state }),
                 Action::Hangup => self.signal_nxagent(Signal::HUP),
                 Action::Terminate => self.signal_nxagent(Signal::TERM),
+                Action::DropClient => self.drop_client(),
                 Action::ArmPoke => self.poke.as_mut().reset(Instant::now() + POKE_AFTER),
                 Action::Poke => poke(self.launch.display),
                 Action::StartXSession => self.start_x_session(),
