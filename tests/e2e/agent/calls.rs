@@ -57,7 +57,7 @@ fn what_is_no_call_is_refused_and_the_agent_lives() {
     play("agent_no_calls", async |scene| {
         let agent = agent(scene).await?;
         let mut endless = b"GET /vma/ping HTTP/1.1\r\nA: ".to_vec();
-        endless.resize(70 * 1024, b'x');
+        endless.resize(1024 * 1024, b'x');
         let many = format!("GET /vma/ping HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(200));
         for (bytes, status) in [
             (&b"GET /vma/ping HTTP/1.0\r\n\r\n"[..], "HTTP/1.1 505 "),

@@ -237,7 +237,8 @@ fn a_run_folder_that_the_user_cannot_reach_is_named() {
         }
         let user = MadeUser::new()?;
         let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
-        // The test's folder, in which it is, is root's alone.
+        let private = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(scene.directory(), private)?;
         agent
             .start_session(&[("qvd.vm.user.name", &user.name)])
             .await?;
