@@ -1,6 +1,8 @@
 //! Who may connect to the agent's ports.
 
-use std::net::IpAddr;
+mod owner;
+
+use std::net::{IpAddr, SocketAddr};
 
 use nix::ifaddrs::getifaddrs;
 use qvd_config::value::Network;
@@ -13,28 +15,47 @@ pub struct Access {
 }
 
 impl Access {
-    /// The networks of `vma.rpc.allow`. Where there is none: the machine itself
-    /// and, for an agent that runs as root, the networks it is directly
-    /// connected to, which is where the hypervisor is.
+    /// The networks of `vma.rpc.allow`, and whoever is in them. Where there is
+    /// none: on the machine itself root and the agent's own user, since who can
+    /// start sessions and connect to them can be anybody; and, for an agent
+    /// that runs as root, the networks it is directly connected to, which is
+    /// where the hypervisor is.
     #[must_use]
     pub fn new(allow: Vec<Network>, privileged: bool) -> Self {
         Self { allow, privileged }
     }
 
-    /// Whether a peer is served.
+    /// Whether the peer of a connection is served.
     #[must_use]
-    pub fn allows(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
+    pub fn allows(&self, peer: SocketAddr, local: SocketAddr) -> bool {
+        let ip = peer.ip().to_canonical();
         if !self.allow.is_empty() {
-            return self.allow.iter().any(|network| network.contains(peer));
+            return self.allow.iter().any(|network| network.contains(ip));
         }
-        peer.is_loopback() || (self.privileged && is_neighbour(peer))
+        if ip.is_loopback() || is_own(ip) {
+            return owner::of(peer, local).is_some_and(is_trusted);
+        }
+        self.privileged && is_neighbour(ip)
     }
 }
 
-/// Whether an address is in a network of one of the machine's interfaces,
-/// asked each time: addresses come and go.
+fn is_trusted(user: u32) -> bool {
+    user == 0 || user == rustix::process::geteuid().as_raw()
+}
+
+/// Whether an address is one of the machine's, asked each time: addresses come
+/// and go.
+fn is_own(peer: IpAddr) -> bool {
+    any_interface(|own, _| own == peer)
+}
+
+/// Whether an address is in a network of one of the machine's interfaces.
 fn is_neighbour(peer: IpAddr) -> bool {
+    any_interface(|own, mask| same_network(own, mask, peer))
+}
+
+/// Whether the address and mask of an interface are as wanted.
+fn any_interface(wanted: impl Fn(IpAddr, IpAddr) -> bool) -> bool {
     getifaddrs().is_ok_and(|mut interfaces| {
         interfaces.any(|interface| {
             let ip = |address: Option<nix::sys::socket::SockaddrStorage>| {
@@ -43,7 +64,7 @@ fn is_neighbour(peer: IpAddr) -> bool {
                 v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
             };
             match (ip(interface.address), ip(interface.netmask)) {
-                (Some(own), Some(mask)) => same_network(own, mask, peer),
+                (Some(own), Some(mask)) => wanted(own, mask),
                 _ => false,
             }
         })
@@ -60,7 +81,13 @@ fn same_network(own: IpAddr, mask: IpAddr, peer: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
+
+    fn address(ip: &str) -> SocketAddr {
+        SocketAddr::new(ip.parse().unwrap(), 3030)
+    }
 
     #[test]
     fn networks_that_are_named_are_the_only_ones() {
@@ -74,21 +101,34 @@ mod tests {
             ("fd00::1", true),
             ("fe80::1", false),
         ] {
-            assert_eq!(access.allows(peer.parse().unwrap()), allowed, "{peer}");
+            let local = address("10.3.15.2");
+            assert_eq!(access.allows(address(peer), local), allowed, "{peer}");
         }
     }
 
     #[test]
-    fn without_any_the_machine_itself_is_served_and_strangers_are_not() {
+    fn without_any_strangers_are_not_served() {
+        let local = address("192.0.2.5");
         for privileged in [false, true] {
             let access = Access::new(vec![], privileged);
-            assert!(access.allows("127.0.0.1".parse().unwrap()));
-            assert!(access.allows("::1".parse().unwrap()));
-            assert!(!access.allows("198.51.100.7".parse().unwrap()));
+            assert!(!access.allows(address("198.51.100.7"), local));
         }
         let mask = "255.255.255.0".parse().unwrap();
         let own = "192.0.2.5".parse().unwrap();
         assert!(same_network(own, mask, "192.0.2.1".parse().unwrap()));
         assert!(!same_network(own, mask, "192.0.3.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn on_the_machine_itself_the_own_user_is_served_while_he_is_there() {
+        let access = Access::new(vec![], false);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        let client = TcpStream::connect(local).unwrap();
+        let (_served, peer) = listener.accept().unwrap();
+        assert!(access.allows(peer, local));
+        drop(client);
+        assert!(!access.allows(peer, local), "held by nobody");
+        assert!(is_trusted(0) && !is_trusted(65534));
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use qvd_vma::{daemon, dialog, log, session, settings, status};
+use qvd_vma::{daemon, dialog, log, session, settings, status, sys};
 
 /// Exit status of a faulty configuration, as in sysexits.h (EX_CONFIG).
 const EX_CONFIG: u8 = 78;
@@ -63,6 +63,7 @@ fn main() -> ExitCode {
     }
     match Arguments::parse().command {
         Command::Daemon { config } => with_config(&config, |loaded| {
+            sys::keep_inherited()?;
             log::init(&loaded.config)?;
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
@@ -87,7 +88,11 @@ fn main() -> ExitCode {
         }),
         Command::Session => {
             log::init_session();
-            report(session::main())
+            report(
+                sys::keep_inherited()
+                    .map_err(Into::into)
+                    .and_then(|()| session::main()),
+            )
         }
     }
 }

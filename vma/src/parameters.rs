@@ -4,6 +4,7 @@
 //! grammar without `,`, `=`, `:` and `/` beyond what the option needs, so that
 //! no value can become a second option.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -89,9 +90,10 @@ impl SessionSpec {
             is_geometry,
         )?;
         let keyboard = client("keyboard").unwrap_or(&defaults.keyboard);
+        let keyboard = existing(keyboard);
         option(
             "keyboard",
-            Some(keyboard),
+            Some(&keyboard),
             "keyboard",
             "MODEL/LAYOUT",
             is_keyboard,
@@ -204,6 +206,15 @@ fn is_keyboard(text: &str) -> bool {
         .is_some_and(|(model, layout)| part(model) && part(layout))
 }
 
+/// The reference's default is a layout `en`, which XKB does not have: nxagent
+/// then has a keymap without layouts. What is meant is `us`.
+fn existing(keyboard: &str) -> Cow<'_, str> {
+    match keyboard.strip_suffix("/en") {
+        Some(model) => format!("{model}/us").into(),
+        None => keyboard.into(),
+    }
+}
+
 /// A link's name, or bits per second with a unit.
 fn is_link(text: &str) -> bool {
     if matches!(text, "modem" | "isdn" | "adsl" | "wan" | "lan" | "local") {
@@ -256,7 +267,7 @@ mod tests {
         assert_eq!(empty.user, "qvd");
         assert_eq!(
             line(&empty),
-            "nx/nx,client=linux,keyboard=pc105/en,link=adsl,tolerancechecks=risky,\
+            "nx/nx,client=linux,keyboard=pc105/us,link=adsl,tolerancechecks=risky,\
              listen=unix:/run/qvd/s/nx.sock:100"
         );
     }

@@ -173,7 +173,7 @@ section! {
         port: u16 = "vma.rpc.port", "3030", Supported,
             "The port on which the agent takes calls; the reference's brokers expect 3030. 0: the system chooses.";
         allow: Vec<Network> = "vma.rpc.allow", "", Supported,
-            "The networks and addresses that may call and connect to a session. Empty: the machine itself and the networks it is directly connected to; of an agent that does not run as root, the machine itself alone.";
+            "The networks and addresses that may call and connect to a session. Empty: on the machine itself root and the agent's own user, and the networks it is directly connected to; of an agent that does not run as root, these users of the machine alone.";
     }
 }
 

@@ -1,12 +1,12 @@
 //! The same again and again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use qvd_rpc::{Call, SessionState};
 use qvd_tests::play;
 use qvd_tests::rig::{Agent, Desktop};
 
-use super::{Seat, WAIT, kill};
+use super::{Seat, WAIT, attach, kill};
 
 const TIMES: usize = 50;
 
@@ -39,6 +39,97 @@ fn a_resume_right_after_a_suspend_works_every_time() {
             seat.becomes(SessionState::Suspended).await?;
         }
         println!("{TIMES} resumes and suspends in {:?}", begin.elapsed());
+        seat.leave().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_start_right_after_a_suspend_that_was_asked_for_works_every_time() {
+    play("agent_resume_after_asked_suspend", async |scene| {
+        let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+        let begin = Instant::now();
+        for _ in 0..TIMES / 5 {
+            let _client = seat.connect(scene, &[]).await?;
+            seat.agent.call(Call::XSuspend).await?;
+            seat.becomes(SessionState::Suspended).await?;
+        }
+        println!("{} in {:?}", TIMES / 5, begin.elapsed());
+        seat.leave().await?;
+        Ok(())
+    });
+}
+
+/// A stop is one from everywhere, whatever was on its way.
+#[test]
+fn a_stop_is_obeyed_in_every_state() {
+    play("agent_stop_everywhere", async |scene| {
+        let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+        let agent = &seat.agent;
+        // Starting.
+        for delay in [0, 5, 10, 20] {
+            agent.start_session(&[]).await?;
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            agent.call(Call::XStop).await?;
+            seat.becomes(SessionState::Stopped).await?;
+            assert_eq!(super::waited(agent).await?.reason, None, "after {delay} ms");
+        }
+        // The client is being taken.
+        for delay in [0, 20, 60] {
+            agent.start_session(&[]).await?;
+            seat.becomes(SessionState::Listening).await?;
+            let _client = attach(scene, agent, &seat.display)?;
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            seat.leave().await?;
+        }
+        // Suspending, and suspended.
+        for suspended in [false, true] {
+            let _client = seat.connect(scene, &[]).await?;
+            agent.call(Call::XSuspend).await?;
+            if suspended {
+                seat.becomes(SessionState::Suspended).await?;
+            }
+            seat.leave().await?;
+        }
+        // Waking, and waiting for the client to come back.
+        for listening in [false, true] {
+            let client = seat.connect(scene, &[]).await?;
+            kill(client.proxy.pid())?;
+            seat.becomes(SessionState::Suspended).await?;
+            agent.start_session(&[]).await?;
+            if listening {
+                seat.becomes(SessionState::Listening).await?;
+            }
+            seat.leave().await?;
+        }
+        Ok(())
+    });
+}
+
+/// The same for a suspend: whatever there is of a desktop is kept.
+#[test]
+fn a_suspend_is_obeyed_in_every_state_of_a_resume() {
+    play("agent_suspend_everywhere", async |scene| {
+        let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+        let client = seat.connect(scene, &[]).await?;
+        kill(client.proxy.pid())?;
+        seat.becomes(SessionState::Suspended).await?;
+        for delay in [0, 2, 5, 20] {
+            seat.agent.start_session(&[]).await?;
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            seat.agent.call(Call::XSuspend).await?;
+            seat.becomes(SessionState::Suspended).await?;
+        }
+        for delay in [0, 5, 20, 60] {
+            seat.agent.start_session(&[]).await?;
+            seat.becomes(SessionState::Listening).await?;
+            let _client = attach(scene, &seat.agent, &seat.display)?;
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            seat.agent.call(Call::XSuspend).await?;
+            seat.becomes(SessionState::Suspended).await?;
+        }
+        let _client = seat.connect(scene, &[]).await?;
+        seat.drawn().await?;
         seat.leave().await?;
         Ok(())
     });

@@ -117,6 +117,12 @@ fn users_that_are_not_there_and_parameters_that_smuggle_are_refused_by_name() {
             assert!(refused.contains(key), "{key}={value}: {refused}");
             assert_eq!(agent.state().await?, SessionState::Stopped);
         }
+        // Longer than nxagent's options may be, though each of them is good.
+        let many = "pack=0,".repeat(300);
+        let long = [("qvd.client.nxagent.extra_args", many.as_str())];
+        let refused = agent.start_session(&long).await.unwrap_err().to_string();
+        assert!(refused.contains("longer than 1024 bytes"), "{refused}");
+        assert_eq!(agent.state().await?, SessionState::Stopped);
         // Empty is as good as missing: there are defaults.
         let empty = [
             ("qvd.vm.user.name", ""),
@@ -140,6 +146,27 @@ fn a_port_in_use_ends_the_start_and_is_named() {
         let reason = reason_of(&agent).await?;
         let port = format!("NX port 127.0.0.1:{} cannot be opened", agent.x_port());
         assert!(reason.starts_with(&port), "{reason}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_resume_that_is_refused_leaves_the_session_suspended() {
+    play("agent_resume_refused", async |scene| {
+        let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+        let client = seat.connect(scene, &[]).await?;
+        super::kill(client.proxy.pid())?;
+        seat.becomes(SessionState::Suspended).await?;
+        let many = "pack=0,".repeat(300);
+        for (key, value) in [
+            ("qvd.client.nxagent.extra_args", many.as_str()),
+            ("qvd.client.keyboard", "pc105/es,accept=0.0.0.0"),
+        ] {
+            assert!(seat.agent.start_session(&[(key, value)]).await.is_err());
+            assert_eq!(seat.agent.state().await?, SessionState::Suspended);
+        }
+        let _client = seat.connect(scene, &[]).await?;
+        seat.leave().await?;
         Ok(())
     });
 }

@@ -45,10 +45,15 @@ fn a_client_that_is_killed_leaves_a_suspended_session() {
     play("agent_client_killed", async |scene| {
         let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
         let client = seat.connect(scene, &[]).await?;
+        seat.drawn().await?;
+        let name = session(&seat.agent)?;
+        let terminal = process_with(&name, "xterm")?;
         super::kill(client.proxy.pid())?;
         seat.becomes(SessionState::Suspended).await?;
         let _again = seat.connect(scene, &[]).await?;
         seat.drawn().await?;
+        seat.ticks().await?;
+        assert_eq!(process_with(&name, "xterm")?, terminal, "the same desktop");
         seat.leave().await?;
         Ok(())
     });
@@ -122,6 +127,8 @@ fn a_closed_window_suspends_the_session() {
         let mut close = scene.start(close.args(["-F", "-c", "QVD"]))?;
         close.wait(WAIT).await?;
         seat.becomes(SessionState::Suspended).await?;
+        let _again = seat.connect(scene, &[]).await?;
+        seat.drawn().await?;
         seat.leave().await?;
         Ok(())
     });

@@ -4,8 +4,10 @@ mod calls;
 mod cycles;
 mod deaths;
 mod failures;
+mod keyboard;
 mod life;
 mod programs;
+mod strangers;
 mod users;
 
 use std::fs;
@@ -14,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use qvd_rpc::{Call, Reply, SessionState, Waited};
-use qvd_tests::display::{Display, Options, Window};
+use qvd_tests::display::{Display, Options, Screen, Window};
 use qvd_tests::fault::{Endpoint, FaultProxy};
 use qvd_tests::process::Process;
 use qvd_tests::rig::{Agent, Desktop};
@@ -59,6 +61,16 @@ impl Seat {
         let window = screen.wait_for_window("QVD", WAIT, is_session).await?;
         screen.wait_until_drawn(&window, WAIT).await?;
         Ok(window)
+    }
+
+    /// Waits until what the user sees changes once more: the clock's hand.
+    async fn ticks(&self) -> Result<()> {
+        let screen = self.display.screen();
+        let before = screen.screenshot()?;
+        let changed = |screen: &Screen| Ok(screen.screenshot()?.changed_fraction(&before) > 0.0);
+        screen
+            .wait_for_pixels("a tick of the clock", WAIT, changed)
+            .await
     }
 
     /// Stops the session and looks for what it left.
@@ -170,7 +182,8 @@ fn process_with(session: &str, text: &str) -> Result<u32> {
     })
 }
 
-/// A stopped session leaves no process, no file and no X socket.
+/// A stopped session leaves no process, no file, no X socket and no control
+/// group.
 fn nothing_left(agent: &Agent, session: &str) -> Result<()> {
     let left = processes(session);
     let files: Vec<_> = fs::read_dir(agent.run_directory())
@@ -179,12 +192,23 @@ fn nothing_left(agent: &Agent, session: &str) -> Result<()> {
         .flatten()
         .map(|entry| entry.file_name())
         .collect();
-    let socket = format!("/tmp/.X11-unix/X{}", agent.display());
-    if left.is_empty() && files.is_empty() && !fs::exists(&socket).unwrap_or(true) {
+    let display = agent.display();
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = own.lines().find_map(|line| line.strip_prefix("0::"));
+    let group = format!("{}/qvd-session-{session}", group.unwrap_or_default());
+    let places = [
+        format!("/tmp/.X11-unix/X{display}"),
+        format!("/tmp/.X{display}-lock"),
+        format!("/sys/fs/cgroup{group}"),
+        format!("/sys/fs/cgroup/unified{group}"),
+    ];
+    let there = |place: &String| fs::exists(place).unwrap_or(true);
+    let places: Vec<_> = places.into_iter().filter(there).collect();
+    if left.is_empty() && files.is_empty() && places.is_empty() {
         return Ok(());
     }
     Err(Error::Invalid(format!(
-        "left behind: {left:?}, {files:?}, perhaps {socket}"
+        "left behind: {left:?}, {files:?}, {places:?}"
     )))
 }
 

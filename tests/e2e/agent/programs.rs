@@ -2,6 +2,7 @@
 
 use qvd_rpc::{Call, Reply};
 use qvd_tests::play;
+use qvd_tests::process::Stream;
 use qvd_tests::rig::{Agent, Desktop};
 
 use super::WAIT;
@@ -17,19 +18,45 @@ fn status_and_check_config_say_what_is() {
         let mut status = run(&["status", "--config", &config])?;
         status.expect("stopped", WAIT).await?;
         assert!(status.wait(WAIT).await?.success());
+        agent
+            .start_session(&[("qvd.vm.user.name", "no-such-user")])
+            .await?;
+        let stopped = qvd_rpc::SessionState::Stopped;
+        agent.wait_for_state(stopped, WAIT).await?;
+        let mut status = run(&["status", "--config", &config])?;
+        status
+            .expect("stopped: no such user: no-such-user", WAIT)
+            .await?;
+        assert!(status.wait(WAIT).await?.success());
         let mut check = run(&["check-config", &config])?;
+        check.expect(&format!("{config}: good"), WAIT).await?;
         assert!(check.wait(WAIT).await?.success());
 
         let bad = scene.write("bad.conf", "log.level = LOUD\nvma.rpc.port = many\n")?;
         let bad = bad.display().to_string();
         let mut check = run(&["check-config", &bad])?;
         assert_eq!(check.wait(WAIT).await?.code(), Some(78));
-        check.expect("bad.conf:1: ", WAIT).await?;
-        check.expect("bad.conf:2: ", WAIT).await?;
+        for (place, key) in [
+            ("bad.conf:1: ", "log.level"),
+            ("bad.conf:2: ", "vma.rpc.port"),
+        ] {
+            let line = check.expect(place, WAIT).await?;
+            assert_eq!(line.stream, Stream::Err);
+            assert!(line.text.contains(key), "{}", line.text);
+        }
         let mut daemon = run(&["daemon", "--config", &bad])?;
         assert_eq!(daemon.wait(WAIT).await?.code(), Some(78));
         let mut missing = run(&["check-config", "/nonexistent.conf"])?;
         assert_eq!(missing.wait(WAIT).await?.code(), Some(78));
+        missing.expect("/nonexistent.conf: ", WAIT).await?;
+
+        // Nobody there to ask.
+        drop(agent);
+        let mut status = run(&["status", "--config", &config])?;
+        assert_eq!(status.wait(WAIT).await?.code(), Some(1));
+        status
+            .expect("no agent answers on 127.0.0.1:", WAIT)
+            .await?;
         Ok(())
     });
 }

@@ -1,11 +1,13 @@
 //! Whom a session runs as, and what it may do.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use qvd_rpc::{Call, SessionState};
+use qvd_rpc::SessionState;
 use qvd_tests::rig::{Agent, Desktop, user_name};
 use qvd_tests::{Scene, play};
 
@@ -49,6 +51,51 @@ fn open_to_others(scene: &Scene) -> std::io::Result<()> {
     set(scene.path("vm-session"), 0o755)
 }
 
+/// What a process of a user is to have.
+struct Rights {
+    uid: String,
+    gid: String,
+    groups: BTreeSet<String>,
+    home: PathBuf,
+}
+
+impl Rights {
+    fn of(name: &str, uid: &str) -> std::io::Result<Self> {
+        let ask = |program: &str, arguments: &[&str]| -> std::io::Result<String> {
+            let output = Command::new(program).args(arguments).output()?;
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        };
+        let entry = ask("getent", &["passwd", name])?;
+        let groups = ask("id", &["-G", name])?;
+        Ok(Self {
+            uid: uid.to_owned(),
+            gid: ask("id", &["-g", name])?,
+            groups: groups.split(' ').map(str::to_owned).collect(),
+            home: entry.split(':').nth(5).unwrap_or_default().into(),
+        })
+    }
+
+    fn check(&self, pid: u32, command: &str) {
+        let four = |id: &str| [id; 4].join(" ");
+        assert_eq!(status_line(pid, "Uid:"), four(&self.uid), "{command}");
+        assert_eq!(status_line(pid, "Gid:"), four(&self.gid), "{command}");
+        let groups = status_line(pid, "Groups:");
+        let mut groups: BTreeSet<String> = groups.split(' ').map(str::to_owned).collect();
+        // Whether the primary one is listed too is the system's choice.
+        groups.insert(self.gid.clone());
+        assert_eq!(groups, self.groups, "{command}");
+        // What is left of the bounding set is for programs like sudo.
+        let root = self.uid == "0";
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            let none = status_line(pid, set) == "0000000000000000";
+            assert!(none || root, "{command}: {set}");
+        }
+        assert_eq!(status_line(pid, "Umask:"), "0022", "{command}");
+        let folder = fs::read_link(format!("/proc/{pid}/cwd"));
+        assert_eq!(folder.ok().as_ref(), Some(&self.home), "{command}");
+    }
+}
+
 fn status_line(pid: u32, key: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status
@@ -86,28 +133,9 @@ fn a_session_has_its_users_rights_and_no_more() {
         seat.drawn().await?;
         let all = processes(&session(&seat.agent)?);
         assert!(all.len() >= 4, "{all:?}");
+        let expected = Rights::of(&name, &uid)?;
         for (pid, command) in &all {
-            assert_eq!(
-                status_line(*pid, "Uid:"),
-                [uid.as_str(); 4].join(" "),
-                "{command}"
-            );
-            assert_eq!(
-                status_line(*pid, "CapEff:"),
-                "0000000000000000",
-                "{command}"
-            );
-            let groups = status_line(*pid, "Groups:");
-            assert!(
-                !groups.split(' ').any(|group| group == "0") || !root,
-                "{command}: {groups}"
-            );
-            assert_eq!(status_line(*pid, "Umask:"), "0022", "{command}");
-        }
-        let terminal = super::process_with(&session(&seat.agent)?, "xterm")?;
-        if root {
-            let home = fs::read_link(format!("/proc/{terminal}/cwd"))?;
-            assert_eq!(home, std::path::Path::new("/home").join(&name));
+            expected.check(*pid, command);
         }
 
         // No door but the socket in the user's own folder, and the cookie.
@@ -158,8 +186,66 @@ fn an_agent_without_privileges_serves_the_user_it_runs_as() {
         let display = super::user_display(scene).await?;
         let _client = super::attach(scene, &agent, &display)?;
         agent.wait_for_state(SessionState::Connected, WAIT).await?;
-        agent.call(Call::XStop).await?;
+        let seat = Seat { display, agent };
+        seat.drawn().await?;
+        let expected = Rights::of(&user.name, &user.uid)?;
+        let all = processes(&session(&seat.agent)?);
+        assert!(all.len() >= 4, "{all:?}");
+        for (pid, command) in &all {
+            expected.check(*pid, command);
+        }
+        seat.leave().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn the_agents_log_is_out_of_the_reach_of_a_sessions_programs() {
+    play("agent_descriptors", async |scene| {
+        let script = format!(
+            "sleep 4324 &\n{}",
+            qvd_tests::rig::under_openbox("xclock &")
+        );
+        let mut seat = Seat::take(scene, &Desktop::Script(script), &[]).await?;
+        let client = seat.connect(scene, &[]).await?;
+        seat.drawn().await?;
+        let name = session(&seat.agent)?;
+        let log = fs::read_link(format!("/proc/{}/fd/2", seat.agent.daemon()?.pid()))?;
+        let program = super::process_with(&name, "sleep 4324")?;
+        let mut open = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{program}/fd"))? {
+            let entry = entry?;
+            open.push((entry.file_name(), fs::read_link(entry.path())?));
+        }
+        assert_eq!(open.len(), 3, "nothing but the standard streams: {open:?}");
+        assert!(
+            open.iter().all(|(_, to)| *to != log),
+            "{open:?} has {log:?}"
+        );
+        drop(client);
+        seat.leave().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_run_folder_that_the_user_cannot_reach_is_named() {
+    play("agent_unreachable", async |scene| {
+        if !rustix::process::geteuid().is_root() {
+            // An agent's own user reaches his own folders.
+            return Ok(());
+        }
+        let user = MadeUser::new()?;
+        let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+        let private = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(scene.directory(), private)?;
+        agent
+            .start_session(&[("qvd.vm.user.name", &user.name)])
+            .await?;
         agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        let reason = waited(&agent).await?.reason.unwrap_or_default();
+        assert!(reason.starts_with("session folder /"), "{reason}");
+        assert!(reason.contains("ermission denied"), "{reason}");
         Ok(())
     });
 }

@@ -13,7 +13,7 @@ use super::{properties, user_name};
 use crate::display::ensure_socket_directory;
 use crate::error::Doing as _;
 use crate::ports::{self, Lease};
-use crate::process::{Process, Program};
+use crate::process::{Log, Process, Program};
 use crate::{Error, Result, Scene};
 
 /// How long the daemon may take to listen, and to answer a call.
@@ -180,6 +180,16 @@ impl Agent {
         self.daemon
             .as_mut()
             .ok_or_else(|| Error::Invalid(format!("the daemon of {name} was not started")))
+    }
+
+    /// What the daemon and the session's programs said.
+    ///
+    /// # Errors
+    ///
+    /// When none was started.
+    pub fn daemon_log(&self) -> Result<&Log> {
+        let daemon = self.daemon.as_ref().map(Process::log);
+        daemon.ok_or_else(|| Error::Invalid(format!("the daemon of {} was not started", self.name)))
     }
 
     /// Where it answers calls.

@@ -162,15 +162,13 @@ impl Core {
 
     fn call(&mut self, ask: Ask) -> Reply {
         let event = match ask {
-            Ask::Start(parameters) => {
-                match SessionSpec::from_parameters(&parameters, &defaults(&self.config)) {
-                    Ok(spec) => Event::StartAsked(Box::new(spec)),
-                    Err(reason) => {
-                        tracing::warn!("start refused: {reason}");
-                        return Reply::Failure(reason);
-                    }
+            Ask::Start(parameters) => match self.spec(&parameters) {
+                Ok(spec) => Event::StartAsked(Box::new(spec)),
+                Err(reason) => {
+                    tracing::warn!("start refused: {reason}");
+                    return Reply::Failure(reason);
                 }
-            }
+            },
             Ask::Suspend => Event::SuspendAsked,
             Ask::Stop => Event::StopAsked,
             Ask::Poweroff => return self.power_off(),
@@ -182,6 +180,14 @@ impl Core {
         };
         let reply = self.apply(event);
         reply.unwrap_or_else(|| Reply::Failure("the agent has no answer".into()))
+    }
+
+    /// What a start asks for, or why it cannot be done.
+    fn spec(&self, parameters: &Parameters) -> Result<SessionSpec, String> {
+        let spec = SessionSpec::from_parameters(parameters, &defaults(&self.config))?;
+        // Later on, a session to be resumed would wait for them in vain.
+        spec.options_line(&nx_socket(&self.paths.dir), self.display())?;
+        Ok(spec)
     }
 
     fn power_off(&self) -> Reply {

@@ -52,7 +52,10 @@ async fn accept_one(
                 continue;
             }
         };
-        if !access.allows(peer.ip()) {
+        if !client
+            .local_addr()
+            .is_ok_and(|local| access.allows(peer, local))
+        {
             tracing::warn!(%peer, "refused on the NX port");
             continue;
         }

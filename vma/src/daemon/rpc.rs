@@ -40,7 +40,10 @@ pub async fn serve(listener: TcpListener, access: Access, handle: Handle) {
                 continue;
             }
         };
-        if !access.allows(peer.ip()) {
+        if !stream
+            .local_addr()
+            .is_ok_and(|local| access.allows(peer, local))
+        {
             tracing::warn!(%peer, "refused on the RPC port");
             continue;
         }

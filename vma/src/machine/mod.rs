@@ -330,6 +330,8 @@ impl Machine {
                 vec![]
             }
             (NxState::Waiting { .. }, State::Launching | State::Waking) => vec![Effect::OpenPort],
+            // It was about to connect, and so the signal was lost on it (seen).
+            (NxState::Connected, State::Suspending) => vec![Effect::Suspend],
             // It woke after it had been given up.
             (NxState::Waiting { .. }, State::Suspended | State::Suspending) => {
                 vec![Effect::Suspend]
@@ -343,11 +345,13 @@ impl Machine {
                 ]
             }
             (NxState::Suspending, State::Connected | State::Listening { .. } | State::Waking) => {
+                self.note_failed_resume();
                 self.state = State::Suspending;
                 vec![Effect::ClosePort, Effect::Arm(self.timeouts.suspending)]
             }
             (NxState::Suspended, State::Preparing { .. } | State::Suspended) => vec![],
             (NxState::Suspended, _) => {
+                self.note_failed_resume();
                 self.state = State::Suspended;
                 vec![
                     Effect::ClosePort,
@@ -360,6 +364,15 @@ impl Machine {
                 vec![Effect::ClosePort, Effect::Arm(self.timeouts.stopping)]
             }
             _ => vec![],
+        }
+    }
+
+    /// nxagent suspends by itself while a resume awaits its client: the one
+    /// that came was none.
+    fn note_failed_resume(&mut self) {
+        if matches!(self.state, State::Listening { resumed: true }) {
+            let reason = "the client's connection failed before the session was resumed";
+            self.reason = Some(reason.into());
         }
     }
 

@@ -347,6 +347,38 @@ fn event(code: u8, machine: &Machine) -> Event {
     }
 }
 
+#[test]
+fn a_suspend_that_comes_as_the_client_connects_is_repeated() {
+    let mut machine = suspended();
+    let effects = machine.step(start());
+    prepare(&mut machine, effects);
+    machine.step(Event::Nx(NxState::Waiting { resumed: true }));
+    machine.step(Event::PortOpened(Ok(())));
+    assert!(machine.step(Event::SuspendAsked).contains(&Effect::Suspend));
+    let effects = machine.step(Event::Nx(NxState::Connected));
+    assert_eq!(effects, [Effect::Suspend]);
+    assert_eq!(machine.state(), SessionState::Suspending);
+    machine.step(Event::Nx(NxState::Suspending));
+    machine.step(Event::Nx(NxState::Suspended));
+    assert_eq!(machine.state(), SessionState::Suspended);
+}
+
+#[test]
+fn a_resume_whose_client_fails_says_so() {
+    for first in [NxState::Suspending, NxState::Suspended] {
+        let mut machine = suspended();
+        let effects = machine.step(start());
+        prepare(&mut machine, effects);
+        machine.step(Event::Nx(NxState::Waiting { resumed: true }));
+        machine.step(Event::PortOpened(Ok(())));
+        machine.step(Event::Nx(first));
+        machine.step(Event::Nx(NxState::Suspended));
+        assert_eq!(machine.state(), SessionState::Suspended);
+        let reason = "the client's connection failed before the session was resumed";
+        assert_eq!(machine.reason(), Some(reason));
+    }
+}
+
 proptest! {
     /// Whatever happens in whatever order: each call is answered once, a state
     /// that waits has a timer, and the port is open only where it is listened

@@ -1,14 +1,13 @@
 //! The programs of a session and what becomes of them.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
-use tokio::net::unix::pipe;
 
-use super::paths;
+use super::output::Output;
+use super::{keymap, paths};
 use crate::control::Launch;
 use crate::procs::MARK;
 use crate::sys::bind_to_parent;
@@ -16,40 +15,42 @@ use crate::sys::bind_to_parent;
 /// The search path of a session that is given no other.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games";
 
-/// Starts nxagent. What it prints, on either stream, comes out of the pipe.
+/// Starts nxagent; gives what it prints, too.
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn start_nxagent(launch: &Launch) -> io::Result<(Pid, pipe::Receiver)> {
-    let (read, write) = io::pipe()?;
+pub fn start_nxagent(launch: &Launch) -> io::Result<(Pid, Output)> {
     let options = paths::options(&launch.dir);
     let display = launch.display;
     let mut command = Command::new(&launch.nxagent);
     command
         .arg(format!(":{display}"))
         .args(["-name", "QVD", "-nolisten", "tcp", "-auth"])
-        .arg(paths::xauthority(&launch.dir))
+        .arg(paths::xauthority(&launch.dir));
+    match keymap::own_folder(&launch.dir) {
+        Ok(Some(folder)) => {
+            command.arg("-xkbdir").arg(folder);
+        }
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "the client's keyboard cannot be set up"),
+    }
+    command
         .args(&launch.nxagent_args)
         .arg("-display")
         .arg(format!("nx/nx,options={}:{display}", options.display()))
         .env_clear()
         .envs(environment(launch))
         .env("NX_CLIENT", paths::dialog(&launch.dir))
-        .stdin(Stdio::null())
-        .stdout(write.try_clone()?)
-        .stderr(write);
-    let child = bind_to_parent(&mut command).spawn()?;
-    // The command holds the write end; without it the pipe ends with nxagent.
-    drop(command);
-    let read = File::from(std::os::fd::OwnedFd::from(read));
-    Ok((Pid::from_child(&child), pipe::Receiver::from_file(read)?))
+        .stdin(Stdio::null());
+    spawn(command)
 }
 
-/// Starts the user's X session.
+/// Starts the user's X session; gives what its programs print, too: they must
+/// not hold the log itself, which is not theirs.
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn start_x_session(launch: &Launch) -> io::Result<Pid> {
+pub fn start_x_session(launch: &Launch) -> io::Result<(Pid, Output)> {
     let (program, arguments) = launch
         .x_session
         .split_first()
@@ -62,7 +63,16 @@ pub fn start_x_session(launch: &Launch) -> io::Result<Pid> {
         .env("DISPLAY", format!(":{}", launch.display))
         .env("XAUTHORITY", paths::xauthority(&launch.dir))
         .stdin(Stdio::null());
-    Ok(Pid::from_child(&bind_to_parent(&mut command).spawn()?))
+    spawn(command)
+}
+
+fn spawn(mut command: Command) -> io::Result<(Pid, Output)> {
+    let output = Output::of(&mut command)?;
+    let child = bind_to_parent(&mut command).spawn()?;
+    // The command holds the writing ends: with it gone, so is the output when
+    // its last program is.
+    drop(command);
+    Ok((Pid::from_child(&child), output))
 }
 
 /// The environment of the session's programs. Where the administrator's or the

@@ -7,7 +7,9 @@
 
 mod bridge;
 mod children;
+mod keymap;
 mod nxagent;
+mod output;
 mod privileges;
 mod run;
 mod xauthority;

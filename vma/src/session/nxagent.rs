@@ -15,6 +15,14 @@ pub const POKE_AFTER: Duration = Duration::from_millis(250);
 /// without any busy program can take minutes (seen).
 const NOTICE_POKES: u32 = 120;
 
+/// How many times it is poked, after it was asked to suspend, before its client
+/// is dropped: one that is still being drawn to, or does not read, can hold a
+/// suspend up for 5 s and longer (seen), a lost client does not.
+const PATIENCE: u32 = 8;
+
+/// Longest complaint of nxagent kept, in characters.
+const MAX_COMPLAINT: usize = 160;
+
 /// What is to be done about nxagent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
@@ -30,6 +38,8 @@ pub enum Action {
     Poke,
     /// Call [`NxAgent::poke`] after [`POKE_AFTER`].
     ArmPoke,
+    /// Close the client's connection.
+    DropClient,
     /// The display is up for the first time: start the user's X session.
     StartXSession,
 }
@@ -44,8 +54,11 @@ pub struct NxAgent {
     waking: bool,
     /// Pokes that are left for it to notice that its client is gone.
     noticing: u32,
+    /// Asked to suspend, and poked so many times since.
+    leaving: Option<u32>,
     terminating: bool,
-    /// The last line that looked like a cause, for when it dies.
+    /// The first line since the last state that looked like a cause, for when
+    /// it dies: the later ones tell what came of it.
     complaint: Option<String>,
 }
 
@@ -56,6 +69,7 @@ impl Default for NxAgent {
             has_desktop: false,
             waking: false,
             noticing: 0,
+            leaving: None,
             terminating: false,
             complaint: None,
         }
@@ -84,11 +98,9 @@ impl NxAgent {
     /// A line of its output. The words are the ones seen on nxagent 3.5.99.26.
     pub fn line(&mut self, line: &str) -> Vec<Action> {
         if let Some(error) = line.strip_prefix("Error: ") {
-            self.complaint = Some(error.trim().to_owned());
-        } else if line.starts_with("Fatal server error")
-            || line.contains("already active for display")
-        {
-            self.complaint = Some(line.trim().to_owned());
+            self.complain(error);
+        } else if line.contains("already active for display") {
+            self.complain(line);
         }
         if line.starts_with("Info: Waiting for connection from") {
             return self.enter(NxState::Waiting {
@@ -121,9 +133,29 @@ impl NxAgent {
         }
     }
 
+    fn complain(&mut self, text: &str) {
+        let text = text.trim().trim_end_matches('.');
+        // The last words of every start that fails; they quote the options.
+        let vague = text.starts_with("Aborting session with 'Unable to open display");
+        let text = if vague {
+            "it could not connect to the client"
+        } else {
+            text
+        };
+        // It may quote what the client sent.
+        self.complaint
+            .get_or_insert_with(|| text.chars().take(MAX_COMPLAINT).collect());
+    }
+
     fn enter(&mut self, state: NxState) -> Vec<Action> {
         let changed = std::mem::replace(&mut self.state, state) != state;
         self.noticing = 0;
+        if changed && state != NxState::Terminating {
+            self.complaint = None;
+        }
+        if matches!(state, NxState::Suspended | NxState::Terminating) {
+            self.leaving = None;
+        }
         let mut actions = if changed {
             vec![Action::Report(state)]
         } else {
@@ -157,13 +189,23 @@ impl NxAgent {
 
     /// The time of [`Action::ArmPoke`] is over.
     pub fn poke(&mut self) -> Vec<Action> {
-        let noticing = self.noticing > 0;
-        self.noticing = self.noticing.saturating_sub(1);
-        if self.waking || noticing {
-            vec![Action::Poke, Action::ArmPoke]
-        } else {
-            vec![]
+        if self.waking {
+            return vec![Action::Poke, Action::ArmPoke];
         }
+        if let Some(pokes) = &mut self.leaving {
+            if *pokes < PATIENCE {
+                *pokes += 1;
+                return vec![Action::Poke, Action::ArmPoke];
+            }
+            self.leaving = None;
+            self.noticing = NOTICE_POKES;
+            return vec![Action::DropClient, Action::Poke, Action::ArmPoke];
+        }
+        if self.noticing == 0 {
+            return vec![];
+        }
+        self.noticing -= 1;
+        vec![Action::Poke, Action::ArmPoke]
     }
 
     /// The daemon wants the client let go, or the wait for one given up.
@@ -171,7 +213,10 @@ impl NxAgent {
     /// daemon asks again when it hears where it has arrived.
     pub fn suspend(&mut self) -> Vec<Action> {
         match self.state {
-            NxState::Connected | NxState::Waiting { .. } => vec![Action::Hangup],
+            NxState::Connected | NxState::Waiting { .. } => {
+                self.leaving = Some(0);
+                vec![Action::Hangup, Action::ArmPoke]
+            }
             _ => vec![],
         }
     }
@@ -295,7 +340,28 @@ mod tests {
         assert_eq!(agent.suspend(), [], "it would be lost or cancel nothing");
         assert_eq!(agent.wake(), [], "it would cancel the wake");
         agent.line("Info: Waiting for connection from this host on socket 'unix:/x'.");
-        assert_eq!(agent.suspend(), [Action::Hangup]);
+        assert_eq!(agent.suspend(), [Action::Hangup, Action::ArmPoke]);
+    }
+
+    #[test]
+    fn a_client_that_holds_a_suspend_up_is_dropped() {
+        let mut agent = NxAgent::default();
+        agent.line("Session: Session started at ''.");
+        agent.suspend();
+        agent.line("Session: Suspending session at ''.");
+        for _ in 0..PATIENCE {
+            assert_eq!(agent.poke(), [Action::Poke, Action::ArmPoke]);
+        }
+        assert_eq!(
+            agent.poke(),
+            [Action::DropClient, Action::Poke, Action::ArmPoke]
+        );
+        assert_eq!(agent.poke(), []);
+        agent.line("Session: Session suspended at ''.");
+        // And none is dropped that has come since.
+        agent.wake();
+        agent.line("Session: Resuming session at ''.");
+        assert_eq!(agent.poke(), []);
     }
 
     #[test]
@@ -310,11 +376,28 @@ mod tests {
 
     #[test]
     fn the_cause_of_a_death_is_kept() {
-        let mut agent = NxAgent::default();
-        agent.line("Error: Aborting session with 'Unable to open display'.");
-        assert_eq!(
-            agent.complaint(),
-            Some("Aborting session with 'Unable to open display'.")
-        );
+        let last = "Error: Aborting session with 'Unable to open display 'nx/nx,options=/x:1''.";
+        for (line, complaint) in [
+            (last, "it could not connect to the client"),
+            (
+                "Error: Failure negotiating the session in stage '7'.",
+                "Failure negotiating the session in stage '7'",
+            ),
+        ] {
+            let mut agent = NxAgent::default();
+            for line in [line, last, "Session: Aborting session at ''."] {
+                agent.line(line);
+            }
+            assert_eq!(agent.complaint(), Some(complaint));
+        }
+    }
+
+    #[test]
+    fn what_was_complained_about_an_earlier_client_is_no_cause_of_death() {
+        let mut agent = suspended();
+        agent.wake();
+        agent.line("Error: Connection with remote peer broken.");
+        agent.line("Session: Session resumed at ''.");
+        assert_eq!(agent.complaint(), None);
     }
 }

@@ -9,19 +9,17 @@ use std::time::Duration;
 
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Pid, Signal, WaitStatus, kill_process, kill_process_group};
-use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
-use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::nxagent::{Action, NxAgent, POKE_AFTER};
+use super::output::Output;
 use super::{bridge, cannot_start, children, may_command, paths, prepare_dir};
 use crate::control::{Channel, Command, Event, Hello, Launch, VERSION};
 use crate::files::write_private;
-use crate::lines::Lines;
 use crate::procs;
 
 /// How long nxagent has to end by itself; it takes 1 s, sometimes 6 s (seen).
@@ -54,6 +52,10 @@ pub(super) struct Session {
     agent: NxAgent,
     nxagent: Option<Pid>,
     x_session: Option<Pid>,
+    /// What nxagent prints: its states.
+    output: Output,
+    /// What the programs of the X session print: for the log.
+    x_output: Output,
     daemon: Option<Daemon>,
     bridge: Option<JoinHandle<()>>,
     ending: Ending,
@@ -80,6 +82,8 @@ impl Session {
             agent: NxAgent::default(),
             nxagent: None,
             x_session: None,
+            output: Output::default(),
+            x_output: Output::default(),
             daemon: None,
             bridge: None,
             ending: Ending::No,
@@ -88,14 +92,14 @@ impl Session {
             deadline: Box::pin(sleep(NEVER)),
         };
         session.attach(daemon)?;
-        let output = session.begin();
-        session.serve(listener, output).await?;
+        session.begin();
+        session.serve(listener).await?;
         session.finish().await;
         Ok(())
     }
 
     /// Prepares the folder and starts nxagent; a failure is the session's end.
-    fn begin(&mut self) -> Option<pipe::Receiver> {
+    fn begin(&mut self) {
         let started = prepare_dir(&self.launch)
             .map_err(|e| format!("{e:#}"))
             .and_then(|()| {
@@ -106,24 +110,20 @@ impl Session {
         match started {
             Ok((pid, output)) => {
                 self.nxagent = Some(pid);
-                Some(output)
+                self.output = output;
             }
             Err(reason) => {
                 self.reason = Some(reason);
                 self.end_remnants();
-                None
             }
         }
     }
 
-    async fn serve(&mut self, listener: OwnedFd, output: Option<pipe::Receiver>) -> io::Result<()> {
+    async fn serve(&mut self, listener: OwnedFd) -> io::Result<()> {
         rustix::io::ioctl_fionbio(&listener, true)?;
         let listener = crate::sys::watch(listener)?;
         let mut ended = signal(SignalKind::child())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut output = output;
-        let mut lines = Lines::default();
-        let mut chunk = vec![0; 4096];
         while self.ending == Ending::No || children::any_left() {
             let daemon = self.daemon.as_ref().map(|d| d.channel.clone());
             tokio::select! {
@@ -145,13 +145,14 @@ impl Session {
                         self.daemon = None;
                     }
                 },
-                read = read_output(output.as_mut(), &mut chunk) => {
-                    let n = read.unwrap_or(0);
-                    for line in lines.push(chunk.get(..n).unwrap_or_default()) {
+                lines = self.output.next() => {
+                    for line in lines {
                         self.line(&line);
                     }
-                    if n == 0 {
-                        output = None;
+                }
+                lines = self.x_output.next() => {
+                    for line in lines {
+                        tracing::debug!(target: "x-session", "{line}");
                     }
                 }
                 () = bridge_over(self.bridge.as_mut()) => {
@@ -261,6 +262,13 @@ impl Session {
         }));
     }
 
+    fn drop_client(&mut self) {
+        if let Some(bridge) = self.bridge.take() {
+            tracing::info!("the client does not let go, its connection is closed");
+            bridge.abort();
+        }
+    }
+
     fn line(&mut self, line: &str) {
         if line.starts_with("Session:") || line.starts_with("Error") || line.starts_with("Warning")
         {
@@ -278,6 +286,7 @@ impl Session {
                 Action::Report(state) => self.report(Event::Nx { state }),
                 Action::Hangup => self.signal_nxagent(Signal::HUP),
                 Action::Terminate => self.signal_nxagent(Signal::TERM),
+                Action::DropClient => self.drop_client(),
                 Action::ArmPoke => self.poke.as_mut().reset(Instant::now() + POKE_AFTER),
                 Action::Poke => poke(self.launch.display),
                 Action::StartXSession => self.start_x_session(),
@@ -290,7 +299,10 @@ impl Session {
             return;
         }
         match children::start_x_session(&self.launch) {
-            Ok(pid) => self.x_session = Some(pid),
+            Ok((pid, output)) => {
+                self.x_session = Some(pid);
+                self.x_output = output;
+            }
             Err(error) => {
                 let program = self.launch.x_session.first().map_or("", String::as_str);
                 let hint = "see command.x-session in vma.conf";
@@ -422,14 +434,6 @@ async fn bridge_over(bridge: Option<&mut JoinHandle<()>>) {
 async fn receive(channel: Option<Rc<Channel>>) -> io::Result<Option<(Command, Option<OwnedFd>)>> {
     match channel {
         Some(channel) => channel.receive().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// nxagent's next bytes; never, once it has closed its output.
-async fn read_output(output: Option<&mut pipe::Receiver>, chunk: &mut [u8]) -> io::Result<usize> {
-    match output {
-        Some(output) => output.read(chunk).await,
         None => std::future::pending().await,
     }
 }
