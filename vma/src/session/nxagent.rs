@@ -356,7 +356,11 @@ mod tests {
             agent.poke(),
             [Action::DropClient, Action::Poke, Action::ArmPoke]
         );
-        assert_eq!(agent.poke(), []);
+        assert_eq!(
+            agent.poke(),
+            [Action::Poke, Action::ArmPoke],
+            "dropped once"
+        );
         agent.line("Session: Session suspended at ''.");
         // And none is dropped that has come since.
         agent.wake();
