@@ -3,7 +3,10 @@
 mod calls;
 mod cycles;
 mod deaths;
+mod examples;
 mod failures;
+mod hooks;
+mod hooks_fail;
 mod keyboard;
 mod life;
 mod programs;
