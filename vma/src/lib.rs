@@ -18,6 +18,7 @@ pub mod log;
 pub mod machine;
 pub mod parameters;
 pub mod procs;
+pub mod provision;
 pub mod session;
 pub mod settings;
 pub mod status;

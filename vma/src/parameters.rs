@@ -170,7 +170,7 @@ fn extra_options(text: &str) -> Result<Vec<(&'static str, String)>, String> {
 
 /// A login name as useradd takes it, wide enough for a directory service's
 /// (`ann@example.org`, `EXAMPLE\ann` is not: no backslash).
-fn is_login(text: &str) -> bool {
+pub(crate) fn is_login(text: &str) -> bool {
     let mut bytes = text.bytes();
     text.len() <= 64
         && bytes

@@ -15,11 +15,11 @@ use super::launch::{self, Plan};
 use super::link::{Link, Report};
 use super::port::NxPort;
 use super::rpc::Handle;
-use super::user;
 use crate::access::Access;
 use crate::control::{Command, User};
 use crate::machine::{Effect, Event, Machine, Stage};
 use crate::parameters::SessionSpec;
+use crate::provision;
 use crate::session::paths::nx_socket;
 use crate::settings::{SessionPaths, defaults, timeouts};
 
@@ -269,7 +269,9 @@ impl Core {
             }
             Stage::Provision => {
                 tokio::task::spawn_blocking(move || {
-                    let _ = done.send(Input::Prepared(number, user::find(&name).map(Some)));
+                    let found = provision::find(&name)
+                        .and_then(|user| user.ok_or_else(|| format!("no such user: {name}")));
+                    let _ = done.send(Input::Prepared(number, found.map(Some)));
                 });
             }
         }

@@ -7,7 +7,6 @@ mod link;
 mod port;
 mod record;
 mod rpc;
-mod user;
 
 use std::fs;
 use std::io;
