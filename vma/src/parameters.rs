@@ -291,7 +291,7 @@ mod tests {
         for (key, value) in pairs {
             parameters.set(*key, *value);
         }
-        let account = Account::named("qvd");
+        let account = Account::of_test("qvd");
         SessionSpec::from_parameters(&parameters, account, &defaults())
     }
 

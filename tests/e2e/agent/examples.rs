@@ -412,7 +412,9 @@ fn the_user_is_asked_once_to_restart_an_expired_machine() {
         assert_eq!(seat.agent.call(Call::Expire).await?, Reply::Nothing);
         let daemon = seat.agent.daemon_log()?;
         let said = "hook expire is not run: the last one has not ended yet";
-        daemon.wait_for(said, 0, WAIT).await?;
+        daemon
+            .wait_for(0, said, WAIT, |line| line.text.contains(said))
+            .await?;
         assert_eq!(dialogs().len(), 1);
         assert!(!again.exists());
         click_first_button(&seat, "A new version of this desktop").await?;

@@ -23,7 +23,7 @@ use crate::hooks::arguments::Properties;
 use crate::hooks::{Detached, Hook, Records, Runner, end_leftovers};
 use crate::machine::{Effect, Event, Machine};
 use crate::parameters::SessionSpec;
-use crate::provision::Account;
+use crate::provision::{self, Account};
 use crate::session::paths::nx_socket;
 use crate::settings::{SessionPaths, defaults, timeouts};
 
@@ -137,6 +137,12 @@ impl Core {
         let left = tokio::task::spawn_blocking(move || end_leftovers(&records)).await;
         if let Ok(count @ 1..) = left {
             tracing::warn!("ended {count} processes of hooks of an earlier agent");
+        }
+        let of = core.config.clone();
+        match tokio::task::spawn_blocking(move || provision::recover(&of)).await {
+            Ok(Err(error)) => tracing::error!("{error}"),
+            Err(error) => tracing::error!("{error}"),
+            Ok(Ok(())) => {}
         }
         core.adopt().await;
         (core, handle)

@@ -10,7 +10,6 @@ mod power;
 mod record;
 mod rpc;
 mod stages;
-mod user;
 
 use std::fs;
 use std::io;

@@ -100,7 +100,10 @@ impl<C: Future<Output = ()>> Steps<C> {
             Some(user) => user,
             None => self.add_user(&account).await?,
         };
-        Ok(Some(user))
+        let (config, of) = (self.config.clone(), account.clone());
+        blocking(move || provision::complete(&config, &of, user))
+            .await
+            .map(Some)
     }
 
     async fn mount_home(
@@ -118,22 +121,14 @@ impl<C: Future<Output = ()>> Steps<C> {
     }
 
     async fn add_user(&mut self, account: &Arc<Account>) -> Result<User, String> {
-        let hooked = self.run(Hook::AddUser).await?;
-        if !hooked {
+        if !self.run(Hook::AddUser).await? {
             let (config, of) = (self.config.clone(), account.clone());
             blocking(move || provision::add_user(&config, &of)).await?;
         }
         let name = account.name.clone();
         let user = blocking(move || provision::find(&name)).await?;
         let user = user.ok_or_else(|| unknown(&account.name))?;
-        if let Err(reason) = self.run(Hook::AfterAddUser).await {
-            // The next start is to find no user that is only half set up.
-            if !hooked {
-                let (config, of) = (self.config.clone(), account.clone());
-                let _ = blocking(move || provision::remove_user(&config, &of)).await;
-            }
-            return Err(reason);
-        }
+        self.run(Hook::AfterAddUser).await?;
         Ok(user)
     }
 }

@@ -11,7 +11,7 @@ fn spec_for(user: &str) -> Box<SessionSpec> {
         link: "lan".into(),
         tolerancechecks: "risky".into(),
     };
-    let account = Account::named(user);
+    let account = Account::of_test(user);
     Box::new(SessionSpec::from_parameters(&Parameters::new(), account, &defaults).unwrap())
 }
 
