@@ -10,6 +10,7 @@ mod hooks_fail;
 mod keyboard;
 mod life;
 mod programs;
+mod soak;
 mod strangers;
 mod users;
 
