@@ -4,20 +4,22 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use qvd_config::VmaConfig;
-use qvd_rpc::{Parameters, Reply, Waited};
+use qvd_rpc::{Parameters, Reply, SessionState, Waited};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::gate::Gate;
 use super::launch::{self, Plan};
 use super::link::{Link, Report};
 use super::port::NxPort;
 use super::rpc::Handle;
-use super::user;
-use crate::access::Access;
+use super::{user, vnc};
 use crate::control::{Command, User};
+use crate::log::Log;
 use crate::machine::{Effect, Event, Machine, Stage};
 use crate::parameters::SessionSpec;
 use crate::session::paths::nx_socket;
@@ -40,6 +42,24 @@ pub enum Ask {
     Expire,
 }
 
+/// How things are, for who asks on the machine itself.
+pub struct Description {
+    /// The session's state.
+    pub state: SessionState,
+    /// Why the last start or resume failed.
+    pub reason: Option<String>,
+    /// Login name of its user.
+    pub user: Option<String>,
+    /// Its name.
+    pub session: Option<String>,
+    /// When it came into that state.
+    pub since: SystemTime,
+    /// Process id of nxagent.
+    pub nxagent: Option<i32>,
+    /// Number of its display.
+    pub display: u16,
+}
+
 /// What the core is told.
 pub enum Input {
     /// A call, and where its answer goes.
@@ -48,12 +68,26 @@ pub enum Input {
     Prepared(u64, Result<Option<User>, String>),
     /// From the session process.
     Session(Report),
+    /// Another configuration, and the rules of the RPC port that it has.
+    Reload(Box<VmaConfig>, Arc<Gate>),
+    /// The log file is another, or goes elsewhere.
+    LogChanged,
+    /// Of who wants to see the session.
+    Vnc(vnc::Ask),
+    /// How are things?
+    Describe(oneshot::Sender<Description>),
 }
 
 pub(super) struct Core {
     config: VmaConfig,
     paths: SessionPaths,
-    access: Access,
+    gate: watch::Sender<Arc<Gate>>,
+    log: Log,
+    questions: vnc::Questions,
+    /// When the session came into its state.
+    since: SystemTime,
+    /// Process id of nxagent, while there is one.
+    nxagent: Option<i32>,
     machine: Machine,
     input: mpsc::UnboundedReceiver<Input>,
     sender: mpsc::UnboundedSender<Input>,
@@ -74,7 +108,8 @@ impl Core {
     pub(super) async fn new(
         config: VmaConfig,
         paths: SessionPaths,
-        access: Access,
+        gate: Gate,
+        log: Log,
     ) -> (Self, Handle) {
         let machine = Machine::new(timeouts(&config));
         let (sender, input) = mpsc::unbounded_channel();
@@ -84,14 +119,20 @@ impl Core {
             reason: None,
         };
         let (published, state) = watch::channel(start);
+        let (gate, rules) = watch::channel(Arc::new(gate));
         let handle = Handle {
             input: sender.clone(),
             state,
+            gate: rules,
         };
         let mut core = Self {
             config,
             paths,
-            access,
+            gate,
+            log,
+            questions: vnc::Questions::default(),
+            since: SystemTime::now(),
+            nxagent: None,
             machine,
             input,
             sender,
@@ -110,8 +151,11 @@ impl Core {
     async fn adopt(&mut self) {
         match Link::adopt(&self.paths, self.sender.clone()).await {
             Ok(Some((link, user, state))) => {
-                tracing::info!(session = link.session(), %user, "took a running session over");
+                self.log.set_session(Some(link.session()));
+                tracing::info!(%user, "took a running session over");
                 self.link = Some(link);
+                // Its log file may have been moved away while nobody watched.
+                self.tell_log();
                 self.step(Event::Adopted { user, state });
             }
             Ok(None) => {}
@@ -147,6 +191,26 @@ impl Core {
                 self.step(Event::Prepared(number, outcome));
             }
             Input::Session(Report::Nx(state)) => self.step(Event::Nx(state)),
+            Input::Session(Report::Started(nxagent)) => self.nxagent = Some(nxagent),
+            Input::Session(Report::Vnc(number, answer)) => self.questions.answered(number, answer),
+            Input::Reload(config, gate) => {
+                self.machine.set_timeouts(timeouts(&config));
+                self.config = *config;
+                self.gate.send_replace(gate);
+            }
+            Input::LogChanged => self.tell_log(),
+            Input::Vnc(vnc::Ask::May(reply)) => {
+                let state = self.machine.state();
+                if let Some(command) = self.questions.ask(reply, state, &self.config) {
+                    self.tell(command, None);
+                }
+            }
+            Input::Vnc(vnc::Ask::Show(number, connection)) => {
+                self.tell(vnc::show(number, &self.config), Some(connection));
+            }
+            Input::Describe(reply) => {
+                let _ = reply.send(self.describe());
+            }
             Input::Session(Report::Gone { session, reason }) => {
                 if self
                     .link
@@ -154,7 +218,12 @@ impl Core {
                     .is_some_and(|link| link.session() == session)
                 {
                     self.link = None;
+                    self.nxagent = None;
+                    self.questions.clear();
                     self.step(Event::Gone { reason });
+                    if self.link.is_none() {
+                        self.log.set_session(None);
+                    }
                 }
             }
         }
@@ -282,13 +351,11 @@ impl Core {
             paths: &self.paths,
             spec,
             user,
+            log: &self.log,
         };
         let started = launch::start(plan)?;
-        tracing::info!(
-            session = started.record.session,
-            user = started.record.user,
-            "session"
-        );
+        self.log.set_session(Some(&started.record.session));
+        tracing::info!(user = started.record.user, "session");
         self.link = Some(Link::new(started, &self.paths, self.sender.clone())?);
         Ok(())
     }
@@ -297,7 +364,11 @@ impl Core {
         // Ports above 4000 + display would not fit; the display's type says so.
         let port = 4000u16.saturating_add(self.display());
         let address = SocketAddr::new(self.config.nx.address, port);
-        let port = NxPort::open(address, self.access.clone(), self.client_sender.clone())?;
+        let port = NxPort::open(
+            address,
+            self.gate.borrow().access.clone(),
+            self.client_sender.clone(),
+        )?;
         self.port = Some(port);
         Ok(())
     }
@@ -309,6 +380,27 @@ impl Core {
         }
     }
 
+    /// Has the session process log where the daemon does.
+    fn tell_log(&self) {
+        if self.link.is_some() {
+            let settings = self.log.settings();
+            let file = self.log.file().and_then(|_| crate::log::current());
+            self.tell(Command::Log { settings }, file.map(Into::into));
+        }
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            state: self.machine.state(),
+            reason: self.machine.reason().map(str::to_owned),
+            user: self.machine.user().map(str::to_owned),
+            session: self.link.as_ref().map(|link| link.session().to_owned()),
+            since: self.since,
+            nxagent: self.nxagent,
+            display: self.display(),
+        }
+    }
+
     fn arm(&mut self, time: Duration) {
         self.timer.as_mut().reset(Instant::now() + time);
     }
@@ -317,11 +409,16 @@ impl Core {
         self.config.nx.display.number()
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let state = self.machine.state();
         let reason = self.machine.reason();
         self.published.send_if_modified(|published| {
             let changed = published.state != state || published.reason.as_deref() != reason;
+            self.since = if published.state == state {
+                self.since
+            } else {
+                SystemTime::now()
+            };
             if changed {
                 let user = self.machine.user().unwrap_or_default();
                 match reason {

@@ -229,6 +229,8 @@ pub(crate) fn unquoted(text: &str) -> &str {
         .unwrap_or(text)
 }
 
+from_str!(CallKey);
+
 /// A secret that callers of the agent show. Of the letters that a header can
 /// carry as they are (RFC 6750), and long enough not to be guessed.
 #[derive(Debug, Clone)]
