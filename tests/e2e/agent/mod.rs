@@ -195,6 +195,8 @@ fn nothing_left(agent: &Agent, session: &str) -> Result<()> {
         .flatten()
         .flatten()
         .map(|entry| entry.file_name())
+        // The daemon's own.
+        .filter(|name| !name.to_string_lossy().starts_with("agent-"))
         .collect();
     let display = agent.display();
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
