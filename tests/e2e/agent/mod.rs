@@ -4,11 +4,16 @@ mod calls;
 mod cycles;
 mod deaths;
 mod failures;
+mod flood;
 mod keyboard;
 mod life;
+mod logging;
 mod programs;
+mod reload;
+mod security;
 mod strangers;
 mod users;
+mod vnc;
 
 use std::fs;
 use std::path::PathBuf;
