@@ -2,7 +2,8 @@
 //!
 //! A new connection is always taken: one that was quiet for longest is closed
 //! for it. So neither many connections nor slow ones keep a broker's call from
-//! being answered. One address has a share of the places only.
+//! being answered. One address has a share of the places only, and where all
+//! are taken, the one with the most gives way.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -83,17 +84,21 @@ impl Table {
         self.clock
     }
 
-    /// Takes the connection out that is to make room, if one must.
+    /// Takes the connection out that is to make room, if one must: of the
+    /// address that has the most of them.
     fn make_room(&mut self, peer: IpAddr) -> Option<AbortHandle> {
-        let of_peer = self.connections.values().filter(|c| c.peer == peer).count();
-        let all = self.connections.len();
-        if of_peer < MAX_OF_PEER && all < MAX_CONNECTIONS {
-            return None;
+        let mut shares: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        for connection in self.connections.values() {
+            *shares.entry(connection.peer).or_default() += 1;
         }
-        let candidates = self
-            .connections
-            .iter()
-            .filter(|(_, c)| of_peer < MAX_OF_PEER || c.peer == peer);
+        let greedy = if shares.get(&peer).is_some_and(|own| *own >= MAX_OF_PEER) {
+            peer
+        } else if self.connections.len() >= MAX_CONNECTIONS {
+            shares.into_iter().max_by_key(|(_, share)| *share)?.0
+        } else {
+            return None;
+        };
+        let candidates = self.connections.iter().filter(|(_, c)| c.peer == greedy);
         let quietest = candidates.min_by_key(|(_, c)| (c.busy, c.heard));
         let number = quietest.map(|(number, _)| *number)?;
         self.connections.remove(&number)?.task
@@ -166,7 +171,16 @@ mod tests {
             .map(|n| places.take(peer(n)))
             .collect();
         assert_eq!(taken(&places).len(), MAX_CONNECTIONS);
-        drop(all);
+        // Those with few keep theirs.
+        let few = [10, 0, 1, 1].into();
+        let broker = places.take(few);
+        let more: Vec<Place> = (0..=255u8)
+            .cycle()
+            .take(MAX_CONNECTIONS)
+            .map(|n| places.take(peer(n)))
+            .collect();
+        assert!(taken(&places).contains(&broker.number()));
+        drop((broker, more, all));
         assert!(taken(&places).is_empty());
     }
 }
