@@ -108,6 +108,7 @@ impl NxAgent {
             self.complain(line);
         }
         if line.starts_with("Info: Waiting for connection from") {
+            self.waking = false;
             return self.enter(NxState::Waiting {
                 resumed: self.has_desktop,
             });
