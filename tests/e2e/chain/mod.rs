@@ -4,6 +4,7 @@
 mod cuts;
 mod desktop;
 mod heads;
+mod hooks;
 mod inventory;
 mod programs_fail;
 mod raw;
