@@ -111,6 +111,9 @@ pub struct User {
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
+    /// Ids of groups beside those that the system knows the user in.
+    #[serde(default)]
+    pub groups: Vec<u32>,
     /// Home folder.
     pub home: PathBuf,
     /// Login shell.

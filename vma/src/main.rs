@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use qvd_config::{Program, VmaConfig};
 use qvd_vma::ctl::{self, Answer, Ask};
+use qvd_vma::hooks::Hook;
 use qvd_vma::log::{Log, Plan};
 use qvd_vma::settings::SessionPaths;
 use qvd_vma::{daemon, dialog, privileges, session, settings, status, sys};
@@ -183,7 +184,12 @@ fn control(config: &VmaConfig, what: &Ctl) -> ExitCode {
         Ctl::Hook { name } => Ask::Hook { name: name.clone() },
     };
     let socket = SessionPaths::new(config).agent;
-    match ctl::ask(&socket, &ask, CTL, |line| println!("{line}")) {
+    let limit = match &ask {
+        // It ends within its own time, and is killed a moment later.
+        Ask::Hook { name } => Hook::named(name).map_or(CTL, |hook| hook.limit(config) + CTL),
+        _ => CTL,
+    };
+    match ctl::ask(&socket, &ask, limit, |line| println!("{line}")) {
         Ok(Answer::Done) => ExitCode::SUCCESS,
         Ok(Answer::Exit { code: Some(code) }) => ExitCode::from(code),
         Ok(Answer::Failed { reason }) => report(Err(anyhow::anyhow!(reason))),

@@ -15,11 +15,13 @@ use rustix::net::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::asked::ByHand;
 use super::core::{self, Input};
 use super::reload::Request;
 use super::rpc::Handle;
 use crate::control::Channel;
 use crate::ctl::{Answer, Ask, Status};
+use crate::hooks::{Hook, Why};
 use crate::log::rfc3339;
 
 /// Connections that may wait.
@@ -127,15 +129,10 @@ async fn converse(channel: &Channel, context: &Context) -> io::Result<()> {
             }
             answer
         }
-        Ask::Hook { name } => hook(&name),
+        Ask::Hook { name } => context.hook(&name, channel).await?,
         Ask::Unknown => failed("this agent does not know how to do that"),
     };
     channel.send(&answer, None).await
-}
-
-/// The place where a hook is run by hand.
-fn hook(name: &str) -> Answer {
-    failed(&format!("hook {name} is not set"))
 }
 
 fn failed(reason: &str) -> Answer {
@@ -191,6 +188,40 @@ impl Context {
             Ok(Err(_)) => failed("the agent is ending"),
             Err(_) => failed(&format!("the session is not {wanted} yet")),
         }
+    }
+
+    /// Runs a hook and shows what it prints while it runs.
+    async fn hook(&self, name: &str, channel: &Channel) -> io::Result<Answer> {
+        let Some(hook) = Hook::named(name) else {
+            let all: Vec<&str> = Hook::ALL.into_iter().map(Hook::name).collect();
+            let reason = format!("there is no hook {name}, only {}", all.join(", "));
+            return Ok(failed(&reason));
+        };
+        let (lines, mut heard) = mpsc::unbounded_channel();
+        let (ended, mut outcome) = oneshot::channel();
+        let by_hand = ByHand { lines, ended };
+        let _ = self.handle.input.send(Input::Hook(hook, by_hand));
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                Some(text) = heard.recv() => {
+                    channel.send(&Answer::Line { text }, None).await?;
+                }
+                // What it left in the background may go on printing.
+                outcome = &mut outcome => break outcome,
+            }
+        };
+        Ok(match outcome {
+            Ok(Some(Ok(()))) => Answer::Exit { code: Some(0) },
+            Ok(Some(Err(failure))) => match failure.why {
+                Why::Exit { status, .. } => Answer::Exit {
+                    code: u8::try_from(status).ok(),
+                },
+                _ => failed(&failure.to_string()),
+            },
+            Ok(None) => failed(&format!("hook {name} is not set")),
+            Err(_) => failed("the agent is ending"),
+        })
     }
 
     async fn reload(&self) -> (Answer, Vec<String>) {

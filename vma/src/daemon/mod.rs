@@ -1,6 +1,7 @@
 //! The daemon: RPC, configuration, and the session's state. It handles no byte
 //! of a session, and the session does not depend on its life.
 
+mod asked;
 mod core;
 mod ctl;
 mod gate;
@@ -8,11 +9,12 @@ mod launch;
 mod link;
 mod places;
 mod port;
+mod power;
 mod record;
 mod reload;
 mod rpc;
+mod stages;
 mod tls;
-mod user;
 mod vnc;
 
 pub use gate::Gate;

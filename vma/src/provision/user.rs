@@ -4,24 +4,24 @@ use uzers::os::unix::UserExt as _;
 
 use crate::control::User;
 
-/// Finds a user. Asks the name service, which may ask a directory: call it
-/// where it may wait.
+/// Finds a user; `None` when the system knows none of that name.
 ///
 /// # Errors
-/// One sentence for the user's screen.
-pub fn find(name: &str) -> Result<User, String> {
-    let user = uzers::get_user_by_name(name).ok_or_else(|| format!("no such user: {name}"))?;
+/// When the agent has no privileges and is not that user.
+pub fn find(name: &str) -> Result<Option<User>, String> {
     let own = rustix::process::geteuid();
-    if !own.is_root() && own.as_raw() != user.uid() {
+    let user = uzers::get_user_by_name(name);
+    if !own.is_root() && user.as_ref().map(uzers::User::uid) != Some(own.as_raw()) {
         return Err(format!(
             "the agent runs without privileges and cannot start a session for user {name}"
         ));
     }
-    Ok(User {
+    Ok(user.map(|user| User {
         name: name.to_owned(),
         uid: user.uid(),
         gid: user.primary_group_id(),
+        groups: Vec::new(),
         home: user.home_dir().to_owned(),
         shell: user.shell().to_owned(),
-    })
+    }))
 }
