@@ -13,7 +13,7 @@ mod life;
 mod logging;
 mod programs;
 mod reload;
-mod security;
+pub mod security;
 mod soak;
 mod strangers;
 mod users;

@@ -41,6 +41,7 @@ fn a_changed_configuration_is_taken_and_the_session_stays() {
     play("agent_reload", async |scene| {
         let mut seat = Seat::take(scene, &Desktop::Small, &[]).await?;
         let _client = seat.connect(scene, &[]).await?;
+        seat.drawn().await?;
         let name = session(&seat.agent)?;
         let terminal = process_with(&name, "xterm")?;
         let config = seat.agent.config().to_owned();

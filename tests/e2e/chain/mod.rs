@@ -3,6 +3,7 @@
 
 mod cuts;
 mod desktop;
+mod guarded;
 mod heads;
 mod inventory;
 mod programs_fail;
