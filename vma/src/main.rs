@@ -65,7 +65,7 @@ enum Command {
     /// Command the running agent; for root and the agent's own user.
     Ctl {
         /// The configuration file.
-        #[arg(long, value_name = "FILE", default_value = settings::DEFAULT_PATH)]
+        #[arg(long, global = true, value_name = "FILE", default_value = settings::DEFAULT_PATH)]
         config: PathBuf,
         /// What it is to do.
         #[command(subcommand)]

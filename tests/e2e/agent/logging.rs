@@ -267,3 +267,61 @@ fn no_log_has_a_secret_though_everything_is_logged() {
         Ok(())
     });
 }
+
+#[test]
+fn the_journal_gets_lines_with_their_session() {
+    play("agent_log_journal", async |scene| {
+        // A journal of its own needs a /run of its own.
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let journal = scene.path("journal");
+        fs::create_dir(&journal)?;
+        let keys = [("log.journal", "1")];
+        let agent = Agent::configure(scene, "vm", &Desktop::Small, &keys)?;
+        let vma = qvd_tests::programs::built("qvd-vma")?;
+        let script = format!(
+            "set -e; mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal /run/log/journal\n\
+             mount --bind '{}' /run/log/journal\n\
+             setpriv --pdeathsig KILL /lib/systemd/systemd-journald &\n\
+             until [ -S /run/systemd/journal/socket ]; do sleep 0.05; done\n\
+             exec '{}' daemon --config '{}'\n",
+            journal.display(),
+            vma.display(),
+            agent.config().display()
+        );
+        let program = scene.installed("unshare", "util-linux")?.named("vm");
+        let _daemon = scene.start(program.args(["-m", "sh", "-c", &script]))?;
+        let answered = async {
+            while agent.call(Call::Ping).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(WAIT, answered).await?;
+        agent.start_session(&[]).await?;
+        agent.wait_for_state(SessionState::Listening, WAIT).await?;
+        let name = session(&agent)?;
+        agent.call(Call::XStop).await?;
+        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+
+        let reader = scene.installed("journalctl", "systemd")?;
+        let session = format!("QVD_SESSION={name}");
+        let words = ["-o", "json", "--no-pager", "--directory"];
+        let mut reader = scene.start(reader.args(words).arg(&journal).arg(&session))?;
+        reader.wait(WAIT).await?;
+        let _ = reader.log().wait_for(0, "the end", WAIT, |_| false).await;
+        let mut processes = std::collections::BTreeSet::new();
+        let mut listening = false;
+        for line in reader.log().lines() {
+            let entry: serde_json::Value = serde_json::from_str(&line.text)?;
+            assert_eq!(entry["SYSLOG_IDENTIFIER"], "qvd-vma");
+            assert!(entry["PRIORITY"].is_string(), "{entry}");
+            let message = entry["MESSAGE"].as_str().unwrap_or_default();
+            listening |= message.starts_with("session is listening");
+            processes.insert(entry["_PID"].to_string());
+        }
+        assert!(listening, "{}", reader.log().text());
+        assert_eq!(processes.len(), 2, "daemon and session process");
+        Ok(())
+    });
+}

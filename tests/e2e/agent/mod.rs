@@ -14,7 +14,7 @@ mod logging;
 mod nxagent_faults;
 mod programs;
 mod reload;
-mod security;
+pub mod security;
 mod soak;
 mod strangers;
 mod users;

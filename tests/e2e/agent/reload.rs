@@ -21,6 +21,8 @@ pub async fn run(scene: &Scene, agent: &Agent, words: &[&str]) -> Result<(ExitSt
 
 async fn finish(mut program: Process) -> Result<(ExitStatus, String)> {
     let status = program.wait(WAIT).await?;
+    // It fails with the end of the output, which is what is waited for.
+    let _ = program.log().wait_for(0, "the end", WAIT, |_| false).await;
     let lines = program.log().lines().into_iter().map(|line| line.text);
     Ok((status, lines.collect::<Vec<_>>().join("\n")))
 }
@@ -39,6 +41,7 @@ fn a_changed_configuration_is_taken_and_the_session_stays() {
     play("agent_reload", async |scene| {
         let mut seat = Seat::take(scene, &Desktop::Small, &[]).await?;
         let _client = seat.connect(scene, &[]).await?;
+        seat.drawn().await?;
         let name = session(&seat.agent)?;
         let terminal = process_with(&name, "xterm")?;
         let config = seat.agent.config().to_owned();

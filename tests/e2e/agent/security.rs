@@ -31,7 +31,7 @@ pub async fn ask(address: SocketAddr, method: &str, key: Option<&str>) -> Fallib
     Ok(answer.split(' ').nth(1).unwrap_or_default().to_owned())
 }
 
-fn private(scene: &Scene, name: &str, text: &str) -> Result<PathBuf> {
+pub fn private(scene: &Scene, name: &str, text: &str) -> Result<PathBuf> {
     let path = scene.write(name, text)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
         .map_err(|e| qvd_tests::Error::Invalid(e.to_string()))?;
@@ -127,12 +127,12 @@ fn an_agent_may_be_told_to_run_as_a_user_and_serves_him() {
 }
 
 /// A certificate and its key, of a certificate authority or by one.
-struct Identity {
-    cert: rcgen::Certificate,
-    key: rcgen::KeyPair,
+pub struct Identity {
+    pub cert: rcgen::Certificate,
+    pub key: rcgen::KeyPair,
 }
 
-fn authority() -> Fallible<(rcgen::CertificateParams, Identity)> {
+pub fn authority() -> Fallible<(rcgen::CertificateParams, Identity)> {
     let mut parameters = rcgen::CertificateParams::new(vec![])?;
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let key = rcgen::KeyPair::generate()?;
@@ -140,7 +140,7 @@ fn authority() -> Fallible<(rcgen::CertificateParams, Identity)> {
     Ok((parameters, Identity { cert, key }))
 }
 
-fn by(parameters: &rcgen::CertificateParams, authority: &Identity) -> Fallible<Identity> {
+pub fn by(parameters: &rcgen::CertificateParams, authority: &Identity) -> Fallible<Identity> {
     let issuer = rcgen::Issuer::from_params(parameters, &authority.key);
     let key = rcgen::KeyPair::generate()?;
     let cert =

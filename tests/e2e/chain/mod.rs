@@ -3,6 +3,7 @@
 
 mod cuts;
 mod desktop;
+mod guarded;
 mod heads;
 mod hooks;
 mod inventory;
