@@ -10,6 +10,9 @@ use std::path::Path;
 
 use qvd_rpc::Parameters;
 
+use crate::hooks::arguments::Properties;
+use crate::provision::Account;
+
 /// nxagent refuses longer options files (seen).
 const MAX_OPTIONS: usize = 1024;
 
@@ -36,13 +39,20 @@ pub struct SessionSpec {
     pub user: String,
     /// Options for nxagent, `key=value`.
     options: Vec<(&'static str, String)>,
+    /// The session's name in logs, from the client to the hooks, if the client
+    /// gave one.
+    pub session: Option<String>,
+    /// The client's time zone, a name below `/usr/share/zoneinfo`.
+    pub timezone: Option<String>,
+    /// The account that the session needs.
+    pub account: Account,
+    /// All that was asked for, as hooks are told.
+    pub properties: Properties,
 }
 
 /// What a start falls back on where a parameter is missing.
 #[derive(Debug, Clone)]
 pub struct Defaults {
-    /// `vma.user.default.name`.
-    pub user: String,
     /// `vma.default.client.keyboard`.
     pub keyboard: String,
     /// `vma.default.client.link`.
@@ -56,13 +66,11 @@ impl SessionSpec {
     ///
     /// # Errors
     /// One sentence that names the parameter that is not acceptable.
-    pub fn from_parameters(parameters: &Parameters, defaults: &Defaults) -> Result<Self, String> {
-        let user = parameters
-            .value("qvd.vm.user.name")
-            .unwrap_or(&defaults.user);
-        if !is_login(user) {
-            return Err(refused("qvd.vm.user.name", "a login name"));
-        }
+    pub fn from_parameters(
+        parameters: &Parameters,
+        account: Account,
+        defaults: &Defaults,
+    ) -> Result<Self, String> {
         let client = |key: &str| parameters.value(&format!("qvd.client.{key}"));
         let mut options = Vec::new();
         let mut option =
@@ -115,9 +123,24 @@ impl SessionSpec {
         if let Some(extra) = client("nxagent.extra_args") {
             options.extend(extra_options(extra)?);
         }
+        let named = |key: &str, form: &str, check: fn(&str) -> bool| match client(key) {
+            Some(value) if !check(value) => Err(refused(&format!("qvd.client.{key}"), form)),
+            value => Ok(value.map(str::to_owned)),
+        };
+        let session_form = "8 to 64 letters, digits and -";
+        let session = named("session-id", session_form, is_session_id)?;
+        let timezone = named("timezone", "the name of a time zone", is_timezone)?;
+        let mut properties = Properties::new(parameters.iter());
+        properties.fill("qvd.vm.user.name", &account.name);
+        properties.fill("qvd.vm.user.groups", account.groups.join(","));
+        properties.fill("qvd.vm.user.home", account.home.display().to_string());
         Ok(Self {
-            user: user.to_owned(),
+            user: account.name.clone(),
+            account,
             options,
+            session,
+            timezone,
+            properties,
         })
     }
 
@@ -226,6 +249,23 @@ fn is_link(text: &str) -> bool {
         && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
+/// A session's name in logs.
+fn is_session_id(text: &str) -> bool {
+    (8..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// `Europe/Madrid`, `Etc/GMT+1`. Of a zone in words of its own, `CET-1CEST`, the
+/// rules could be anything; nothing in it leaves the folder of zones.
+fn is_timezone(text: &str) -> bool {
+    text.len() <= 64
+        && text.split('/').all(|part| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b))
+        })
+}
+
 fn is_word(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
@@ -240,7 +280,6 @@ mod tests {
 
     fn defaults() -> Defaults {
         Defaults {
-            user: "qvd".into(),
             keyboard: "pc105/en".into(),
             link: "adsl".into(),
             tolerancechecks: "risky".into(),
@@ -252,7 +291,8 @@ mod tests {
         for (key, value) in pairs {
             parameters.set(*key, *value);
         }
-        SessionSpec::from_parameters(&parameters, &defaults())
+        let account = Account::of_test("qvd");
+        SessionSpec::from_parameters(&parameters, account, &defaults())
     }
 
     fn line(spec: &SessionSpec) -> String {
@@ -263,7 +303,7 @@ mod tests {
     #[test]
     fn missing_and_empty_parameters_have_defaults() {
         let empty = spec(&[("qvd.vm.user.name", ""), ("qvd.client.geometry", "")]).unwrap();
-        assert_eq!(empty, spec(&[]).unwrap());
+        assert_eq!(line(&empty), line(&spec(&[]).unwrap()));
         assert_eq!(empty.user, "qvd");
         assert_eq!(
             line(&empty),
@@ -312,9 +352,10 @@ mod tests {
             ("qvd.client.nxagent.extra_args", "listen=unix"),
             ("qvd.client.nxagent.extra_args", "pack"),
             ("qvd.client.nxagent.extra_args", "pack=a=b"),
-            ("qvd.vm.user.name", "../root"),
-            ("qvd.vm.user.name", "-rf"),
-            ("qvd.vm.user.name", "a b"),
+            ("qvd.client.timezone", "../../etc/shadow"),
+            ("qvd.client.timezone", "/etc/shadow"),
+            ("qvd.client.session-id", "short"),
+            ("qvd.client.session-id", "with a\nline end"),
         ] {
             let message = spec(&[(key, value)]).unwrap_err();
             assert!(message.contains(key), "{key}={value}: {message}");

@@ -60,7 +60,6 @@ pub fn timeouts(config: &VmaConfig) -> Timeouts {
 #[must_use]
 pub fn defaults(config: &VmaConfig) -> Defaults {
     Defaults {
-        user: config.user.default_name.to_string(),
         keyboard: config.default.keyboard.to_string(),
         link: config.default.link.to_string(),
         tolerancechecks: config.nx.tolerance_checks.to_string(),

@@ -70,6 +70,30 @@ const SESSION: &[Package] = &[
         name: "procps",
         why: "ps and pkill for session scripts",
     },
+    Package {
+        name: "shellcheck",
+        why: "reads the example hooks",
+    },
+    Package {
+        name: "i3lock",
+        why: "the locker of an example hook",
+    },
+    Package {
+        name: "xdotool",
+        why: "answers dialogs as a user does",
+    },
+    Package {
+        name: "slapd",
+        why: "the directory of users of an example hook",
+    },
+    Package {
+        name: "ldap-utils",
+        why: "asks that directory",
+    },
+    Package {
+        name: "e2fsprogs",
+        why: "mkfs.ext4, for disks of homes",
+    },
 ];
 
 /// What `bench` compares with.

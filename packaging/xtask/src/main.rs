@@ -14,6 +14,7 @@ mod deny;
 mod desktop;
 mod install;
 mod run;
+mod soak;
 mod test;
 mod workspace;
 
@@ -50,6 +51,8 @@ enum Command {
     /// What continuous integration runs: format, lints, check, dependencies,
     /// tests.
     Ci,
+    /// Run the tests that repeat sessions in full: about half an hour.
+    Soak,
     /// Measure the programs beside plain references.
     Bench(bench::Arguments),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Install { bench } => install::run(bench),
         Command::Test { filter } => test::run(filter.as_deref()),
         Command::Ci => ci::run(),
+        Command::Soak => soak::run(),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match done {

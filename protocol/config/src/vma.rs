@@ -21,7 +21,7 @@ mod command;
 mod hooks;
 
 pub use command::Command;
-pub use hooks::{ActionHooks, ProvisioningHooks, StateHooks};
+pub use hooks::{ActionHooks, HookTimes, OnFail, ProvisioningHooks, StateHooks};
 
 /// Everything the agent's configuration says.
 #[derive(Debug, Clone)]
@@ -47,6 +47,10 @@ pub struct VmaConfig {
     pub on_state: StateHooks,
     /// Hooks that prepare a user's account.
     pub on_provisioning: ProvisioningHooks,
+    /// How long hooks may run.
+    pub hook_time: HookTimes,
+    /// What is run when a hook has failed.
+    pub on_fail: OnFail,
     /// Programs the agent runs.
     pub command: Command,
 }
@@ -69,6 +73,8 @@ impl VmaConfig {
         let on_action = ActionHooks::read(&mut reader);
         let on_state = StateHooks::read(&mut reader);
         let on_provisioning = ProvisioningHooks::read(&mut reader);
+        let hook_time = HookTimes::read(&mut reader);
+        let on_fail = OnFail::read(&mut reader);
         let command = Command::read(&mut reader);
         let config = || {
             Some(Self {
@@ -82,6 +88,8 @@ impl VmaConfig {
                 on_action: on_action?,
                 on_state: on_state?,
                 on_provisioning: on_provisioning?,
+                hook_time: hook_time?,
+                on_fail: on_fail?,
                 command: command?,
             })
         };
@@ -130,6 +138,14 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         title: "Provisioning hooks",
         keys: ProvisioningHooks::KEYS,
+    },
+    Section {
+        title: "Limits of hooks",
+        keys: HookTimes::KEYS,
+    },
+    Section {
+        title: "Failed hooks",
+        keys: OnFail::KEYS,
     },
     Section {
         title: "Programs",

@@ -3,10 +3,14 @@
 mod calls;
 mod cycles;
 mod deaths;
+mod examples;
 mod failures;
+mod hooks;
+mod hooks_fail;
 mod keyboard;
 mod life;
 mod programs;
+mod soak;
 mod strangers;
 mod users;
 

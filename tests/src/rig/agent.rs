@@ -108,6 +108,8 @@ impl Agent {
             ("vma.rpc.address", Ipv4Addr::LOCALHOST.to_string()),
             ("vma.rpc.port", port.number().to_string()),
             ("vma.user.default.name", user_name()?),
+            // Not the disk of who runs the tests.
+            ("vma.user.home.drive", String::new()),
             ("internal.nxagent.display", display.number().to_string()),
             ("command.x-session", session.display().to_string()),
         ];

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use qvd_config::VmaConfig;
@@ -11,15 +12,18 @@ use qvd_rpc::{Parameters, Reply, Waited};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::launch::{self, Plan};
+use super::gates::Gates;
+use super::launch::{self, Plan, random_name};
 use super::link::{Link, Report};
 use super::port::NxPort;
 use super::rpc::Handle;
 use crate::access::Access;
 use crate::control::{Command, User};
-use crate::machine::{Effect, Event, Machine, Stage};
+use crate::hooks::arguments::Properties;
+use crate::hooks::{Detached, Hook, Records, Runner, end_leftovers};
+use crate::machine::{Effect, Event, Machine};
 use crate::parameters::SessionSpec;
-use crate::provision;
+use crate::provision::{self, Account};
 use crate::session::paths::nx_socket;
 use crate::settings::{SessionPaths, defaults, timeouts};
 
@@ -46,26 +50,45 @@ pub enum Input {
     Call(Ask, oneshot::Sender<Reply>),
     /// A stage is over; provisioning found this user.
     Prepared(u64, Result<Option<User>, String>),
+    /// The hook has ended that was asked whether an action may be carried out.
+    Allowed(Hook, Result<(), String>),
     /// From the session process.
     Session(Report),
 }
 
 pub(super) struct Core {
-    config: VmaConfig,
-    paths: SessionPaths,
+    pub(super) config: Arc<VmaConfig>,
+    pub(super) paths: SessionPaths,
     access: Access,
-    machine: Machine,
+    pub(super) machine: Machine,
     input: mpsc::UnboundedReceiver<Input>,
-    sender: mpsc::UnboundedSender<Input>,
+    pub(super) sender: mpsc::UnboundedSender<Input>,
     published: watch::Sender<Waited>,
     /// The session process, while there is one.
-    link: Option<Link>,
+    pub(super) link: Option<Link>,
     port: Option<NxPort>,
     clients: mpsc::UnboundedReceiver<OwnedFd>,
     client_sender: mpsc::UnboundedSender<OwnedFd>,
     /// The user that provisioning found.
     user: Option<User>,
     timer: Pin<Box<Sleep>>,
+    pub(super) hooks: Runner,
+    pub(super) detached: Detached,
+    /// Calls that wait for a hook.
+    pub(super) gates: Gates,
+    /// Cuts the stage short that is carried out.
+    pub(super) cut: Option<oneshot::Sender<()>>,
+    /// What the session was started or resumed with last.
+    pub(super) current: Current,
+}
+
+/// What hooks are told of the session that is, or is being made.
+#[derive(Default)]
+pub(super) struct Current {
+    /// Its name in logs.
+    pub session: Option<String>,
+    /// What it was started with.
+    pub properties: Properties,
 }
 
 impl Core {
@@ -84,12 +107,15 @@ impl Core {
             reason: None,
         };
         let (published, state) = watch::channel(start);
+        let log = config.log.path.join("qvd-hooks.log");
+        let hooks = Runner::new(log, &config.process.run, paths.display);
         let handle = Handle {
             input: sender.clone(),
             state,
         };
+        let records = Records::new(&config.process.run, paths.display);
         let mut core = Self {
-            config,
+            config: Arc::new(config),
             paths,
             access,
             machine,
@@ -102,7 +128,22 @@ impl Core {
             client_sender,
             user: None,
             timer: Box::pin(sleep(NEVER)),
+            detached: Detached::new(hooks.clone()),
+            hooks,
+            gates: Gates::default(),
+            cut: None,
+            current: Current::default(),
         };
+        let left = tokio::task::spawn_blocking(move || end_leftovers(&records)).await;
+        if let Ok(count @ 1..) = left {
+            tracing::warn!("ended {count} processes of hooks of an earlier agent");
+        }
+        let of = core.config.clone();
+        match tokio::task::spawn_blocking(move || provision::recover(&of)).await {
+            Ok(Err(error)) => tracing::error!("{error}"),
+            Err(error) => tracing::error!("{error}"),
+            Ok(Ok(())) => {}
+        }
         core.adopt().await;
         (core, handle)
     }
@@ -111,6 +152,7 @@ impl Core {
         match Link::adopt(&self.paths, self.sender.clone()).await {
             Ok(Some((link, user, state))) => {
                 tracing::info!(session = link.session(), %user, "took a running session over");
+                self.current.session = Some(link.session().to_owned());
                 self.link = Some(link);
                 self.step(Event::Adopted { user, state });
             }
@@ -134,10 +176,8 @@ impl Core {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Call(ask, reply) => {
-                // A caller that has gone needs no answer.
-                let _ = reply.send(self.call(ask));
-            }
+            Input::Call(ask, reply) => self.asked(ask, reply),
+            Input::Allowed(hook, outcome) => self.allowed(hook, &outcome),
             Input::Prepared(number, found) => {
                 let outcome = found.map(|user| {
                     if user.is_some() {
@@ -160,7 +200,8 @@ impl Core {
         }
     }
 
-    fn call(&mut self, ask: Ask) -> Reply {
+    /// Carries a call out that no hook has refused.
+    pub(super) fn call(&mut self, ask: Ask) -> Reply {
         let event = match ask {
             Ask::Start(parameters) => match self.spec(&parameters) {
                 Ok(spec) => Event::StartAsked(Box::new(spec)),
@@ -172,9 +213,10 @@ impl Core {
             Ask::Suspend => Event::SuspendAsked,
             Ask::Stop => Event::StopAsked,
             Ask::Poweroff => return self.power_off(),
-            // The place of the expire hook.
             Ask::Expire => {
                 tracing::info!("the disk image of this VM has expired");
+                // It may ask the user: the caller does not wait for that.
+                self.run_detached(Hook::Expire);
                 return Reply::Nothing;
             }
         };
@@ -184,24 +226,14 @@ impl Core {
 
     /// What a start asks for, or why it cannot be done.
     fn spec(&self, parameters: &Parameters) -> Result<SessionSpec, String> {
-        let spec = SessionSpec::from_parameters(parameters, &defaults(&self.config))?;
+        let account = Account::from_parameters(parameters, &self.config)?;
+        let mut spec = SessionSpec::from_parameters(parameters, account, &defaults(&self.config))?;
+        if spec.session.is_none() {
+            spec.session = Some(random_name()?);
+        }
         // Later on, a session to be resumed would wait for them in vain.
         spec.options_line(&nx_socket(&self.paths.dir), self.display())?;
         Ok(spec)
-    }
-
-    fn power_off(&self) -> Reply {
-        let command = self.config.command.poweroff.as_path();
-        tracing::info!("switching the VM off with {}", command.display());
-        let mut child = std::process::Command::new(command);
-        child.stdin(std::process::Stdio::null());
-        match child.spawn() {
-            Ok(mut child) => {
-                tokio::task::spawn_blocking(move || child.wait());
-                Reply::Nothing
-            }
-            Err(error) => Reply::Failure(format!("{} cannot be run: {error}", command.display())),
-        }
     }
 
     /// Has the machine take an event that is no call.
@@ -252,29 +284,15 @@ impl Core {
             Effect::ClosePort => self.port = None,
             Effect::Arm(time) => self.arm(time),
             Effect::Disarm => self.arm(NEVER),
-            // The place of the state hooks.
-            Effect::Entered(state) => tracing::debug!("entered {state}"),
+            Effect::CutShort => {
+                if let Some(cut) = self.cut.take() {
+                    let _ = cut.send(());
+                }
+            }
+            Effect::Entered(state) => self.entered(state),
+            Effect::ClientLeft => self.run_detached(Hook::Suspend),
         }
         None
-    }
-
-    /// Carries a stage out beside everything else.
-    fn prepare(&self, number: u64, stage: Stage, spec: &SessionSpec) {
-        let name = spec.user.clone();
-        let done = self.sender.clone();
-        match stage {
-            // The places of the pre-connect and connect hooks.
-            Stage::PreConnect | Stage::Connect => {
-                let _ = done.send(Input::Prepared(number, Ok(None)));
-            }
-            Stage::Provision => {
-                tokio::task::spawn_blocking(move || {
-                    let found = provision::find(&name)
-                        .and_then(|user| user.ok_or_else(|| format!("no such user: {name}")));
-                    let _ = done.send(Input::Prepared(number, found.map(Some)));
-                });
-            }
-        }
     }
 
     fn launch(&mut self, spec: &SessionSpec) -> Result<(), String> {

@@ -138,7 +138,8 @@ fn fault(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
 
-fn random_name() -> Result<String, String> {
+/// A name that nobody can guess; 32 hex digits.
+pub(super) fn random_name() -> Result<String, String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| format!("no randomness: {e}"))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())

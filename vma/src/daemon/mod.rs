@@ -2,11 +2,14 @@
 //! of a session, and the session does not depend on its life.
 
 mod core;
+mod gates;
 mod launch;
 mod link;
 mod port;
+mod power;
 mod record;
 mod rpc;
+mod stages;
 
 use std::fs;
 use std::io;

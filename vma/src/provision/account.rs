@@ -76,6 +76,20 @@ impl Account {
         })
     }
 
+    /// An account that nothing but its name is known of.
+    #[cfg(test)]
+    #[must_use]
+    pub fn of_test(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            uid: None,
+            gid: None,
+            group: None,
+            groups: Vec::new(),
+            home: Path::new("/home").join(name),
+        }
+    }
+
     /// Name of the primary group.
     #[must_use]
     pub fn primary(&self) -> &str {

@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
-use super::output::Output;
 use super::{keymap, paths};
 use crate::control::Launch;
+use crate::output::Output;
 use crate::procs::MARK;
 use crate::sys::bind_to_parent;
 

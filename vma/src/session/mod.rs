@@ -9,7 +9,6 @@ mod bridge;
 mod children;
 mod keymap;
 mod nxagent;
-mod output;
 mod privileges;
 mod run;
 mod xauthority;

@@ -16,10 +16,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::nxagent::{Action, NxAgent, POKE_AFTER};
-use super::output::Output;
 use super::{bridge, cannot_start, children, may_command, paths, prepare_dir};
 use crate::control::{Channel, Command, Event, Hello, Launch, VERSION};
 use crate::files::write_private;
+use crate::output::Output;
 use crate::procs;
 
 /// How long nxagent has to end by itself; it takes 1 s, sometimes 6 s (seen).

@@ -8,8 +8,11 @@ mod figure;
 mod load;
 mod memory;
 mod reference;
+mod session;
 mod tunnel;
 mod usage;
+
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -54,6 +57,8 @@ enum Group {
 struct Bench {
     scene: Scene,
     runs: usize,
+    /// Where the released programs are.
+    programs: PathBuf,
 }
 
 /// Builds the programs as they are shipped, measures and tells.
@@ -67,10 +72,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let programs = Metadata::read()?.target_directory.join("release");
     allow_many_files()?;
 
-    let scene = Scene::new("bench")?.with_programs(programs);
+    let scene = Scene::new("bench")?.with_programs(&programs);
     let bench = Bench {
         scene,
         runs: arguments.runs.max(1),
+        programs,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -92,6 +98,7 @@ impl Bench {
         let mut figures = Vec::new();
         if wanted(Group::Agent) {
             figures.extend(agent::measure(self).await?);
+            figures.extend(session::measure(self).await?);
         }
         if wanted(Group::Client) {
             figures.extend(client::measure(self).await?);

@@ -19,8 +19,8 @@ section! {
             "xinit, with which the reference starts nxagent and the desktop. The agent starts both itself.";
         nxdiag: ProgramName = "command.nxdiag", "/usr/bin/nxdiag.pl", Unused,
             "The reference's program that checks that nxagent runs. The agent reads nxagent's output.";
-        poweroff: ProgramName = "command.poweroff", "/sbin/poweroff", Supported,
-            "The program that switches the virtual machine off.";
+        poweroff: Option<ProgramName> = "command.poweroff", "", Supported,
+            "The program that switches the virtual machine off. Empty: systemctl where systemd runs, init where another one does, and in a container without an init its first process is ended.";
         useradd: ProgramName = "command.useradd", "/usr/sbin/useradd", Unused,
             "useradd, which adds a user.";
         userdel: ProgramName = "command.userdel", "/usr/sbin/userdel", Unused,

@@ -1,8 +1,11 @@
 //! Where the log goes.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+mod file;
+mod hooks;
+mod text;
+mod time;
+
+pub use hooks::HookLog;
 
 use anyhow::Context as _;
 use qvd_config::VmaConfig;
@@ -19,7 +22,7 @@ use tracing_subscriber::filter::LevelFilter;
 /// When the file cannot be opened.
 pub fn init(config: &VmaConfig) -> anyhow::Result<()> {
     if let Some(path) = &config.log.filename {
-        let file = open(path).with_context(|| format!("log file {}", path.display()))?;
+        let file = file::open(path).with_context(|| format!("log file {}", path.display()))?;
         rustix::stdio::dup2_stderr(file)?;
     }
     init_stderr(level(config.log.level));
@@ -43,18 +46,6 @@ fn init_stderr(level: LevelFilter) {
         .with_ansi(false)
         .with_max_level(level)
         .init();
-}
-
-fn open(path: &Path) -> std::io::Result<File> {
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    // Names of users and hosts are nobody else's business.
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path)
 }
 
 fn level(level: LogLevel) -> LevelFilter {
