@@ -10,9 +10,11 @@ mod hooks_fail;
 mod keyboard;
 mod life;
 mod programs;
+mod provisioning;
 mod soak;
 mod strangers;
 mod users;
+mod vm;
 
 use std::fs;
 use std::path::PathBuf;

@@ -7,8 +7,8 @@
 //! 1. [`find`]: a user that the system knows, from `/etc/passwd` or a
 //!    directory, is never made.
 //! 2. [`mount_home`], or the hook in its place, if [`needs_home`] says so.
-//! 3. If the user was not found, [`add_user`], or the hook in its place and
-//!    [`user_added`]; then [`find`] again.
+//! 3. If the user was not found, [`add_user`], or [`expect_user`] and the hook
+//!    in its place; then [`find`] again, and [`give_up`] if that was in vain.
 //! 4. The hook after that, if the user was not found or [`needs_set_up`] says
 //!    that an earlier one was not carried to its end.
 //! 5. [`complete`], in any case.
@@ -25,6 +25,7 @@ mod drive;
 mod home;
 mod journal;
 mod program;
+mod turn;
 mod user;
 
 use qvd_config::VmaConfig;
@@ -34,6 +35,7 @@ pub use user::find;
 
 use crate::control::User;
 use journal::{Journal, Step};
+use turn::Turn;
 
 /// Whether the drive of the homes is due: the home is missing (protocol.md
 /// §5).
@@ -49,6 +51,7 @@ pub fn needs_home(_config: &VmaConfig, account: &Account, user: Option<&User>) -
 /// # Errors
 /// One sentence. Nothing is mounted then.
 pub fn mount_home(config: &VmaConfig, _account: &Account) -> Result<(), String> {
+    let _turn = Turn::take()?;
     drive::mount(config, &mut clean(config)?)
 }
 
@@ -57,6 +60,7 @@ pub fn mount_home(config: &VmaConfig, _account: &Account) -> Result<(), String> 
 /// # Errors
 /// One sentence. What was made of the user is removed again.
 pub fn add_user(config: &VmaConfig, account: &Account) -> Result<(), String> {
+    let _turn = Turn::take()?;
     let mut journal = clean(config)?;
     let first = journal.steps().len();
     let made = user::make(config, account, &mut journal).and_then(|user| {
@@ -76,13 +80,25 @@ pub fn add_user(config: &VmaConfig, account: &Account) -> Result<(), String> {
     journal.replace(first, Some(Step::SetUp { name }))
 }
 
-/// Tells that a hook has added a user, who is still to be set up.
+/// Tells that a hook is about to add a user, who is to be set up then.
 ///
 /// # Errors
 /// One sentence.
-pub fn user_added(config: &VmaConfig, account: &Account) -> Result<(), String> {
+pub fn expect_user(config: &VmaConfig, account: &Account) -> Result<(), String> {
+    let _turn = Turn::take()?;
     let name = account.name.clone();
-    clean(config)?.begin(Step::SetUp { name })
+    let mut journal = clean(config)?;
+    journal.set_up(&name)?;
+    journal.begin(Step::SetUp { name })
+}
+
+/// Tells that the hook has not added the user.
+///
+/// # Errors
+/// One sentence.
+pub fn give_up(config: &VmaConfig, account: &Account) -> Result<(), String> {
+    let _turn = Turn::take()?;
+    clean(config)?.set_up(&account.name)
 }
 
 /// Whether a user was added, and the hook that comes after it did not run to
@@ -102,6 +118,7 @@ pub fn complete(config: &VmaConfig, account: &Account, mut user: User) -> Result
     if !is_privileged() {
         return Ok(user);
     }
+    let _turn = Turn::take()?;
     let mut journal = clean(config)?;
     if !user.home.is_dir() {
         home::make(&user, &mut journal)?;
@@ -121,6 +138,7 @@ pub fn complete(config: &VmaConfig, account: &Account, mut user: User) -> Result
 /// # Errors
 /// One sentence for the log. It is tried again before anything is made.
 pub fn recover(config: &VmaConfig) -> Result<(), String> {
+    let _turn = Turn::take()?;
     clean(config).map(drop)
 }
 

@@ -21,7 +21,8 @@ use crate::control::User;
 pub fn find(name: &str) -> Result<Option<User>, String> {
     let own = rustix::process::geteuid();
     let found = answer(nix::unistd::User::from_name(name), "user", name)?;
-    if !own.is_root() && found.as_ref().map(|user| user.uid.as_raw()) != Some(own.as_raw()) {
+    let other = |user: &nix::unistd::User| user.uid.as_raw() != own.as_raw();
+    if !own.is_root() && found.as_ref().is_some_and(other) {
         return Err(format!(
             "the agent runs without privileges and cannot start a session for user {name}"
         ));
@@ -250,11 +251,7 @@ mod tests {
         let name = nix::unistd::User::from_uid(Uid::from_raw(own.as_raw()));
         let name = name.unwrap().unwrap().name;
         assert_eq!(find(&name).unwrap().unwrap().uid, own.as_raw());
-        if own.is_root() {
-            assert_eq!(find("qvdnobodyhas"), Ok(None));
-        } else {
-            assert!(find("qvdnobodyhas").unwrap_err().contains("privileges"));
-        }
+        assert_eq!(find("qvdnobodyhas"), Ok(None));
         assert!(answer::<()>(Err(Errno::EIO), "user", "ann").is_err());
         assert_eq!(answer::<()>(Err(Errno::ESRCH), "user", "ann"), Ok(None));
     }
