@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod control;
+pub mod ctl;
 pub mod daemon;
 pub mod dialog;
 pub mod files;
@@ -19,9 +20,11 @@ pub mod log;
 pub mod machine;
 pub mod output;
 pub mod parameters;
+pub mod privileges;
 pub mod procs;
 pub mod provision;
 pub mod session;
 pub mod settings;
 pub mod status;
 pub mod sys;
+pub mod watch;

@@ -63,6 +63,18 @@ const SESSION: &[Package] = &[
         why: "the fonts which X servers start with",
     },
     Package {
+        name: "x11vnc",
+        why: "shows a session to an administrator",
+    },
+    Package {
+        name: "rsyslog",
+        why: "takes the agent's log",
+    },
+    Package {
+        name: "logrotate",
+        why: "moves the agent's log away",
+    },
+    Package {
         name: "util-linux",
         why: "setpriv, which ties a program's life to the test's",
     },

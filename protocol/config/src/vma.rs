@@ -13,8 +13,8 @@ use crate::key::{Program, Section};
 use crate::properties::Properties;
 use crate::read::{Reader, section};
 use crate::value::{
-    Display, FsType, HomePath, Keyboard, Link, Locale, Log4perl, LogLevel, Network, ProgramName,
-    ToleranceChecks, Umask, UserName, Words,
+    CallKey, Display, FsType, HomePath, Keyboard, Link, Locale, Log4perl, LogLevel, Network,
+    ProgramName, RpcMethod, ToleranceChecks, Umask, UserName, Words,
 };
 
 mod command;
@@ -66,6 +66,9 @@ impl VmaConfig {
         let process = Process::read(&mut reader);
         let log = Log::read(&mut reader);
         let rpc = Rpc::read(&mut reader);
+        if let Some(rpc) = &rpc {
+            rpc.check(&mut reader);
+        }
         let nx = Nx::read(&mut reader);
         let user = User::read(&mut reader);
         let default = SessionDefault::read(&mut reader);
@@ -160,10 +163,10 @@ section! {
             "The directory of what lives as long as the agent or a session: sockets, the options of nxagent, the slave key.";
         pid_file: Option<PathBuf> = "vma.pid_file", "${path.run}/vma.pid", Supported,
             "The file the agent writes its process number to. Empty: none.";
-        as_user: Option<UserName> = "vma.as_user", "", Unused,
-            "The user the agent runs as. Empty: the one it was started as, which in a virtual machine is root, the reference's default.";
-        as_group: Option<UserName> = "vma.as_group", "", Unused,
-            "The group the agent runs as. Empty: the one it was started as.";
+        as_user: Option<UserName> = "vma.as_user", "", Supported,
+            "The user the agent runs as. Empty or root: the one it was started as, which in a virtual machine is root, the reference's default. An agent of another user than root serves that user alone: it prepares no account and mounts nothing.";
+        as_group: Option<UserName> = "vma.as_group", "", Supported,
+            "The group the agent runs as. Empty: the group of vma.as_user.";
     }
 }
 
@@ -173,11 +176,13 @@ section! {
         path: PathBuf = "path.log", "/var/log/qvd", Supported,
             "The directory of the log files, among them qvd-hooks.log.";
         filename: Option<PathBuf> = "log.filename", "${path.log}/qvd.log", Supported,
-            "The log file. Empty: standard error.";
+            "The log file. Empty: standard error, or the journal where that is what standard error is.";
+        journal: bool = "log.journal", "0", Supported,
+            "Whether the log goes to systemd's journal, with the session in the field QVD_SESSION, instead of to the file.";
         level: LogLevel = "log.level", "INFO", Supported,
             "How much is logged: ALL, DEBUG, INFO, WARN, ERROR, FATAL or OFF.";
-        log4perl: Log4perl = "log4perl.*", "", Unused,
-            "Settings of the reference's log library. Of these the syslog appender counts: log4perl.appender.SYSLOG = Log::Dispatch::Syslog with log4perl.rootLogger = DEBUG, SYSLOG.";
+        log4perl: Log4perl = "log4perl.*", "", Supported,
+            "Settings of the reference's log library. With log4perl.rootLogger = LEVEL, NAME, … the log goes to the appenders it names instead of to log.filename, and LEVEL counts instead of log.level. log4perl.appender.NAME is Log::Dispatch::Syslog (with .facility, .ident, .socket, .socket.type, .socket.host, .socket.port and .socket.path), Log::Dispatch::File (with .filename) or Log::Dispatch::Screen, each with .Threshold and .layout.ConversionPattern.";
     }
 }
 
@@ -190,6 +195,37 @@ section! {
             "The port on which the agent takes calls; the reference's brokers expect 3030. 0: the system chooses.";
         allow: Vec<Network> = "vma.rpc.allow", "", Supported,
             "The networks and addresses that may call and connect to a session. Empty: on the machine itself root and the agent's own user, and the networks it is directly connected to; of an agent that does not run as root, these users of the machine alone.";
+        key: Option<CallKey> = "vma.rpc.key", "", Supported,
+            "A secret that whoever calls must show, as Authorization: Bearer KEY. Only in a file that not everybody can read. The reference's brokers show none.";
+        key_file: Option<PathBuf> = "vma.rpc.key_file", "", Supported,
+            "The file whose only line is the secret, instead of vma.rpc.key; not readable by everybody.";
+        methods: Vec<RpcMethod> = "vma.rpc.methods", "", Supported,
+            "The calls that are taken: ping, x_state, x_wait, x_start, x_suspend, x_stop, poweroff, expire, vnc_connect. Empty: all.";
+        tls_cert: Option<PathBuf> = "vma.rpc.tls.cert_file", "", Supported,
+            "The agent's certificate and those that lead to a trusted one, PEM. Set, calls are taken over TLS alone. The reference's brokers speak no TLS.";
+        tls_key: Option<PathBuf> = "vma.rpc.tls.key_file", "", Supported,
+            "The key of the agent's certificate, PEM, not readable by everybody.";
+        tls_client_ca: Option<PathBuf> = "vma.rpc.tls.client_ca_file", "", Supported,
+            "The certificates, PEM, of who vouches for callers. Set, a caller must have a certificate from one of them.";
+    }
+}
+
+impl Rpc {
+    /// What two keys must agree on.
+    fn check(&self, reader: &mut Reader<'_>) {
+        let tls = [
+            ("vma.rpc.tls.cert_file", self.tls_cert.is_some()),
+            ("vma.rpc.tls.key_file", self.tls_key.is_some()),
+        ];
+        match tls {
+            [(set, true), (needed, false)] | [(needed, false), (set, true)] => {
+                reader.missing(set, needed);
+            }
+            [(needed, false), _] if self.tls_client_ca.is_some() => {
+                reader.missing("vma.rpc.tls.client_ca_file", needed);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -262,11 +298,11 @@ section! {
             "The program that serves the slave channel. Empty: there is none and folders cannot be shared.";
         sshfs_args: Words = "vma.sshfs.extra_args", "", Unused,
             "Arguments for sshfs, which mounts shared folders.";
-        x11vnc_args: Words = "vma.x11vnc.extra_args", "", Unused,
+        x11vnc_args: Words = "vma.x11vnc.extra_args", "", Supported,
             "Arguments for x11vnc, with which an administrator sees the session.";
-        x11vnc_confirm: bool = "vma.x11vnc.confirm.enabled", "1", Unused,
+        x11vnc_confirm: bool = "vma.x11vnc.confirm.enabled", "1", Supported,
             "Whether the user is asked before an administrator sees the session.";
-        x11vnc_confirm_command: Option<ProgramName> = "vma.x11vnc.confirm.command", "", Unused,
-            "The program that asks the user. Empty: the agent's own.";
+        x11vnc_confirm_command: Option<ProgramName> = "vma.x11vnc.confirm.command", "", Supported,
+            "The program that asks the user, on the session's display: it exits with 0 when the user agrees. Empty: zenity, kdialog or xmessage, whichever is there.";
     }
 }

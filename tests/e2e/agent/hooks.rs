@@ -290,3 +290,34 @@ fn a_stop_does_not_wait_for_the_hook_of_a_start() {
         Ok(())
     });
 }
+
+#[test]
+fn a_hook_is_run_by_hand() {
+    play("agent_hooks_by_hand", async |scene| {
+        let script = "echo one; echo two >&2; (sleep 1000 &); exit 7";
+        let path = hook(scene, "connect", script)?;
+        let keys = [
+            ("vma.on_action.connect", path.as_str()),
+            ("vma.hook.timeout", "3"),
+        ];
+        let agent = Agent::start(scene, "vm", &Desktop::Small, &keys).await?;
+        let config = agent.config().display().to_string();
+        let run = |name: &str| -> Result<_> {
+            let program = scene.built("qvd-vma")?;
+            scene.start(program.args(["ctl", "--config", &config, "hook", name]))
+        };
+        let mut by_hand = run("connect")?;
+        by_hand.expect("one", WAIT).await?;
+        by_hand.expect("two", WAIT).await?;
+        assert_eq!(by_hand.wait(WAIT).await?.code(), Some(7));
+        let mut unset = run("expire")?;
+        unset.expect("hook expire is not set", WAIT).await?;
+        assert_eq!(unset.wait(WAIT).await?.code(), Some(1));
+        let mut unknown = run("conect")?;
+        unknown
+            .expect("there is no hook conect, only pre-connect, connect", WAIT)
+            .await?;
+        assert_eq!(unknown.wait(WAIT).await?.code(), Some(1));
+        Ok(())
+    });
+}

@@ -5,16 +5,21 @@ mod cycles;
 mod deaths;
 mod examples;
 mod failures;
+mod flood;
 mod hooks;
 mod hooks_fail;
 mod keyboard;
 mod life;
+mod logging;
 mod programs;
 mod provisioning;
+mod reload;
+mod security;
 mod soak;
 mod strangers;
 mod users;
 mod vm;
+mod vnc;
 
 use std::fs;
 use std::path::PathBuf;
@@ -197,6 +202,8 @@ fn nothing_left(agent: &Agent, session: &str) -> Result<()> {
         .flatten()
         .flatten()
         .map(|entry| entry.file_name())
+        // The daemon's own.
+        .filter(|name| !name.to_string_lossy().starts_with("agent-"))
         .collect();
     let display = agent.display();
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

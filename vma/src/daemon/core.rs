@@ -5,22 +5,24 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use qvd_config::VmaConfig;
-use qvd_rpc::{Parameters, Reply, Waited};
+use qvd_rpc::{Parameters, Reply, SessionState, Waited};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::gates::Gates;
+use super::asked::{ByHand, Waiting};
+use super::gate::Gate;
 use super::launch::{self, Plan, random_name};
 use super::link::{Link, Report};
 use super::port::NxPort;
 use super::rpc::Handle;
-use crate::access::Access;
+use super::vnc;
 use crate::control::{Command, User};
 use crate::hooks::arguments::Properties;
 use crate::hooks::{Detached, Hook, Records, Runner, end_leftovers};
+use crate::log::Log;
 use crate::machine::{Effect, Event, Machine};
 use crate::parameters::SessionSpec;
 use crate::provision::{self, Account};
@@ -44,6 +46,24 @@ pub enum Ask {
     Expire,
 }
 
+/// How things are, for who asks on the machine itself.
+pub struct Description {
+    /// The session's state.
+    pub state: SessionState,
+    /// Why the last start or resume failed.
+    pub reason: Option<String>,
+    /// Login name of its user.
+    pub user: Option<String>,
+    /// Its name.
+    pub session: Option<String>,
+    /// When it came into that state.
+    pub since: SystemTime,
+    /// Process id of nxagent.
+    pub nxagent: Option<i32>,
+    /// Number of its display.
+    pub display: u16,
+}
+
 /// What the core is told.
 pub enum Input {
     /// A call, and where its answer goes.
@@ -54,12 +74,28 @@ pub enum Input {
     Allowed(Hook, Result<(), String>),
     /// From the session process.
     Session(Report),
+    /// Another configuration, and the rules of the RPC port that it has.
+    Reload(Box<VmaConfig>, Arc<Gate>),
+    /// The log file is another, or goes elsewhere.
+    LogChanged,
+    /// Of who wants to see the session.
+    Vnc(vnc::Ask),
+    /// Run a hook by hand.
+    Hook(Hook, ByHand),
+    /// How are things?
+    Describe(oneshot::Sender<Description>),
 }
 
 pub(super) struct Core {
     pub(super) config: Arc<VmaConfig>,
     pub(super) paths: SessionPaths,
-    access: Access,
+    gate: watch::Sender<Arc<Gate>>,
+    pub(super) log: Log,
+    questions: vnc::Questions,
+    /// When the session came into its state.
+    since: SystemTime,
+    /// Process id of nxagent, while there is one.
+    nxagent: Option<i32>,
     pub(super) machine: Machine,
     input: mpsc::UnboundedReceiver<Input>,
     pub(super) sender: mpsc::UnboundedSender<Input>,
@@ -75,7 +111,7 @@ pub(super) struct Core {
     pub(super) hooks: Runner,
     pub(super) detached: Detached,
     /// Calls that wait for a hook.
-    pub(super) gates: Gates,
+    pub(super) waiting: Waiting,
     /// Cuts the stage short that is carried out.
     pub(super) cut: Option<oneshot::Sender<()>>,
     /// What the session was started or resumed with last.
@@ -97,7 +133,8 @@ impl Core {
     pub(super) async fn new(
         config: VmaConfig,
         paths: SessionPaths,
-        access: Access,
+        gate: Gate,
+        log: Log,
     ) -> (Self, Handle) {
         let machine = Machine::new(timeouts(&config));
         let (sender, input) = mpsc::unbounded_channel();
@@ -107,17 +144,23 @@ impl Core {
             reason: None,
         };
         let (published, state) = watch::channel(start);
-        let log = config.log.path.join("qvd-hooks.log");
-        let hooks = Runner::new(log, &config.process.run, paths.display);
+        let hook_log = config.log.path.join("qvd-hooks.log");
+        let hooks = Runner::new(hook_log, &config.process.run, paths.display);
+        let (gate, rules) = watch::channel(Arc::new(gate));
         let handle = Handle {
             input: sender.clone(),
             state,
+            gate: rules,
         };
         let records = Records::new(&config.process.run, paths.display);
         let mut core = Self {
             config: Arc::new(config),
             paths,
-            access,
+            gate,
+            log,
+            questions: vnc::Questions::default(),
+            since: SystemTime::now(),
+            nxagent: None,
             machine,
             input,
             sender,
@@ -130,7 +173,7 @@ impl Core {
             timer: Box::pin(sleep(NEVER)),
             detached: Detached::new(hooks.clone()),
             hooks,
-            gates: Gates::default(),
+            waiting: Waiting::default(),
             cut: None,
             current: Current::default(),
         };
@@ -151,9 +194,12 @@ impl Core {
     async fn adopt(&mut self) {
         match Link::adopt(&self.paths, self.sender.clone()).await {
             Ok(Some((link, user, state))) => {
-                tracing::info!(session = link.session(), %user, "took a running session over");
                 self.current.session = Some(link.session().to_owned());
+                self.log.set_session(Some(link.session()));
+                tracing::info!(%user, "took a running session over");
                 self.link = Some(link);
+                // Its log file may have been moved away while nobody watched.
+                self.tell_log();
                 self.step(Event::Adopted { user, state });
             }
             Ok(None) => {}
@@ -187,6 +233,27 @@ impl Core {
                 self.step(Event::Prepared(number, outcome));
             }
             Input::Session(Report::Nx(state)) => self.step(Event::Nx(state)),
+            Input::Session(Report::Started(nxagent)) => self.nxagent = Some(nxagent),
+            Input::Session(Report::Vnc(number, answer)) => self.questions.answered(number, answer),
+            Input::Reload(config, gate) => {
+                self.machine.set_timeouts(timeouts(&config));
+                self.config = Arc::new(*config);
+                self.gate.send_replace(gate);
+            }
+            Input::LogChanged => self.tell_log(),
+            Input::Vnc(vnc::Ask::May(reply)) => {
+                let state = self.machine.state();
+                if let Some(command) = self.questions.ask(reply, state, &self.config) {
+                    self.tell(command, None);
+                }
+            }
+            Input::Vnc(vnc::Ask::Show(number, connection)) => {
+                self.tell(vnc::show(number, &self.config), Some(connection));
+            }
+            Input::Hook(hook, by_hand) => self.run_by_hand(hook, by_hand),
+            Input::Describe(reply) => {
+                let _ = reply.send(self.describe());
+            }
             Input::Session(Report::Gone { session, reason }) => {
                 if self
                     .link
@@ -194,7 +261,12 @@ impl Core {
                     .is_some_and(|link| link.session() == session)
                 {
                     self.link = None;
+                    self.nxagent = None;
+                    self.questions.clear();
                     self.step(Event::Gone { reason });
+                    if self.link.is_none() {
+                        self.log.set_session(None);
+                    }
                 }
             }
         }
@@ -302,13 +374,11 @@ impl Core {
             paths: &self.paths,
             spec,
             user,
+            log: &self.log,
         };
         let started = launch::start(plan)?;
-        tracing::info!(
-            session = started.record.session,
-            user = started.record.user,
-            "session"
-        );
+        self.log.set_session(Some(&started.record.session));
+        tracing::info!(user = started.record.user, "session");
         self.link = Some(Link::new(started, &self.paths, self.sender.clone())?);
         Ok(())
     }
@@ -317,7 +387,11 @@ impl Core {
         // Ports above 4000 + display would not fit; the display's type says so.
         let port = 4000u16.saturating_add(self.display());
         let address = SocketAddr::new(self.config.nx.address, port);
-        let port = NxPort::open(address, self.access.clone(), self.client_sender.clone())?;
+        let port = NxPort::open(
+            address,
+            self.gate.borrow().access.clone(),
+            self.client_sender.clone(),
+        )?;
         self.port = Some(port);
         Ok(())
     }
@@ -329,6 +403,27 @@ impl Core {
         }
     }
 
+    /// Has the session process log where the daemon does.
+    fn tell_log(&self) {
+        if self.link.is_some() {
+            let settings = self.log.settings();
+            let file = self.log.file().and_then(|_| crate::log::current());
+            self.tell(Command::Log { settings }, file.map(Into::into));
+        }
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            state: self.machine.state(),
+            reason: self.machine.reason().map(str::to_owned),
+            user: self.machine.user().map(str::to_owned),
+            session: self.link.as_ref().map(|link| link.session().to_owned()),
+            since: self.since,
+            nxagent: self.nxagent,
+            display: self.display(),
+        }
+    }
+
     fn arm(&mut self, time: Duration) {
         self.timer.as_mut().reset(Instant::now() + time);
     }
@@ -337,11 +432,16 @@ impl Core {
         self.config.nx.display.number()
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let state = self.machine.state();
         let reason = self.machine.reason();
         self.published.send_if_modified(|published| {
             let changed = published.state != state || published.reason.as_deref() != reason;
+            self.since = if published.state == state {
+                self.since
+            } else {
+                SystemTime::now()
+            };
             if changed {
                 let user = self.machine.user().unwrap_or_default();
                 match reason {

@@ -13,9 +13,8 @@ use rustix::net::{
 };
 
 use super::record::Record;
-use tracing_subscriber::filter::LevelFilter;
-
 use crate::control::{Launch, User};
+use crate::log::Log;
 use crate::parameters::SessionSpec;
 use crate::procs::MARK;
 use crate::session::paths::nx_socket;
@@ -35,6 +34,8 @@ pub struct Plan<'a> {
     pub spec: &'a SessionSpec,
     /// Whom it runs as.
     pub user: User,
+    /// The log it writes to as well.
+    pub log: &'a Log,
 }
 
 /// A session process that was started and has not been told anything yet.
@@ -64,6 +65,7 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         paths,
         spec,
         user,
+        log,
     } = plan;
     let display = config.nx.display.number();
     let options = spec.options_line(&nx_socket(&paths.dir), display)?;
@@ -90,7 +92,7 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         cgroup: cgroup.clone(),
         user,
     };
-    let child = spawn(&session, listener).map_err(|e| format!("session process: {e}"))?;
+    let child = spawn(&session, listener, log).map_err(|e| format!("session process: {e}"))?;
     let pid = i32::try_from(child.id()).map_err(|_| "session process: odd number")?;
     let record = Record {
         session,
@@ -182,15 +184,16 @@ fn unix_socket() -> io::Result<OwnedFd> {
     )?)
 }
 
-fn spawn(session: &str, listener: OwnedFd) -> io::Result<Child> {
+fn spawn(session: &str, listener: OwnedFd, log: &Log) -> io::Result<Child> {
     // After an upgrade the program of this process may be gone from its path.
     let own = std::env::current_exe().ok().filter(|path| path.exists());
     let program = own.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+    let log_settings = serde_json::to_string(&log.settings())?;
     Command::new(program)
         .arg("session")
         .env_clear()
         .env(MARK, session)
-        .env(crate::log::LEVEL, LevelFilter::current().to_string())
+        .env(crate::log::VARIABLE, log_settings)
         .stdin(Stdio::from(listener))
         .stdout(Stdio::null())
         .spawn()

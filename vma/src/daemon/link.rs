@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::core::Input;
 use super::launch::{Started, clear, clear_display, connect_to};
 use super::record::Record;
-use crate::control::{Channel, Command, Event, Hello, NxState, VERSION};
+use crate::control::{Channel, Command, Event, Hello, NxState, VERSION, Vnc};
 use crate::procs;
 use crate::settings::SessionPaths;
 use crate::sys::watch;
@@ -37,6 +37,10 @@ const SWEEPS: u32 = 250;
 pub enum Report {
     /// nxagent's state.
     Nx(NxState),
+    /// nxagent runs, with this process id.
+    Started(i32),
+    /// An answer to [`Command::VncAsk`].
+    Vnc(u64, Vnc),
     /// No process of the session is left.
     Gone {
         /// The session's name.
@@ -107,6 +111,9 @@ impl Link {
                     );
                 }
                 let user = record.user.clone();
+                if let Some(nxagent) = hello.nxagent {
+                    let _ = core.send(Input::Session(Report::Started(nxagent)));
+                }
                 let link = Self::attach(record, channel, None, paths, core);
                 Ok(Some((link, user, hello.state)))
             }
@@ -198,6 +205,12 @@ impl Keeper {
             loop {
                 match channel.receive::<Event>().await {
                     Ok(Some((Event::Nx { state }, _))) => self.report(Report::Nx(state)),
+                    Ok(Some((Event::Started { nxagent }, _))) => {
+                        self.report(Report::Started(nxagent));
+                    }
+                    Ok(Some((Event::Vnc { number, answer }, _))) => {
+                        self.report(Report::Vnc(number, answer));
+                    }
                     Ok(Some((Event::Ended { reason: why }, _))) => return Ok(why),
                     Ok(Some((Event::Hello(_) | Event::Unknown, _))) => {}
                     Ok(None) => return Err("the session process ended unexpectedly".to_owned()),

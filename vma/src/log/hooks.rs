@@ -130,6 +130,10 @@ mod tests {
         assert!(lines[1].len() < MAX_LINE + 100);
     }
 
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the time itself is what is waited for"
+    )]
     #[test]
     fn a_file_that_was_replaced_or_moved_away_is_opened_again() {
         let dir = tempfile::tempdir().unwrap();

@@ -142,6 +142,11 @@ impl Machine {
         }
     }
 
+    /// Keeps these times from now on; a timer that runs goes on.
+    pub fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.timeouts = timeouts;
+    }
+
     /// The state as `x_state` says it.
     #[must_use]
     pub fn state(&self) -> SessionState {

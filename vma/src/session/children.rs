@@ -59,9 +59,7 @@ pub fn start_x_session(launch: &Launch) -> io::Result<(Pid, Output)> {
     command
         .args(arguments)
         .env_clear()
-        .envs(environment(launch))
-        .env("DISPLAY", format!(":{}", launch.display))
-        .env("XAUTHORITY", paths::xauthority(&launch.dir))
+        .envs(environment_on_display(launch))
         .stdin(Stdio::null());
     spawn(command)
 }
@@ -73,6 +71,20 @@ fn spawn(mut command: Command) -> io::Result<(Pid, Output)> {
     // its last program is.
     drop(command);
     Ok((Pid::from_child(&child), output))
+}
+
+/// The environment of programs that show something on the session's display.
+pub fn environment_on_display(launch: &Launch) -> Vec<(String, String)> {
+    let mut variables = environment(launch);
+    let authority = paths::xauthority(&launch.dir);
+    variables.extend([
+        ("DISPLAY".to_owned(), format!(":{}", launch.display)),
+        (
+            "XAUTHORITY".to_owned(),
+            authority.to_string_lossy().into_owned(),
+        ),
+    ]);
+    variables
 }
 
 /// The environment of the session's programs. Where the administrator's or the

@@ -11,6 +11,7 @@ mod keymap;
 mod nxagent;
 mod privileges;
 mod run;
+mod vnc;
 mod xauthority;
 
 use std::io;
@@ -21,6 +22,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, accept_with};
 
 use crate::control::{Command, Launch, receive_blocking};
+use crate::log::Log;
 
 /// How long a new session process waits for its daemon's first words.
 const FIRST_WORDS: Duration = Duration::from_secs(10);
@@ -30,18 +32,19 @@ const FIRST_WORDS: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What kept the session from being run, in words for the daemon's log.
-pub fn main() -> anyhow::Result<()> {
+pub fn main(log: Log) -> anyhow::Result<()> {
     let listener = std::io::stdin().as_fd().try_clone_to_owned()?;
     let daemon = accept_within(&listener, FIRST_WORDS)?;
     let Command::Start(launch) = receive_within(&daemon, FIRST_WORDS)? else {
         anyhow::bail!("first message is not a start");
     };
+    log.set_session(Some(&launch.session));
     privileges::become_session(&launch)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let local = tokio::task::LocalSet::new();
-    runtime.block_on(local.run_until(run::Session::run(*launch, listener, daemon)))
+    runtime.block_on(local.run_until(run::Session::run(*launch, listener, daemon, log)))
 }
 
 /// Where a session keeps its things, below [`Launch::dir`].

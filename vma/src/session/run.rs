@@ -16,9 +16,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::nxagent::{Action, NxAgent, POKE_AFTER};
+use super::vnc::Showing;
 use super::{bridge, cannot_start, children, may_command, paths, prepare_dir};
 use crate::control::{Channel, Command, Event, Hello, Launch, VERSION};
 use crate::files::write_private;
+use crate::log::Log;
 use crate::output::Output;
 use crate::procs;
 
@@ -60,6 +62,8 @@ pub(super) struct Session {
     bridge: Option<JoinHandle<()>>,
     ending: Ending,
     reason: Option<String>,
+    showing: Showing,
+    log: Log,
     poke: Pin<Box<Sleep>>,
     deadline: Pin<Box<Sleep>>,
 }
@@ -76,6 +80,7 @@ impl Session {
         launch: Launch,
         listener: OwnedFd,
         daemon: OwnedFd,
+        log: Log,
     ) -> anyhow::Result<()> {
         let mut session = Self {
             launch,
@@ -88,6 +93,8 @@ impl Session {
             bridge: None,
             ending: Ending::No,
             reason: None,
+            showing: Showing::default(),
+            log,
             poke: Box::pin(sleep(NEVER)),
             deadline: Box::pin(sleep(NEVER)),
         };
@@ -111,6 +118,9 @@ impl Session {
             Ok((pid, output)) => {
                 self.nxagent = Some(pid);
                 self.output = output;
+                self.report(Event::Started {
+                    nxagent: pid.as_raw_nonzero().get(),
+                });
             }
             Err(reason) => {
                 self.reason = Some(reason);
@@ -203,6 +213,7 @@ impl Session {
             user: self.launch.user.name.clone(),
             display: self.launch.display,
             state: self.agent.state(),
+            nxagent: self.nxagent.map(|pid| pid.as_raw_nonzero().get()),
         };
         let _ = events.send(Event::Hello(hello));
         self.daemon = Some(Daemon {
@@ -242,6 +253,32 @@ impl Session {
                 self.act(actions);
             }
             Command::Terminate => self.end(),
+            Command::Log { settings } => self.log.follow(settings, fd.map(Into::into)),
+            Command::VncAsk {
+                number,
+                program,
+                confirm,
+                command,
+            } => {
+                let confirm = confirm.then_some(command.as_deref());
+                let answer = self.showing.ask(&self.launch, number, &program, confirm);
+                if let Some(answer) = answer {
+                    self.report(Event::Vnc { number, answer });
+                }
+            }
+            Command::VncShow {
+                number,
+                program,
+                arguments,
+            } => {
+                let shown = fd.ok_or(io::ErrorKind::InvalidInput.into()).and_then(|fd| {
+                    let launch = &self.launch;
+                    self.showing.show(launch, number, &program, &arguments, fd)
+                });
+                if let Err(error) = shown {
+                    tracing::warn!(%error, "the session cannot be shown");
+                }
+            }
             Command::Start(_) | Command::Unknown => tracing::warn!("command not understood"),
         }
     }
@@ -326,6 +363,8 @@ impl Session {
             } else if self.x_session == Some(pid) {
                 self.x_session = None;
                 self.x_session_ended(status);
+            } else if let Some((number, answer)) = self.showing.ended(pid, status) {
+                self.report(Event::Vnc { number, answer });
             }
         }
     }

@@ -39,7 +39,7 @@ section! {
             "sftp-server, with which the reference serves the session's folders to the client.";
         open_file: ProgramName = "command.open_file", "xdg-open", Unused,
             "The program that opens a file the client hands over.";
-        x11vnc: ProgramName = "command.x11vnc", "/usr/bin/x11vnc", Unused,
+        x11vnc: ProgramName = "command.x11vnc", "/usr/bin/x11vnc", Supported,
             "x11vnc, with which an administrator sees the session.";
         lpadmin: ProgramName = "command.lpadmin", "/usr/sbin/lpadmin", Unused,
             "lpadmin, which makes the client's printers printers of the session.";

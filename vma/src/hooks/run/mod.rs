@@ -16,6 +16,7 @@ use std::time::Duration;
 use qvd_config::VmaConfig;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Child;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::failure::{Failure, Why};
@@ -57,6 +58,8 @@ pub struct Order {
     pub session: Option<String>,
     /// What is run when it fails.
     pub on_fail: Option<PathBuf>,
+    /// Who is told its lines beside the log.
+    pub listener: Option<mpsc::UnboundedSender<String>>,
 }
 
 impl Order {
@@ -70,6 +73,7 @@ impl Order {
             arguments: Arguments::of(hook, situation),
             session: situation.session.clone(),
             on_fail: hook.on_fail(config).map(Path::to_owned),
+            listener: None,
         })
     }
 }
@@ -251,6 +255,7 @@ impl Runner {
             runner: self.clone(),
             hook: order.hook,
             session: order.session.clone(),
+            listener: order.listener.clone(),
             child,
             leader,
             mark,
@@ -305,6 +310,7 @@ struct Run {
     runner: Runner,
     hook: Hook,
     session: Option<String>,
+    listener: Option<mpsc::UnboundedSender<String>>,
     child: Child,
     leader: Pid,
     mark: String,
@@ -335,6 +341,11 @@ impl Run {
 
     fn heard(&mut self, lines: Vec<String>) {
         for line in lines {
+            if let Some(listener) = &self.listener
+                && self.logged < MAX_OUTPUT
+            {
+                let _ = listener.send(line.clone());
+            }
             if self.logged < MAX_OUTPUT {
                 self.logged += u64::try_from(line.len()).unwrap_or(MAX_OUTPUT) + 1;
                 let hook = self.hook.name();

@@ -41,6 +41,7 @@ impl Bench {
             arguments: Arguments::of(Hook::Connect, &situation),
             session: situation.session,
             on_fail: None,
+            listener: None,
         }
     }
 

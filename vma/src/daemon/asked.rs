@@ -4,20 +4,28 @@
 use std::collections::BTreeMap;
 
 use qvd_rpc::{Reply, SessionState};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::core::{Ask, Core, Input};
-use crate::hooks::{Hook, Order, Situation};
+use crate::hooks::{Failure, Hook, Order, Situation};
 
 /// Calls that wait for a hook, by the hook that runs for them.
-pub(super) type Gates = BTreeMap<Hook, Vec<(Ask, oneshot::Sender<Reply>)>>;
+pub(super) type Waiting = BTreeMap<Hook, Vec<(Ask, oneshot::Sender<Reply>)>>;
+
+/// Who runs a hook by hand, and what of it they are told.
+pub(super) struct ByHand {
+    /// What it prints.
+    pub lines: mpsc::UnboundedSender<String>,
+    /// How it ended; `None` when nothing is configured.
+    pub ended: oneshot::Sender<Option<Result<(), Failure>>>,
+}
 
 impl Core {
     /// A call: carried out at once, or when its hook has ended. A call for
     /// which the hook runs already waits for that one.
     pub(super) fn asked(&mut self, ask: Ask, reply: oneshot::Sender<Reply>) {
-        let hook = self.gate(&ask);
-        if let Some(waiting) = hook.and_then(|hook| self.gates.get_mut(&hook)) {
+        let hook = self.hook_of(&ask);
+        if let Some(waiting) = hook.and_then(|hook| self.waiting.get_mut(&hook)) {
             waiting.push((ask, reply));
             return;
         }
@@ -28,7 +36,7 @@ impl Core {
             return;
         };
         let hook = order.hook;
-        self.gates.insert(hook, vec![(ask, reply)]);
+        self.waiting.insert(hook, vec![(ask, reply)]);
         let (hooks, done) = (self.hooks.clone(), self.sender.clone());
         tokio::task::spawn_local(async move {
             let outcome = hooks.run(order, std::future::pending()).await;
@@ -39,7 +47,7 @@ impl Core {
 
     /// The hook of an action has ended.
     pub(super) fn allowed(&mut self, hook: Hook, outcome: &Result<(), String>) {
-        for (ask, reply) in self.gates.remove(&hook).unwrap_or_default() {
+        for (ask, reply) in self.waiting.remove(&hook).unwrap_or_default() {
             let answer = match outcome {
                 Ok(()) => self.call(ask),
                 Err(reason) => Reply::Failure(reason.clone()),
@@ -50,7 +58,7 @@ impl Core {
 
     /// The hook that is asked whether this call may be carried out, where the
     /// call would do something.
-    fn gate(&self, ask: &Ask) -> Option<Hook> {
+    fn hook_of(&self, ask: &Ask) -> Option<Hook> {
         use SessionState::{Connected, Listening, Stopped, Stopping};
         let state = self.machine.state();
         match ask {
@@ -79,6 +87,25 @@ impl Core {
         if let Some(order) = Order::of(hook, &self.config, &self.situation()) {
             self.detached.run(order);
         }
+    }
+
+    /// Runs a hook because somebody wants to see what it does. Nothing follows
+    /// from its outcome.
+    pub(super) fn run_by_hand(&self, hook: Hook, by_hand: ByHand) {
+        let Some(order) = Order::of(hook, &self.config, &self.situation()) else {
+            let _ = by_hand.ended.send(None);
+            return;
+        };
+        let order = Order {
+            listener: Some(by_hand.lines),
+            on_fail: None,
+            ..order
+        };
+        let hooks = self.hooks.clone();
+        tokio::task::spawn_local(async move {
+            let outcome = hooks.run(order, std::future::pending()).await;
+            let _ = by_hand.ended.send(Some(outcome));
+        });
     }
 
     /// The session as hooks see it.
