@@ -3,6 +3,7 @@
 mod calls;
 mod cycles;
 mod deaths;
+mod environment;
 mod examples;
 mod failures;
 mod flood;
