@@ -3,6 +3,7 @@
 mod calls;
 mod cycles;
 mod deaths;
+mod environment;
 mod examples;
 mod failures;
 mod flood;
@@ -13,11 +14,13 @@ mod life;
 mod logging;
 mod nxagent_faults;
 mod programs;
+mod provisioning;
 mod reload;
 pub mod security;
 mod soak;
 mod strangers;
 mod users;
+mod vm;
 mod vnc;
 
 use std::fs;
