@@ -148,12 +148,12 @@ pub fn by(parameters: &rcgen::CertificateParams, authority: &Identity) -> Fallib
     Ok(Identity { cert, key })
 }
 
-/// A call over TLS with this certificate, if any; the answer.
-async fn ask_over_tls(
+/// A connection over TLS with this certificate, if any.
+pub async fn connect_over_tls(
     address: SocketAddr,
     trusted: &Identity,
     shown: Option<&Identity>,
-) -> Fallible<String> {
+) -> Fallible<tokio_rustls::client::TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(trusted.cert.der().clone())?;
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -169,7 +169,16 @@ async fn ask_over_tls(
     };
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     let stream = TcpStream::connect(address).await?;
-    let mut stream = timeout(WAIT, connector.connect("localhost".try_into()?, stream)).await??;
+    Ok(timeout(WAIT, connector.connect("localhost".try_into()?, stream)).await??)
+}
+
+/// A call over TLS; the answer.
+async fn ask_over_tls(
+    address: SocketAddr,
+    trusted: &Identity,
+    shown: Option<&Identity>,
+) -> Fallible<String> {
+    let mut stream = connect_over_tls(address, trusted, shown).await?;
     let head = b"GET /vma/ping HTTP/1.1\r\nConnection: close\r\n\r\n";
     stream.write_all(head).await?;
     let mut answer = vec![0; 512];
