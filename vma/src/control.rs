@@ -100,6 +100,10 @@ pub struct Launch {
     pub umask: u32,
     /// The session's control group, entered before privileges are dropped.
     pub cgroup: Option<PathBuf>,
+    /// Whether systemd and PAM have made the process what it is: the user's,
+    /// with an environment of its own.
+    #[serde(default)]
+    pub pam: bool,
 }
 
 /// Whom a session runs as.
@@ -187,6 +191,9 @@ pub struct Hello {
     pub display: u16,
     /// The state of nxagent.
     pub state: NxState,
+    /// The session process.
+    #[serde(default)]
+    pub pid: i32,
     /// Its process id, once it runs.
     #[serde(default)]
     pub nxagent: Option<i32>,

@@ -11,7 +11,7 @@ use qvd_tests::{Error, Result, Scene, play};
 use super::{Seat, WAIT, kill, waited};
 
 /// Writes an executable hook.
-pub(super) fn hook(scene: &Scene, name: &str, script: &str) -> Result<String> {
+pub(crate) fn hook(scene: &Scene, name: &str, script: &str) -> Result<String> {
     use std::os::unix::fs::PermissionsExt as _;
     let path = scene.write(name, format!("#!/bin/sh\n{script}\n"))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700))

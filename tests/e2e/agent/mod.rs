@@ -3,20 +3,24 @@
 mod calls;
 mod cycles;
 mod deaths;
+mod environment;
 mod examples;
 mod failures;
 mod flood;
-mod hooks;
+pub(crate) mod hooks;
 mod hooks_fail;
 mod keyboard;
 mod life;
 mod logging;
+mod nxagent_faults;
 mod programs;
+mod provisioning;
 mod reload;
 pub mod security;
 mod soak;
 mod strangers;
 mod users;
+mod vm;
 mod vnc;
 
 use std::fs;

@@ -5,6 +5,7 @@ mod cuts;
 mod desktop;
 mod guarded;
 mod heads;
+mod hooks;
 mod inventory;
 mod programs_fail;
 mod raw;

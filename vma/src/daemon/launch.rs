@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use qvd_config::VmaConfig;
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 
 use super::record::Record;
+use super::service::{Service, own_program};
 use crate::control::{Launch, User};
 use crate::log::Log;
 use crate::parameters::SessionSpec;
@@ -73,7 +75,11 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
     make_dir(&paths.dir, &user).map_err(|e| fault(&paths.dir, &e))?;
     make_x11_dir();
     let session = random_name()?;
-    let cgroup = make_cgroup(&session);
+    let service = Service::for_session(&session);
+    let cgroup = match service {
+        Some(_) => None,
+        None => make_cgroup(&session),
+    };
     let listener = listen_on(&paths.control).map_err(|e| fault(&paths.control, &e))?;
     let command = &config.command;
     let x_session = command.x_session.as_path().display().to_string();
@@ -90,15 +96,18 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         environment: vec![("LANG".to_owned(), config.default.lang.to_string())],
         umask: config.user.umask.bits().into(),
         cgroup: cgroup.clone(),
+        pam: service.is_some(),
         user,
     };
-    let child = spawn(&session, listener, log).map_err(|e| format!("session process: {e}"))?;
+    let child = spawn(&launch, service.as_ref(), listener, log)
+        .map_err(|e| format!("session process: {e}"))?;
     let pid = i32::try_from(child.id()).map_err(|_| "session process: odd number")?;
     let record = Record {
         session,
         user: launch.user.name.clone(),
         pid,
         cgroup,
+        unit: service.map(|service| service.unit),
     };
     record
         .write(&paths.record)
@@ -126,7 +135,28 @@ pub fn connect_to(path: &Path) -> io::Result<OwnedFd> {
 pub fn clear(paths: &SessionPaths) {
     let _ = fs::remove_file(&paths.control);
     let _ = fs::remove_file(&paths.record);
+    unmount_below(&paths.dir);
     let _ = fs::remove_dir_all(&paths.dir);
+}
+
+/// Takes away what the user's programs have mounted in his runtime folder
+/// (FUSE), and nobody serves any more.
+fn unmount_below(dir: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    let below = places.map(|place| PathBuf::from(place.replace("\\040", " ")));
+    // What was mounted last may be on what was mounted before.
+    for place in below
+        .filter(|p| p.starts_with(dir))
+        .collect::<Vec<_>>()
+        .iter()
+        .rev()
+    {
+        let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+        if let Err(error) = unmount(place, flags) {
+            tracing::warn!(place = %place.display(), %error, "still mounted");
+        }
+    }
 }
 
 /// Removes what an nxagent that was killed leaves of its display. Only for a
@@ -184,16 +214,27 @@ fn unix_socket() -> io::Result<OwnedFd> {
     )?)
 }
 
-fn spawn(session: &str, listener: OwnedFd, log: &Log) -> io::Result<Child> {
-    // After an upgrade the program of this process may be gone from its path.
-    let own = std::env::current_exe().ok().filter(|path| path.exists());
-    let program = own.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+fn spawn(
+    launch: &Launch,
+    service: Option<&Service>,
+    listener: OwnedFd,
+    log: &Log,
+) -> io::Result<Child> {
+    let program = own_program();
     let log_settings = serde_json::to_string(&log.settings())?;
-    Command::new(program)
-        .arg("session")
-        .env_clear()
-        .env(MARK, session)
-        .env(crate::log::VARIABLE, log_settings)
+    let mut command = match service {
+        Some(service) => service.command(launch, &program, &log_settings),
+        None => {
+            let mut command = Command::new(program);
+            command
+                .arg("session")
+                .env_clear()
+                .env(MARK, &launch.session)
+                .env(crate::log::VARIABLE, log_settings);
+            command
+        }
+    };
+    command
         .stdin(Stdio::from(listener))
         .stdout(Stdio::null())
         .spawn()

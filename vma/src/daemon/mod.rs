@@ -13,6 +13,7 @@ mod power;
 mod record;
 mod reload;
 mod rpc;
+mod service;
 mod stages;
 mod tls;
 mod vnc;

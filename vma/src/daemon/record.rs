@@ -24,6 +24,9 @@ pub struct Record {
     pub pid: i32,
     /// Its control group.
     pub cgroup: Option<PathBuf>,
+    /// The service of systemd in which it runs.
+    #[serde(default)]
+    pub unit: Option<String>,
 }
 
 impl Record {

@@ -100,6 +100,7 @@ impl<C: Future<Output = ()>> Steps<C> {
             Some(user) => user,
             None => self.add_user(&account).await?,
         };
+        self.set_up(&account).await?;
         let (config, of) = (self.config.clone(), account.clone());
         blocking(move || provision::complete(&config, &of, user))
             .await
@@ -121,15 +122,37 @@ impl<C: Future<Output = ()>> Steps<C> {
     }
 
     async fn add_user(&mut self, account: &Arc<Account>) -> Result<User, String> {
-        if !self.run(Hook::AddUser).await? {
-            let (config, of) = (self.config.clone(), account.clone());
+        let (config, of) = (self.config.clone(), account.clone());
+        if Order::of(Hook::AddUser, &self.config, &self.situation).is_none() {
             blocking(move || provision::add_user(&config, &of)).await?;
+            return self.added(account).await;
         }
+        blocking(move || provision::expect_user(&config, &of)).await?;
+        let added = match self.run(Hook::AddUser).await {
+            Ok(_) => self.added(account).await,
+            Err(reason) => Err(reason),
+        };
+        if added.is_err() {
+            let (config, of) = (self.config.clone(), account.clone());
+            blocking(move || provision::give_up(&config, &of)).await?;
+        }
+        added
+    }
+
+    async fn added(&self, account: &Arc<Account>) -> Result<User, String> {
         let name = account.name.clone();
         let user = blocking(move || provision::find(&name)).await?;
-        let user = user.ok_or_else(|| unknown(&account.name))?;
-        self.run(Hook::AfterAddUser).await?;
-        Ok(user)
+        user.ok_or_else(|| unknown(&account.name))
+    }
+
+    /// Runs the hook for a user who was added just now, or for whom it failed
+    /// before or was cut short.
+    async fn set_up(&mut self, account: &Arc<Account>) -> Result<(), String> {
+        let (config, of) = (self.config.clone(), account.clone());
+        if blocking(move || Ok(provision::needs_set_up(&config, &of))).await? {
+            self.run(Hook::AfterAddUser).await?;
+        }
+        Ok(())
     }
 }
 

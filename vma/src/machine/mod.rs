@@ -436,6 +436,9 @@ impl Machine {
                 self.terminate(within("nxagent did not suspend", self.timeouts.suspending))
             }
             State::Stopping { process: true } => {
+                let time = self.timeouts.stopping.as_secs();
+                let late = format!("the session did not end within {time} s and was killed");
+                self.reason.get_or_insert(late);
                 vec![Effect::Kill, Effect::Arm(self.timeouts.stopping)]
             }
             _ => vec![],

@@ -9,10 +9,10 @@ use crate::parameters::is_login;
 
 /// Lowest user and group id that the broker may give a user. Below are root
 /// and the system's own accounts; 100 is the group `users`.
-const LOWEST_ID: u32 = 100;
+pub const LOWEST_ID: u32 = 100;
 
 /// Ids that mean "none" or "nobody" somewhere: 16 and 32 bits of -1 and -2.
-const NO_ID: [u32; 4] = [65_534, 65_535, u32::MAX - 1, u32::MAX];
+pub const NO_ID: [u32; 4] = [65_534, 65_535, u32::MAX - 1, u32::MAX];
 
 /// Most groups of a user beside his own.
 const MAX_GROUPS: usize = 64;

@@ -7,6 +7,7 @@
 
 mod bridge;
 mod children;
+pub mod environment;
 mod keymap;
 mod nxagent;
 mod privileges;
@@ -67,6 +68,12 @@ pub mod paths {
     #[must_use]
     pub fn xauthority(dir: &Path) -> PathBuf {
         dir.join("Xauthority")
+    }
+
+    /// `XDG_RUNTIME_DIR`, where the system has none.
+    #[must_use]
+    pub fn runtime(dir: &Path) -> PathBuf {
+        dir.join("runtime")
     }
 
     /// The program nxagent runs for its dialogs: this one by another name.

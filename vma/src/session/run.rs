@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::environment::Environment;
 use super::nxagent::{Action, NxAgent, POKE_AFTER};
 use super::vnc::Showing;
 use super::{bridge, cannot_start, children, may_command, paths, prepare_dir};
@@ -51,6 +52,7 @@ enum Ending {
 
 pub(super) struct Session {
     launch: Launch,
+    environment: Environment,
     agent: NxAgent,
     nxagent: Option<Pid>,
     x_session: Option<Pid>,
@@ -83,6 +85,7 @@ impl Session {
         log: Log,
     ) -> anyhow::Result<()> {
         let mut session = Self {
+            environment: Environment::read(&launch),
             launch,
             agent: NxAgent::default(),
             nxagent: None,
@@ -110,7 +113,7 @@ impl Session {
         let started = prepare_dir(&self.launch)
             .map_err(|e| format!("{e:#}"))
             .and_then(|()| {
-                children::start_nxagent(&self.launch).map_err(|e| {
+                children::start_nxagent(&self.launch, &self.environment).map_err(|e| {
                     cannot_start(&self.launch.nxagent, &e, "install the package nxagent")
                 })
             });
@@ -213,6 +216,7 @@ impl Session {
             user: self.launch.user.name.clone(),
             display: self.launch.display,
             state: self.agent.state(),
+            pid: rustix::process::getpid().as_raw_nonzero().get(),
             nxagent: self.nxagent.map(|pid| pid.as_raw_nonzero().get()),
         };
         let _ = events.send(Event::Hello(hello));
@@ -261,7 +265,9 @@ impl Session {
                 command,
             } => {
                 let confirm = confirm.then_some(command.as_deref());
-                let answer = self.showing.ask(&self.launch, number, &program, confirm);
+                let answer =
+                    self.showing
+                        .ask(&self.launch, &self.environment, number, &program, confirm);
                 if let Some(answer) = answer {
                     self.report(Event::Vnc { number, answer });
                 }
@@ -273,7 +279,8 @@ impl Session {
             } => {
                 let shown = fd.ok_or(io::ErrorKind::InvalidInput.into()).and_then(|fd| {
                     let launch = &self.launch;
-                    self.showing.show(launch, number, &program, &arguments, fd)
+                    self.showing
+                        .show(launch, &self.environment, number, &program, &arguments, fd)
                 });
                 if let Err(error) = shown {
                     tracing::warn!(%error, "the session cannot be shown");
@@ -335,7 +342,7 @@ impl Session {
         if self.ending != Ending::No {
             return;
         }
-        match children::start_x_session(&self.launch) {
+        match children::start_x_session(&self.launch, &self.environment) {
             Ok((pid, output)) => {
                 self.x_session = Some(pid);
                 self.x_output = output;

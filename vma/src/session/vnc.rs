@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitStatus, pidfd_open, pidfd_send_signal};
 
+use super::environment::Environment;
 use super::{children, paths};
 use crate::control::{Launch, VNC_CONFIRM, Vnc};
 use crate::sys::bind_to_parent;
@@ -36,6 +37,7 @@ impl Showing {
     pub fn ask(
         &mut self,
         launch: &Launch,
+        environment: &Environment,
         number: u64,
         program: &Path,
         confirm: Option<Option<&Path>>,
@@ -61,7 +63,7 @@ impl Showing {
         };
         asking
             .env_clear()
-            .envs(children::environment_on_display(launch))
+            .envs(children::on_display(launch, environment.system()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -103,6 +105,7 @@ impl Showing {
     pub fn show(
         &mut self,
         launch: &Launch,
+        environment: &Environment,
         number: u64,
         program: &Path,
         arguments: &[String],
@@ -123,7 +126,7 @@ impl Showing {
             .args(["-inetd", "-norc", "-nopw", "-quiet"])
             .args(arguments)
             .env_clear()
-            .envs(children::environment_on_display(launch))
+            .envs(children::on_display(launch, environment.system()))
             .stdin(Stdio::from(connection.try_clone()?))
             .stdout(Stdio::from(connection))
             .stderr(Stdio::null());
