@@ -65,18 +65,18 @@ fn calls_need_the_key_where_there_is_one() {
     });
 }
 
-/// The capabilities of a process that are in force, as the kernel writes them.
-fn capabilities(pid: u32) -> Fallible<u64> {
+/// A set of capabilities of a process, as the kernel writes them.
+fn capabilities(pid: u32, set: &str) -> Fallible<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
-    Ok(u64::from_str_radix(line.ok_or("no CapPrm")?.trim(), 16)?)
+    let line = status.lines().find_map(|line| line.strip_prefix(set));
+    Ok(u64::from_str_radix(line.ok_or("no such set")?.trim(), 16)?)
 }
 
 #[test]
 fn the_daemon_has_the_capabilities_it_needs_and_no_others() {
     play("agent_capabilities", async |scene| {
         let mut agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
-        let daemon = capabilities(agent.daemon()?.pid())?;
+        let daemon = capabilities(agent.daemon()?.pid(), "CapEff:")?;
         // CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID, NET_BIND_SERVICE,
         // SYS_PTRACE, by the kernel's numbers.
         let kept: u64 = [0, 1, 3, 5, 6, 7, 10, 19]
@@ -111,7 +111,7 @@ fn an_agent_may_be_told_to_run_as_a_user_and_serves_him() {
         let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
         let ids: Vec<&str> = ids.unwrap_or_default().split_whitespace().collect();
         assert_eq!(ids, [user.uid.as_str(); 4]);
-        assert_eq!(capabilities(pid)?, 0);
+        assert_eq!(capabilities(pid, "CapPrm:")?, 0);
         // Nobody else, and least of all root.
         agent.start_session(&[]).await?;
         agent.wait_for_state(SessionState::Stopped, WAIT).await?;
