@@ -145,7 +145,11 @@ fn what_cannot_be_made_is_said_and_nothing_is_left_of_it() {
                 "{name}"
             );
             assert!(!vm.homes().join("cat").exists());
-            let left: Vec<_> = fs::read_dir(agent.run_directory())?.flatten().collect();
+            let left: Vec<_> = fs::read_dir(agent.run_directory())?
+                .flatten()
+                // The daemon's own.
+                .filter(|entry| !entry.file_name().to_string_lossy().starts_with("agent-"))
+                .collect();
             assert!(left.is_empty(), "{left:?}");
         }
         let mut agent = vm.agent(scene, "vm", &[])?;
