@@ -473,7 +473,7 @@ async fn reached(gate: &std::path::Path) -> Result<String> {
         }
     };
     let reached = tokio::time::timeout(WAIT, wait).await;
-    Ok(reached.unwrap_or_else(|_| panic!("{} was not reached", gate.display())))
+    Ok(reached.map_err(|_| format!("{} was not reached", gate.display()))?)
 }
 
 async fn gone(pid: &str) -> Result<()> {
@@ -484,6 +484,6 @@ async fn gone(pid: &str) -> Result<()> {
         }
     };
     let gone = tokio::time::timeout(WAIT, wait).await;
-    gone.unwrap_or_else(|_| panic!("process {pid} lives on"));
+    gone.map_err(|_| format!("process {pid} lives on"))?;
     Ok(())
 }
