@@ -38,6 +38,9 @@ pub enum Command {
     Wake {
         /// The whole line for the options file.
         options: String,
+        /// What logs name the session from now on.
+        #[serde(default)]
+        name: Option<String>,
     },
     /// Let the client go, or cancel a resume.
     Suspend,
@@ -78,8 +81,12 @@ pub enum Command {
 /// the process itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
-    /// Names this session in logs and marks its processes; 32 hex digits.
+    /// Marks the session's processes; 32 hex digits.
     pub session: String,
+    /// Names the session in logs, from the client to the hooks. Of an older
+    /// daemon: none, and the mark names it.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Whom it runs as.
     pub user: User,
     /// The X display's number.

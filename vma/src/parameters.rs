@@ -19,6 +19,12 @@ const MAX_OPTIONS: usize = 1024;
 /// Widest and highest geometry taken, in pixels.
 const MAX_PIXELS: u32 = 16384;
 
+/// nxagent's port for sound, less the number of the display (seen).
+pub const AUDIO_PORTS: u16 = 7000;
+
+/// nxagent's port for printing, less the number of the display (seen).
+pub const PRINTING_PORTS: u16 = 2000;
+
 /// NX options a client may set with `qvd.client.nxagent.extra_args`.
 const EXTRA_OPTIONS: [&str; 9] = [
     "backingstore",
@@ -59,6 +65,12 @@ pub struct Defaults {
     pub link: String,
     /// `internal.vma.nxagent.tolerancechecks`.
     pub tolerancechecks: String,
+    /// `vma.audio.enable`.
+    pub audio: bool,
+    /// `vma.printing.enable`.
+    pub printing: bool,
+    /// `internal.nxagent.display`.
+    pub display: u16,
 }
 
 impl SessionSpec {
@@ -120,6 +132,18 @@ impl SessionSpec {
             "",
             is_word,
         )?;
+        if defaults.audio {
+            options.push(("media", "1".to_owned()));
+        }
+        if defaults.printing && client("printing.enabled") != Some("0") {
+            // Windows prints over SMB; everybody else has CUPS.
+            let flavor = match (client("printing.flavor"), client("os")) {
+                (Some("smb" | "windows"), _) | (None, Some("windows")) => "smb",
+                _ => "cups",
+            };
+            let port = defaults.display.saturating_add(PRINTING_PORTS);
+            options.push((flavor, port.to_string()));
+        }
         if let Some(extra) = client("nxagent.extra_args") {
             options.extend(extra_options(extra)?);
         }
@@ -283,6 +307,9 @@ mod tests {
             keyboard: "pc105/en".into(),
             link: "adsl".into(),
             tolerancechecks: "risky".into(),
+            audio: false,
+            printing: false,
+            display: 100,
         }
     }
 
@@ -330,6 +357,26 @@ mod tests {
             "nx/nx,client=linux,geometry=800x600,keyboard=pc105/es,link=56k,fullscreen=1,\
              tolerancechecks=risky,pack=0,cache=16384,listen=unix:/run/qvd/s/nx.sock:100"
         );
+    }
+
+    #[test]
+    fn sound_and_printers_come_where_the_agent_has_them() {
+        let with = |pairs: &[(&str, &str)]| {
+            let mut parameters = Parameters::new();
+            for (key, value) in pairs {
+                parameters.set(*key, *value);
+            }
+            let defaults = Defaults {
+                audio: true,
+                printing: true,
+                ..defaults()
+            };
+            let account = Account::of_test("qvd");
+            line(&SessionSpec::from_parameters(&parameters, account, &defaults).unwrap())
+        };
+        assert!(with(&[]).contains(",media=1,cups=2100,"));
+        assert!(with(&[("qvd.client.os", "windows")]).contains(",media=1,smb=2100,"));
+        assert!(!with(&[("qvd.client.printing.enabled", "0")]).contains("2100"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the daemon may do: as which user it runs, and which of root's
 //! capabilities it keeps.
 //!
-//! The daemon's own set is small. Programs that it starts as root (hooks,
+//! The set that is in force in the daemon is small. Programs that it starts as root (hooks,
 //! useradd, mount, the session process until it has become its user) get
 //! root's whole set again when they are executed, so the bounding set is left
 //! alone, and `no_new_privs` is not set: both would be inherited by the user's
@@ -120,15 +120,18 @@ fn provide_folder(folder: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
     }
 }
 
-/// Gives up every capability but the kept ones, and passes none on.
+/// Puts every capability but the kept ones out of force, and passes none on.
+///
+/// They stay permitted: a program executed as root gets them all in any case,
+/// and one that gains some by its execution loses its parent-death signal
+/// (prctl(2)), so that hooks would outlive a daemon that is killed.
 fn give_up() -> io::Result<()> {
     let own = capabilities(None)?;
-    let kept = own.permitted & KEPT;
     set_capabilities(
         None,
         CapabilitySets {
-            effective: kept,
-            permitted: kept,
+            effective: own.permitted & KEPT,
+            permitted: own.permitted,
             inheritable: CapabilitySet::empty(),
         },
     )?;
@@ -145,7 +148,7 @@ mod tests {
         std::thread::spawn(|| {
             give_up().unwrap();
             let left = capabilities(None).unwrap();
-            assert!(KEPT.contains(left.permitted), "{left:?}");
+            assert!(KEPT.contains(left.effective), "{left:?}");
             assert!(left.inheritable.is_empty(), "{left:?}");
             assert!(!left.effective.contains(CapabilitySet::SYS_ADMIN));
         })

@@ -119,6 +119,9 @@ pub fn defaults(config: &VmaConfig) -> Defaults {
         keyboard: config.default.keyboard.to_string(),
         link: config.default.link.to_string(),
         tolerancechecks: config.nx.tolerance_checks.to_string(),
+        audio: config.channel.audio,
+        printing: config.channel.printing,
+        display: config.nx.display.number(),
     }
 }
 

@@ -288,10 +288,10 @@ section! {
 section! {
     /// Sound, printers, folders and looking over a user's shoulder.
     pub struct Channel {
-        audio: bool = "vma.audio.enable", "0", Unused,
-            "Whether the session's sound is played by the client.";
-        printing: bool = "vma.printing.enable", "0", Unused,
-            "Whether the client's printers are printers of the session.";
+        audio: bool = "vma.audio.enable", "0", Supported,
+            "Whether the session's sound is played by the client: nxagent carries it, and PULSE_SERVER names its port.";
+        printing: bool = "vma.printing.enable", "0", Supported,
+            "Whether the client's printers are printers of the session: nxagent carries them, and CUPS_SERVER names its port.";
         slave: bool = "vma.slave.enable", "0", Unused,
             "Whether the slave channel is open, on which folders are shared.";
         slave_command: Option<ProgramName> = "vma.slave.command", "qvd-vma-slaveserver", Unused,

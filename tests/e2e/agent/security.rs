@@ -65,18 +65,18 @@ fn calls_need_the_key_where_there_is_one() {
     });
 }
 
-/// The capabilities of a process that are in force, as the kernel writes them.
-fn capabilities(pid: u32) -> Fallible<u64> {
+/// A set of capabilities of a process, as the kernel writes them.
+fn capabilities(pid: u32, set: &str) -> Fallible<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
-    Ok(u64::from_str_radix(line.ok_or("no CapPrm")?.trim(), 16)?)
+    let line = status.lines().find_map(|line| line.strip_prefix(set));
+    Ok(u64::from_str_radix(line.ok_or("no such set")?.trim(), 16)?)
 }
 
 #[test]
 fn the_daemon_has_the_capabilities_it_needs_and_no_others() {
     play("agent_capabilities", async |scene| {
         let mut agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
-        let daemon = capabilities(agent.daemon()?.pid())?;
+        let daemon = capabilities(agent.daemon()?.pid(), "CapEff:")?;
         // CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID, NET_BIND_SERVICE,
         // SYS_PTRACE, by the kernel's numbers.
         let kept: u64 = [0, 1, 3, 5, 6, 7, 10, 19]
@@ -111,7 +111,7 @@ fn an_agent_may_be_told_to_run_as_a_user_and_serves_him() {
         let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
         let ids: Vec<&str> = ids.unwrap_or_default().split_whitespace().collect();
         assert_eq!(ids, [user.uid.as_str(); 4]);
-        assert_eq!(capabilities(pid)?, 0);
+        assert_eq!(capabilities(pid, "CapPrm:")?, 0);
         // Nobody else, and least of all root.
         agent.start_session(&[]).await?;
         agent.wait_for_state(SessionState::Stopped, WAIT).await?;
@@ -148,12 +148,12 @@ pub fn by(parameters: &rcgen::CertificateParams, authority: &Identity) -> Fallib
     Ok(Identity { cert, key })
 }
 
-/// A call over TLS with this certificate, if any; the answer.
-async fn ask_over_tls(
+/// A connection over TLS with this certificate, if any.
+pub async fn connect_over_tls(
     address: SocketAddr,
     trusted: &Identity,
     shown: Option<&Identity>,
-) -> Fallible<String> {
+) -> Fallible<tokio_rustls::client::TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(trusted.cert.der().clone())?;
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -169,7 +169,16 @@ async fn ask_over_tls(
     };
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     let stream = TcpStream::connect(address).await?;
-    let mut stream = timeout(WAIT, connector.connect("localhost".try_into()?, stream)).await??;
+    Ok(timeout(WAIT, connector.connect("localhost".try_into()?, stream)).await??)
+}
+
+/// A call over TLS; the answer.
+async fn ask_over_tls(
+    address: SocketAddr,
+    trusted: &Identity,
+    shown: Option<&Identity>,
+) -> Fallible<String> {
+    let mut stream = connect_over_tls(address, trusted, shown).await?;
     let head = b"GET /vma/ping HTTP/1.1\r\nConnection: close\r\n\r\n";
     stream.write_all(head).await?;
     let mut answer = vec![0; 512];

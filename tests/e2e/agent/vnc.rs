@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::security::{authority, by, connect_over_tls, private};
 use super::{Seat, WAIT, kill, processes, session};
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: VNC\r\n";
@@ -263,6 +264,55 @@ fn what_cannot_be_shown_is_refused_before_the_upgrade() {
         let mut viewer = Viewer::ask(&seat.agent, UPGRADE).await?;
         assert_eq!(viewer.status().await?, "503");
         assert_eq!(seat.agent.call(Call::Ping).await?, qvd_rpc::Reply::Alive);
+        seat.leave().await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_session_is_seen_over_tls_too() {
+    play("agent_vnc_tls", async |scene| {
+        let (parameters, ca) = authority()?;
+        let own = by(&parameters, &ca)?;
+        let cert = scene.write("agent.pem", own.cert.pem())?;
+        let key = private(scene, "agent-key.pem", &own.key.serialize_pem())?;
+        let [cert, key] = [cert, key].map(|path| path.display().to_string());
+        let mut seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+        let _client = seat.connect(scene, &[]).await?;
+        let name = session(&seat.agent)?;
+        // From here on calls are encrypted.
+        let config = seat.agent.config().to_owned();
+        let before = std::fs::read_to_string(&config)?;
+        let more = format!(
+            "vma.rpc.tls.cert_file = {cert}\nvma.rpc.tls.key_file = {key}\n\
+             vma.x11vnc.confirm.enabled = 0\n"
+        );
+        let position = seat.agent.daemon()?.log().position();
+        std::fs::write(&config, format!("{before}{more}"))?;
+        let said = "vma.rpc.tls.key_file has changed";
+        let daemon = seat.agent.daemon()?;
+        daemon.expect_after(position, said, WAIT).await?;
+
+        let mut stream = connect_over_tls(seat.agent.rpc(), &ca, None).await?;
+        let request = format!("GET /vma/vnc_connect HTTP/1.1\r\n{UPGRADE}\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        let greeted = async {
+            while !answer.windows(8).any(|part| part == b"RFB 003.") {
+                answer.push(stream.read_u8().await?);
+            }
+            std::io::Result::Ok(())
+        };
+        timeout(WAIT, greeted).await??;
+        assert!(String::from_utf8_lossy(&answer).contains("101 "));
+        assert_eq!(viewers(&name).len(), 1);
+        drop(stream);
+        no_viewers(&name).await?;
+
+        let position = seat.agent.daemon()?.log().position();
+        std::fs::write(&config, before)?;
+        let daemon = seat.agent.daemon()?;
+        daemon.expect_after(position, said, WAIT).await?;
         seat.leave().await?;
         Ok(())
     });

@@ -194,8 +194,8 @@ impl Core {
     async fn adopt(&mut self) {
         match Link::adopt(&self.paths, self.sender.clone()).await {
             Ok(Some((link, user, state))) => {
-                self.current.session = Some(link.session().to_owned());
-                self.log.set_session(Some(link.session()));
+                self.current.session = Some(link.name().to_owned());
+                self.log.set_session(Some(link.name()));
                 tracing::info!(%user, "took a running session over");
                 self.link = Some(link);
                 // Its log file may have been moved away while nobody watched.
@@ -341,7 +341,10 @@ impl Core {
             }
             Effect::Wake(spec) => {
                 match spec.options_line(&nx_socket(&self.paths.dir), self.display()) {
-                    Ok(options) => self.tell(Command::Wake { options }, None),
+                    Ok(options) => {
+                        let name = spec.session.clone();
+                        self.tell(Command::Wake { options, name }, None);
+                    }
                     Err(reason) => tracing::warn!("session cannot be woken: {reason}"),
                 }
             }
@@ -377,7 +380,6 @@ impl Core {
             log: &self.log,
         };
         let started = launch::start(plan)?;
-        self.log.set_session(Some(&started.record.session));
         tracing::info!(user = started.record.user, "session");
         self.link = Some(Link::new(started, &self.paths, self.sender.clone())?);
         Ok(())

@@ -17,7 +17,7 @@ use super::record::Record;
 use super::service::{Service, own_program};
 use crate::control::{Launch, User};
 use crate::log::Log;
-use crate::parameters::SessionSpec;
+use crate::parameters::{AUDIO_PORTS, PRINTING_PORTS, SessionSpec};
 use crate::procs::MARK;
 use crate::session::paths::nx_socket;
 use crate::settings::SessionPaths;
@@ -85,6 +85,7 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
     let x_session = command.x_session.as_path().display().to_string();
     let launch = Launch {
         session: session.clone(),
+        name: spec.session.clone(),
         display,
         dir: paths.dir.clone(),
         options,
@@ -93,7 +94,7 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         x_session: std::iter::once(x_session)
             .chain(command.x_session_args.as_slice().iter().cloned())
             .collect(),
-        environment: vec![("LANG".to_owned(), config.default.lang.to_string())],
+        environment: environment(config, spec),
         umask: config.user.umask.bits().into(),
         cgroup: cgroup.clone(),
         pam: service.is_some(),
@@ -104,6 +105,7 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
     let pid = i32::try_from(child.id()).map_err(|_| "session process: odd number")?;
     let record = Record {
         session,
+        name: launch.name.clone(),
         user: launch.user.name.clone(),
         pid,
         cgroup,
@@ -119,6 +121,26 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         control,
         child,
     })
+}
+
+/// What the agent itself says of the session's environment.
+fn environment(config: &VmaConfig, spec: &SessionSpec) -> Vec<(String, String)> {
+    let mut environment = vec![("LANG".to_owned(), config.default.lang.to_string())];
+    let zones = Path::new("/usr/share/zoneinfo");
+    // Of a zone that the image does not know, programs would make UTC.
+    if let Some(zone) = spec.timezone.as_ref().filter(|z| zones.join(z).is_file()) {
+        environment.push(("TZ".to_owned(), zone.clone()));
+    }
+    let display = config.nx.display.number();
+    if config.channel.audio {
+        let port = display.saturating_add(AUDIO_PORTS);
+        environment.push(("PULSE_SERVER".to_owned(), format!("tcp:localhost:{port}")));
+    }
+    if config.channel.printing {
+        let port = display.saturating_add(PRINTING_PORTS);
+        environment.push(("CUPS_SERVER".to_owned(), format!("localhost:{port}")));
+    }
+    environment
 }
 
 /// Connects to the control socket of a session process.

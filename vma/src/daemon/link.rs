@@ -157,10 +157,16 @@ impl Link {
         }
     }
 
-    /// The session's name.
+    /// The mark of the session's processes.
     #[must_use]
     pub fn session(&self) -> &str {
         &self.record.session
+    }
+
+    /// The session's name in logs, when it was started.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.record.name.as_deref().unwrap_or(&self.record.session)
     }
 
     /// Tells the process something, with a descriptor if there is one.

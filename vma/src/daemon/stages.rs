@@ -24,6 +24,7 @@ impl Core {
         let (cut, cut_short) = oneshot::channel();
         self.cut = Some(cut);
         if stage == Stage::PreConnect {
+            self.log.set_session(spec.session.as_deref());
             self.current = Current {
                 session: spec.session.clone(),
                 properties: spec.properties.clone(),

@@ -10,6 +10,9 @@ fn spec_for(user: &str) -> Box<SessionSpec> {
         keyboard: "pc105/us".into(),
         link: "lan".into(),
         tolerancechecks: "risky".into(),
+        audio: false,
+        printing: false,
+        display: 100,
     };
     let account = Account::of_test(user);
     Box::new(SessionSpec::from_parameters(&Parameters::new(), account, &defaults).unwrap())

@@ -39,7 +39,7 @@ pub fn main(log: Log) -> anyhow::Result<()> {
     let Command::Start(launch) = receive_within(&daemon, FIRST_WORDS)? else {
         anyhow::bail!("first message is not a start");
     };
-    log.set_session(Some(&launch.session));
+    log.set_session(launch.name.as_deref().or(Some(&launch.session)));
     privileges::become_session(&launch)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -242,7 +242,10 @@ impl Session {
                 Some(client) => self.serve_client(client),
                 None => tracing::warn!("told to serve a client without its connection"),
             },
-            Command::Wake { options } => {
+            Command::Wake { options, name } => {
+                if name.is_some() {
+                    self.log.set_session(name.as_deref());
+                }
                 let path = paths::options(&self.launch.dir);
                 if let Err(error) = write_private(&path, options.as_bytes()) {
                     tracing::warn!(%error, file = %path.display(), "cannot be written");

@@ -214,6 +214,7 @@ mod tests {
     fn launch(dir: &Path, pam: bool) -> Launch {
         Launch {
             session: "0123".into(),
+            name: None,
             user: User {
                 name: "ann".into(),
                 uid: rustix::process::geteuid().as_raw(),
