@@ -58,6 +58,16 @@ pub fn group(leader: Pid) -> Vec<Pid> {
         .collect()
 }
 
+/// The processes that were started with this variable in their environment,
+/// but for those that have left for a session of their own, as daemons do.
+#[must_use]
+pub fn with_variable(name: &str, value: &str) -> Vec<Pid> {
+    all()
+        .filter(|pid| has_variable(*pid, name, value))
+        .filter(|pid| stat(*pid).is_some_and(|stat| stat.group != stat.session))
+        .collect()
+}
+
 /// Sends a signal to each of them; who is gone already does not matter.
 pub fn signal(pids: &[Pid], signal: Signal) {
     for pid in pids {
@@ -81,6 +91,7 @@ fn parent(pid: Pid) -> Option<Pid> {
 struct Stat {
     parent: i32,
     group: i32,
+    session: i32,
 }
 
 /// Of a process that is not a zombie.
@@ -91,7 +102,12 @@ fn stat(pid: Pid) -> Option<Stat> {
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    (state != "Z").then_some(Stat { parent, group })
+    let session = fields.next()?.parse().ok()?;
+    (state != "Z").then_some(Stat {
+        parent,
+        group,
+        session,
+    })
 }
 
 #[cfg(test)]

@@ -79,6 +79,38 @@ const SESSION: &[Package] = &[
         why: "setpriv, which ties a program's life to the test's",
     },
     Package {
+        name: "passwd",
+        why: "useradd and its kin, which add users of a VM",
+    },
+    Package {
+        name: "libnss-extrausers",
+        why: "a second source of users, as a directory service is",
+    },
+    Package {
+        name: "fdisk",
+        why: "sfdisk, which partitions the drive of the homes",
+    },
+    Package {
+        name: "mount",
+        why: "mount and losetup, for drives over files",
+    },
+    Package {
+        name: "systemd",
+        why: "the init of a VM, and systemd-run",
+    },
+    Package {
+        name: "libpam-systemd",
+        why: "logind's part in a user's session",
+    },
+    Package {
+        name: "dbus-user-session",
+        why: "the bus of a user's session",
+    },
+    Package {
+        name: "dbus",
+        why: "the bus of the system, by which logind is asked",
+    },
+    Package {
         name: "procps",
         why: "ps and pkill for session scripts",
     },

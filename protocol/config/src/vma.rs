@@ -254,20 +254,20 @@ section! {
     pub struct User {
         default_name: UserName = "vma.user.default.name", "qvd", Supported,
             "The user of a session for whom the broker names none.";
-        default_groups: Vec<UserName> = "vma.user.default.groups", "", Unused,
-            "The groups of a user for whom the broker names none.";
-        home_path: PathBuf = "vma.user.home.path", "/home", Unused,
+        default_groups: Vec<UserName> = "vma.user.default.groups", "", Supported,
+            "The groups, beside his own, of a user for whom the broker names none. A user who is made is put into them; one who exists is in them while his session lasts.";
+        home_path: PathBuf = "vma.user.home.path", "/home", Supported,
             "The directory of the home directories.";
-        home_drive: Option<PathBuf> = "vma.user.home.drive", "/dev/vdb", Unused,
-            "The disk whose first partition is mounted on the directory of the homes; the partition and its file system are made when missing. Empty: none.";
-        home_fs: FsType = "vma.user.home.fs", "ext4", Unused,
-            "The type of file system made on the disk of the homes.";
+        home_drive: Option<PathBuf> = "vma.user.home.drive", "/dev/vdb", Supported,
+            "The disk whose first partition is mounted on the directory of the homes when a home is missing and that directory is on the device of /. A disk that holds nothing at all is given a partition and a file system; one with a file system and no partitions is mounted whole; one that holds anything else is refused and left untouched. Empty, or no such device: none.";
+        home_fs: FsType = "vma.user.home.fs", "ext4", Supported,
+            "The type of file system made on an empty disk of the homes, by mkfs.TYPE. One that is there is mounted as it is.";
         shares_path: HomePath = "vma.user.shares.path", "~/Redirected", Unused,
             "The directory in which the client's shared folders appear.";
         umask: Umask = "vma.user.umask", "0022", Supported,
             "The permissions that the user's new files do not get, in octal.";
-        shell: PathBuf = "vma.user.shell", "/bin/bash", Unused,
-            "The login shell of a new user.";
+        shell: PathBuf = "vma.user.shell", "/bin/bash", Supported,
+            "The login shell of a user who is made. One who exists has his own.";
         desktop_icons: bool = "vma.apps.desktop_icons.enable", "0", Unused,
             "Whether an application session shows icons on its desktop.";
     }
@@ -277,7 +277,7 @@ section! {
     /// What the client did not say.
     pub struct SessionDefault {
         lang: Locale = "vma.default.lang", "en_US.UTF-8", Supported,
-            "The locale of a session.";
+            "The locale of a session where /etc/locale.conf, /etc/default/locale, /etc/environment, PAM and ~/.qvd_environment say no other.";
         keyboard: Keyboard = "vma.default.client.keyboard", "pc105/en", Supported,
             "The keyboard of a client that names none, model/layout.";
         link: Link = "vma.default.client.link", "adsl", Supported,

@@ -145,12 +145,8 @@ fn what_cannot_be_made_is_said_and_nothing_is_left_of_it() {
                 "{name}"
             );
             assert!(!vm.homes().join("cat").exists());
-            let left: Vec<_> = fs::read_dir(agent.run_directory())?
-                .flatten()
-                // The daemon's own.
-                .filter(|entry| !entry.file_name().to_string_lossy().starts_with("agent-"))
-                .collect();
-            assert!(left.is_empty(), "{left:?}");
+            let journal = format!("provision-{}.json", agent.display());
+            assert!(!agent.run_directory().join(journal).exists(), "{name}");
         }
         let mut agent = vm.agent(scene, "vm", &[])?;
         vm.start(scene, &mut agent).await?;
@@ -358,6 +354,86 @@ fn a_drive_with_foreign_data_is_left_untouched() {
     });
 }
 
+/// What the agent writes down of a drive before it writes on it.
+fn journal_of(drive: &Drive) -> Result<String> {
+    let number = drive.with("lsblk -dno MAJ:MIN \"$1\" | tr -d ' '")?;
+    let sequence = fs::read_to_string(format!("/sys/dev/block/{number}/diskseq"));
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let device = serde_json::json!({
+        "path": drive.path(),
+        "number": number,
+        "sequence": sequence.unwrap_or_default().trim(),
+        "size": DRIVE,
+        "boot": boot.trim(),
+    });
+    Ok(serde_json::json!([{ "making": "table", "device": device }]).to_string())
+}
+
+#[test]
+fn a_table_that_was_left_half_written_is_taken_back_and_nothing_else_is() {
+    play("provision_drive_half", async |scene| {
+        require_programs(scene)?;
+        let vm = Vm::make(scene, "vm", "true").await?;
+        let table = "printf 'label: gpt\\nname=qvd-home-unfinished\\n' \
+                     | sfdisk -q --no-tell-kernel \"$1\"";
+        let zero = "dd if=/dev/zero of=\"$1\" conv=notrunc status=none bs=512";
+        // The table's first copy is missing with its end, then both headers.
+        let half = format!("{table}; {zero} seek=1 count=33; {zero} seek=98303 count=1");
+        let foreign = format!("{half}; seq 9999 | dd of=\"$1\" conv=notrunc bs=1M seek=20");
+        let other = "printf 'label: gpt\nname=photos\n' | sfdisk -q --no-tell-kernel \"$1\"";
+        for (name, script, taken_back) in [
+            ("half", half.as_str(), true),
+            ("foreign", &foreign, false),
+            ("other", other, false),
+        ] {
+            let drive = Drive::empty(scene, name, DRIVE)?;
+            let path = drive.path();
+            let mut agent = vm.agent(scene, name, &[("vma.user.home.drive", &path)])?;
+            let journal = format!("provision-{}.json", agent.display());
+            let journal = agent.run_directory().join(journal);
+            fs::write(&journal, journal_of(&drive)?)?;
+            drive.with(script)?;
+            let before = drive.sum()?;
+            vm.start(scene, &mut agent).await?;
+            assert!(!journal.exists(), "{name}");
+            assert_eq!(drive.sum()? != before, taken_back, "{name}");
+            if name == "foreign" {
+                let reason = reason_of(&agent, &[("qvd.vm.user.name", "joe")]).await?;
+                assert!(reason.contains("left untouched"), "{reason}");
+                assert_eq!(drive.sum()?, before);
+                continue;
+            }
+            listen(&agent, &[("qvd.vm.user.name", "joe")]).await?;
+            let homes = vm.homes().display().to_string();
+            let mounted = vm.ask("findmnt", &["-no", "SOURCE", &homes])?;
+            assert_eq!(mounted, format!("{path}p1"), "{name}");
+            stop(&agent).await?;
+            vm.must("umount", &[&homes])?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_damaged_file_system_is_not_mounted() {
+    play("provision_drive_damaged", async |scene| {
+        require_programs(scene)?;
+        let vm = Vm::make(scene, "vm", "true").await?;
+        let drive = Drive::empty(scene, "drive", DRIVE)?;
+        let damage = "debugfs -w -R 'clri <2>' \"$1\"; debugfs -w -R 'ssv state 2' \"$1\"";
+        drive.with(&format!("mkfs.ext4 -q \"$1\"; {damage}"))?;
+        let path = drive.path();
+        let mut agent = vm.agent(scene, "vm", &[("vma.user.home.drive", &path)])?;
+        vm.start(scene, &mut agent).await?;
+        let reason = reason_of(&agent, &[("qvd.vm.user.name", "kim")]).await?;
+        let expected = format!("the file system on {path} is damaged: fsck.ext4 failed: ");
+        assert!(reason.starts_with(&expected), "{reason}");
+        assert_eq!(vm.entries("passwd", "kim")?, 0);
+        assert!(!vm.homes().join("kim").exists());
+        Ok(())
+    });
+}
+
 /// The programs that provisioning runs on a new drive for a new user.
 const STEPS: [&str; 9] = [
     "/usr/sbin/blkid",
@@ -427,12 +503,14 @@ fn an_agent_that_is_killed_at_any_step_leaves_nothing_half_done() {
                 let daemon = agent.daemon()?;
                 daemon.signal(Signal::KILL)?;
                 daemon.wait(WAIT).await?;
-                // What it ran dies with it.
-                gone(&program).await?;
                 fs::remove_file(gate("reached"))?;
                 fs::write(gate("stop"), "")?;
+                vm.start(scene, &mut agent).await?;
+                // What the one ran does not go on beside the other.
+                gone(&program).await?;
+            } else {
+                vm.start(scene, &mut agent).await?;
             }
-            vm.start(scene, &mut agent).await?;
             listen(&agent, &ida).await?;
             let mounted = vm.ask("findmnt", &["-no", "SOURCE", &homes])?;
             assert_eq!(mounted, format!("{path}p1"), "step {step}");
@@ -484,6 +562,5 @@ async fn gone(pid: &str) -> Result<()> {
         }
     };
     let gone = tokio::time::timeout(WAIT, wait).await;
-    gone.map_err(|_| format!("process {pid} lives on"))?;
-    Ok(())
+    Ok(gone.map_err(|_| format!("process {pid} lives on"))?)
 }

@@ -139,7 +139,22 @@ pub fn complete(config: &VmaConfig, account: &Account, mut user: User) -> Result
 /// One sentence for the log. It is tried again before anything is made.
 pub fn recover(config: &VmaConfig) -> Result<(), String> {
     let _turn = Turn::take()?;
-    clean(config).map(drop)
+    let display = config.nx.display.number();
+    program::mark(format!("{}:{display}", config.process.run.display()));
+    let ended = program::end_leftovers();
+    if ended > 0 {
+        tracing::warn!("ended {ended} programs of an earlier agent");
+    }
+    let mut journal = clean(config)?;
+    for step in journal.steps().to_vec() {
+        // The hook was killed before there was a user.
+        if let Step::SetUp { name } = step
+            && matches!(find(&name), Ok(None))
+        {
+            journal.set_up(&name)?;
+        }
+    }
+    Ok(())
 }
 
 fn is_privileged() -> bool {

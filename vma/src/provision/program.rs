@@ -1,16 +1,23 @@
-//! Running the system's programs: bounded in time, with a clean environment,
-//! and never longer than the daemon lives.
+//! Running the system's programs: bounded in time and with a clean
+//! environment.
+//!
+//! One must not go on where its daemon was killed, beside what the next daemon
+//! does. The parent-death signal sees to it where it can: it is forgotten when
+//! a program is given more capabilities than the daemon has. So the next
+//! daemon [ends](end_leftovers) whatever carries the mark of the earlier one.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 
+use crate::procs;
 use crate::sys::bind_to_parent;
 
 /// For what takes a moment.
@@ -23,11 +30,46 @@ pub const LONG: Duration = Duration::from_secs(540);
 /// Where the programs are looked for, and where they look.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The variable that marks the programs of an agent.
+const MARK: &str = "QVD_PROVISION";
+
+/// The mark's value. One agent is one process.
+static AGENT: OnceLock<String> = OnceLock::new();
+
+/// How long killed programs may take to be gone, each.
+const LAST_BREATH: Duration = Duration::from_secs(5);
+
 /// What is kept of each stream of a program, in bytes.
 const MAX_OUTPUT: usize = 64 * 1024;
 
 /// Longest last words that are passed on, in characters.
 const MAX_WORDS: usize = 200;
+
+/// Marks the programs that this agent runs from now on.
+pub fn mark(agent: String) {
+    // The first word counts: an agent does not change its folder.
+    let _ = AGENT.set(agent);
+}
+
+/// Ends what an earlier daemon of this agent has left running; how many
+/// processes that were.
+pub fn end_leftovers() -> usize {
+    let Some(agent) = AGENT.get() else { return 0 };
+    let left = procs::with_variable(MARK, agent);
+    for pid in &left {
+        let Ok(watched) = pidfd_open(*pid, PidfdFlags::empty()) else {
+            continue;
+        };
+        // Nobody else has the number meanwhile: it is looked at once more.
+        if procs::has_variable(*pid, MARK, agent) {
+            let _ = pidfd_send_signal(&watched, Signal::KILL);
+            let wait = Timespec::try_from(LAST_BREATH).ok();
+            let mut wanted = [PollFd::new(&watched, PollFlags::IN)];
+            let _ = poll(&mut wanted, wait.as_ref());
+        }
+    }
+    left.len()
+}
 
 /// A program to be run.
 pub struct Program {
@@ -126,6 +168,7 @@ impl Program {
             .env_clear()
             .env("PATH", PATH)
             .env("LC_ALL", "C")
+            .envs(AGENT.get().map(|agent| (MARK, agent)))
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
