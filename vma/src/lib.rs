@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 pub mod access;
+pub mod cli;
 pub mod control;
 pub mod ctl;
 pub mod daemon;

@@ -7,12 +7,13 @@
     reason = "a command line program"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use qvd_config::{Program, VmaConfig};
+use qvd_vma::cli::{Arguments, Command, Ctl};
 use qvd_vma::ctl::{self, Answer, Ask};
 use qvd_vma::hooks::Hook;
 use qvd_vma::log::{Log, Plan};
@@ -21,77 +22,6 @@ use qvd_vma::{daemon, dialog, privileges, session, settings, status, sys};
 
 /// Exit status of a faulty configuration, as in sysexits.h (EX_CONFIG).
 const EX_CONFIG: u8 = 78;
-
-/// The QVD agent: runs the desktop session of this virtual machine.
-#[derive(Parser)]
-#[command(name = "qvd-vma", version, arg_required_else_help = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the agent in the foreground.
-    ///
-    /// A session that runs when the agent ends goes on, and the next agent
-    /// takes it over.
-    Daemon {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE", default_value = settings::DEFAULT_PATH)]
-        config: PathBuf,
-    },
-    /// Say what state the session is in.
-    Status {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE", default_value = settings::DEFAULT_PATH)]
-        config: PathBuf,
-        /// Say all there is to say, as JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Say everything that is wrong with a configuration file.
-    CheckConfig {
-        /// The configuration file.
-        #[arg(value_name = "FILE", default_value = settings::DEFAULT_PATH)]
-        file: PathBuf,
-        /// List every key with its value and where that was set.
-        #[arg(long)]
-        all: bool,
-        /// Print a file with every key, its default and what it is for.
-        #[arg(long, conflicts_with = "all")]
-        sample: bool,
-    },
-    /// Command the running agent; for root and the agent's own user.
-    Ctl {
-        /// The configuration file.
-        #[arg(long, global = true, value_name = "FILE", default_value = settings::DEFAULT_PATH)]
-        config: PathBuf,
-        /// What it is to do.
-        #[command(subcommand)]
-        what: Ctl,
-    },
-    /// Run one session. For the agent itself.
-    #[command(hide = true)]
-    Session,
-}
-
-/// What the running agent is told.
-#[derive(Subcommand)]
-enum Ctl {
-    /// Suspend the session, and wait until it is.
-    Suspend,
-    /// Stop the session, and wait until it is.
-    Stop,
-    /// Read the configuration again, and say what has changed.
-    Reload,
-    /// Run a hook with its real arguments; shows what it prints, and exits as
-    /// it does.
-    Hook {
-        /// The hook's name, such as connect or mount_home.
-        name: String,
-    },
-}
 
 /// How long the running agent may take: longer than any hook may run.
 const CTL: Duration = Duration::from_secs(3600);

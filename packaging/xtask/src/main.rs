@@ -13,6 +13,7 @@ mod ci;
 mod deny;
 mod desktop;
 mod install;
+mod man;
 mod run;
 mod soak;
 mod test;
@@ -51,6 +52,8 @@ enum Command {
     /// What continuous integration runs: format, lints, check, dependencies,
     /// tests.
     Ci,
+    /// Write the manual pages into `target/man/`.
+    Man,
     /// Run the tests that repeat sessions in full: about half an hour.
     Soak,
     /// Measure the programs beside plain references.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Install { bench } => install::run(bench),
         Command::Test { filter } => test::run(filter.as_deref()),
         Command::Ci => ci::run(),
+        Command::Man => man::run(),
         Command::Soak => soak::run(),
         Command::Bench(arguments) => bench::run(&arguments),
     };

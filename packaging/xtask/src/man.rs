@@ -22,11 +22,9 @@ pub(crate) fn run() -> Result<()> {
             (format!("{name}.5"), qvd_config::manual(program))
         })
         .collect();
-    for (name, command) in [("qvd-vma.8", qvd_vma::cli::command())] {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(command).render(&mut page)?;
-        pages.push((name.to_owned(), String::from_utf8(page)?));
-    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(qvd_vma::cli::command()).render(&mut page)?;
+    pages.push(("qvd-vma.8".to_owned(), String::from_utf8(page)?));
     for (name, page) in pages {
         let path = folder.join(name);
         fs::write(&path, page).with_context(|| path.display().to_string())?;
@@ -42,6 +40,10 @@ fn lint(path: &std::path::Path) -> Result<()> {
     groff.args(["-man", "-ww", "-z", "-Tutf8"]).arg(path);
     let output = run::captured(&mut groff).context("install the package groff")?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success() && said.is_empty(), "{}: {said}", path.display());
+    ensure!(
+        output.status.success() && said.is_empty(),
+        "{}: {said}",
+        path.display()
+    );
     Ok(())
 }

@@ -95,7 +95,18 @@ fn describe(out: &mut String, key: &Key) {
 
 /// Text in which nothing is a request or an escape.
 fn text(plain: &str) -> String {
-    let escaped = plain.replace('\\', "\\e").replace('-', "\\-");
+    let mut escaped = String::with_capacity(plain.len());
+    for c in plain.chars() {
+        match c {
+            '\\' => escaped.push_str("\\e"),
+            '-' => escaped.push_str("\\-"),
+            // troff itself reads ASCII only.
+            c if !c.is_ascii() => {
+                let _ = write!(escaped, "\\[u{:04X}]", u32::from(c));
+            }
+            c => escaped.push(c),
+        }
+    }
     match escaped.chars().next() {
         Some('.' | '\'') => format!("\\&{escaped}"),
         _ => escaped,
