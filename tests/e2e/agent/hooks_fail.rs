@@ -257,7 +257,8 @@ async fn killed_during(scene: &Scene, key: &str, home: Option<&str>) -> Result<(
         .flatten()
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|file| !file.starts_with("agent-"))
+        // That the user is to be set up is remembered until he is there.
+        .filter(|file| !file.starts_with("agent-") && !file.starts_with("provision-"))
         .collect();
     assert!(left.is_empty(), "{name}: {left:?}");
     Ok(())

@@ -11,7 +11,7 @@ use qvd_tests::process::{Process, Program};
 use qvd_tests::rig::{Agent, Desktop};
 use qvd_tests::{Outcome, Scene, play};
 
-use super::{Seat, WAIT, kill, session};
+use super::{Seat, WAIT, kill, log_name};
 
 /// Waits until a file has this text.
 async fn says(file: &Path, text: &str) -> Outcome {
@@ -68,7 +68,7 @@ fn the_log_goes_on_in_the_next_file_after_rotation() {
         let (agent, _daemon) = start(scene, &keys, &log).await?;
         let display = super::user_display(scene).await?;
         let client = super::connect(scene, &agent, &display, &[]).await?;
-        let name = session(&agent)?;
+        let name = log_name(&agent)?;
 
         // With a next file made by logrotate, and without.
         for (number, how) in ["create 0640", "nocreate"].iter().enumerate() {
@@ -147,7 +147,7 @@ fn the_manuals_lines_send_the_log_to_syslog() {
         let (agent, _daemon) = start(scene, &keys, &messages).await?;
         agent.start_session(&[]).await?;
         agent.wait_for_state(SessionState::Listening, WAIT).await?;
-        let name = session(&agent)?;
+        let name = log_name(&agent)?;
         says(&messages, &format!("session={name} session is listening")).await?;
         // Of the session process.
         says(&messages, "nxagent - session=").await?;
@@ -300,7 +300,7 @@ fn the_journal_gets_lines_with_their_session() {
         tokio::time::timeout(WAIT, answered).await?;
         agent.start_session(&[]).await?;
         agent.wait_for_state(SessionState::Listening, WAIT).await?;
-        let name = session(&agent)?;
+        let name = log_name(&agent)?;
         agent.call(Call::XStop).await?;
         agent.wait_for_state(SessionState::Stopped, WAIT).await?;
 

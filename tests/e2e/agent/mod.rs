@@ -146,16 +146,25 @@ async fn waited(agent: &Agent) -> Result<Waited> {
     }
 }
 
-/// The name that all processes of the agent's session carry.
+/// The mark that all processes of the agent's session carry.
 fn session(agent: &Agent) -> Result<String> {
+    recorded(agent, "session")
+}
+
+/// What logs call the agent's session.
+fn log_name(agent: &Agent) -> Result<String> {
+    recorded(agent, "name")
+}
+
+fn recorded(agent: &Agent, field: &str) -> Result<String> {
     let record = record(agent);
     let text = fs::read_to_string(&record)
         .map_err(|e| Error::Invalid(format!("{}: {e}", record.display())))?;
     let value: serde_json::Value = serde_json::from_str(&text)
         .map_err(|e| Error::Invalid(format!("{}: {e}", record.display())))?;
-    let name = value.get("session").and_then(serde_json::Value::as_str);
+    let name = value.get(field).and_then(serde_json::Value::as_str);
     name.map(str::to_owned)
-        .ok_or_else(|| Error::Invalid(format!("no session in {text}")))
+        .ok_or_else(|| Error::Invalid(format!("no {field} in {text}")))
 }
 
 fn record(agent: &Agent) -> PathBuf {

@@ -10,7 +10,7 @@ use qvd_tests::rig::{Agent, Desktop};
 use qvd_tests::{Outcome, Result, Scene, play};
 use rustix::process::Signal;
 
-use super::{Seat, WAIT, nothing_left, process_with, session};
+use super::{Seat, WAIT, log_name, nothing_left, process_with, session};
 
 /// Runs `qvd-vma` beside the agent; its end and what it printed.
 pub async fn run(scene: &Scene, agent: &Agent, words: &[&str]) -> Result<(ExitStatus, String)> {
@@ -108,7 +108,7 @@ fn the_agent_tells_its_state_and_obeys_on_the_machine_itself() {
         assert!(status.success(), "{text}");
         let told: serde_json::Value = serde_json::from_str(&text)?;
         assert_eq!(told["state"], "connected");
-        assert_eq!(told["session"], name);
+        assert_eq!(told["session"], log_name(&seat.agent)?);
         assert_eq!(told["display"], seat.agent.display());
         assert_eq!(told["daemon_pid"], daemon);
         assert_eq!(told["nxagent_pid"], process_with(&name, "nxagent :")?);

@@ -419,7 +419,7 @@ impl Core {
             state: self.machine.state(),
             reason: self.machine.reason().map(str::to_owned),
             user: self.machine.user().map(str::to_owned),
-            session: self.link.as_ref().map(|link| link.session().to_owned()),
+            session: self.link.as_ref().and(self.current.session.clone()),
             since: self.since,
             nxagent: self.nxagent,
             display: self.display(),
