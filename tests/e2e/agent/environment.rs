@@ -105,6 +105,13 @@ fn files_of_the_system_and_of_the_user_make_the_environment() {
         assert!(log.contains(".qvd_environment:2: not NAME=value"), "{log}");
         assert!(log.contains("HOME cannot be changed"), "{log}");
         assert!(!log.contains("faulty line"), "{log}");
+        // What is mounted in there, and nobody serves any more.
+        let mounted = runtime.join("mounted place");
+        fs::create_dir(&mounted)?;
+        vm.must(
+            "mount",
+            &["-t", "tmpfs", "tmpfs", &mounted.display().to_string()],
+        )?;
         seat.leave().await?;
         assert!(!runtime.exists());
         drop(client);
@@ -274,5 +281,9 @@ async fn gone(vm: &Vm, login: &str) -> Result<()> {
         }
     };
     let closed = tokio::time::timeout(WAIT, closed).await;
-    Ok(closed.map_err(|_| format!("session {login} of logind lives on"))?)
+    let status = || {
+        vm.ask("loginctl", &["session-status", login])
+            .unwrap_or_default()
+    };
+    Ok(closed.map_err(|_| format!("a session of logind lives on: {}", status()))?)
 }

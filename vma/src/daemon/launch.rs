@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use qvd_config::VmaConfig;
-use rustix::mount::{UnmountFlags, unmount};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
@@ -19,12 +19,16 @@ use crate::control::{Launch, User};
 use crate::log::Log;
 use crate::parameters::{AUDIO_PORTS, PRINTING_PORTS, SessionSpec};
 use crate::procs::MARK;
+use crate::provision::program::Program;
 use crate::session::paths::nx_socket;
 use crate::settings::SessionPaths;
 
 /// Daemons that may be connecting to a session process at once: the one of
 /// the moment and the next.
 const BACKLOG: i32 = 4;
+
+/// How long it may take to unmount what a user has left: it is lazy.
+const UNMOUNT: Duration = Duration::from_secs(2);
 
 /// What a session is started from.
 pub struct Plan<'a> {
@@ -162,21 +166,20 @@ pub fn clear(paths: &SessionPaths) {
 }
 
 /// Takes away what the user's programs have mounted in his runtime folder
-/// (FUSE), and nobody serves any more.
+/// (FUSE), and nobody serves any more. By a program, since the daemon itself
+/// has not the capability; nearly always there is nothing to do.
 fn unmount_below(dir: &Path) {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    let below = places.map(|place| PathBuf::from(place.replace("\\040", " ")));
+    let places: Vec<PathBuf> = places
+        .map(|place| place.replace("\\040", " ").into())
+        .filter(|place: &PathBuf| place.starts_with(dir))
+        .collect();
     // What was mounted last may be on what was mounted before.
-    for place in below
-        .filter(|p| p.starts_with(dir))
-        .collect::<Vec<_>>()
-        .iter()
-        .rev()
-    {
-        let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
-        if let Err(error) = unmount(place, flags) {
-            tracing::warn!(place = %place.display(), %error, "still mounted");
+    for place in places.iter().rev() {
+        let umount = Program::new("umount").args(["--lazy", "--no-canonicalize"]);
+        if let Err(error) = umount.arg(place).limit(UNMOUNT).run() {
+            tracing::warn!("{error}");
         }
     }
 }

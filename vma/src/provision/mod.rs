@@ -24,7 +24,7 @@ mod account;
 mod drive;
 mod home;
 mod journal;
-mod program;
+pub mod program;
 mod turn;
 mod user;
 
