@@ -22,14 +22,41 @@ pub(crate) fn run() -> Result<()> {
             (format!("{name}.5"), qvd_config::manual(program))
         })
         .collect();
-    let mut page = Vec::new();
-    clap_mangen::Man::new(qvd_vma::cli::command()).render(&mut page)?;
-    pages.push(("qvd-vma.8".to_owned(), String::from_utf8(page)?));
+    commands(qvd_vma::cli::command(), "8", &mut pages)?;
     for (name, page) in pages {
         let path = folder.join(name);
         fs::write(&path, page).with_context(|| path.display().to_string())?;
         lint(&path)?;
         println!("{}", path.display());
+    }
+    Ok(())
+}
+
+/// The pages of a program and of each of its commands.
+fn commands(
+    mut command: clap::Command,
+    section: &str,
+    pages: &mut Vec<(String, String)>,
+) -> Result<()> {
+    command.build();
+    let mut todo = vec![(command.get_name().to_owned(), command)];
+    while let Some((name, command)) = todo.pop() {
+        for below in command.get_subcommands() {
+            if !below.is_hide_set() && below.get_name() != "help" {
+                let name = format!("{name}-{}", below.get_name());
+                todo.push((name, below.clone()));
+            }
+        }
+        let mut page = Vec::new();
+        let title = command
+            .display_name(name.clone())
+            .disable_help_subcommand(true);
+        clap_mangen::Man::new(title)
+            .title(name.to_uppercase())
+            .section(section)
+            .manual("QVD")
+            .render(&mut page)?;
+        pages.push((format!("{name}.{section}"), String::from_utf8(page)?));
     }
     Ok(())
 }
