@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-pub use arguments::Arguments;
+pub use arguments::{Arguments, Command, SslErrors, command};
 pub use environment::Environment;
 pub use settings::Settings;
 

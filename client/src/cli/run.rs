@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use nx_proxy::{NxProxy, Order};
-use qvd_broker::VmEntry;
+use qvd_broker::{Credentials, VmEntry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -31,6 +31,7 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
         let orders = watch_signals().map_err(internal)?;
         match &settings.task {
             Task::Connect(choice) => connect(settings, choice, &mut progress, orders).await,
+            Task::Check | Task::Diagnose(_) | Task::CreateIcons => Err(not_yet()),
             _ => until_interrupted(orders, write_list(settings, &mut progress)).await,
         }
     });
@@ -64,6 +65,10 @@ fn watch_signals() -> std::io::Result<watch::Receiver<Order>> {
         });
     }
     Ok(receiver)
+}
+
+fn not_yet() -> Failure {
+    Failure::new(Code::Usage, "this is not supported yet")
 }
 
 async fn write_list(settings: &Settings, progress: &mut Progress) -> Result<(), Failure> {
@@ -111,6 +116,9 @@ async fn connect(
 
 /// Where to go and as whom; asks for the password where none is given.
 async fn target(settings: &Settings, progress: &mut Progress) -> Result<Target, Failure> {
+    if let Some(token) = settings.token.clone() {
+        return Ok(settings.target(Credentials::Bearer { token }));
+    }
     let password = match &settings.password {
         Some(password) => password.clone(),
         None => {
@@ -118,7 +126,8 @@ async fn target(settings: &Settings, progress: &mut Progress) -> Result<Target, 
             ask::password(&settings.login).await?
         }
     };
-    Ok(settings.target(password))
+    let login = settings.login.clone();
+    Ok(settings.target(Credentials::Basic { login, password }))
 }
 
 impl View for Progress {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum as _;
 use nx_proxy::NxOptions;
 use qvd_broker::{ClientParameters, Credentials};
 use qvd_config::value::{Geometry, Keyboard, Link};
@@ -9,7 +10,7 @@ use qvd_config::{ClientConfig, ConfigError, Program, Properties};
 use secrecy::SecretString;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Command, SslErrors};
 use super::environment::Environment;
 use super::{ask, log};
 use crate::core::{
@@ -19,6 +20,8 @@ use crate::core::{
 /// The configuration of the whole machine.
 const SYSTEM_CONFIG: &str = "/etc/qvd/client.conf";
 
+const NO_LOGIN: &str = "no login is given: use -u LOGIN, QVDLOGIN or client.user.name";
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
@@ -26,6 +29,14 @@ pub enum Task {
     ListVms,
     /// Write the list of applications.
     ListApplications,
+    /// Make an icon for each VM and application.
+    CreateIcons,
+    /// Test the way to the broker.
+    Check,
+    /// Write an archive for those who look for a fault; into this file.
+    Diagnose(Option<PathBuf>),
+    /// Write the configuration.
+    ShowConfig,
     /// Connect to a VM.
     Connect(Choice),
 }
@@ -39,16 +50,33 @@ pub struct Settings {
     pub port: u16,
     /// How it is recognised; `None` for a connection in the clear.
     pub tls: Option<TlsPolicy>,
-    /// Who asks.
+    /// What is to be done about a certificate that is not trusted; `None` when
+    /// nobody said.
+    pub ssl_errors: Option<SslErrors>,
+    /// Who asks; empty with a token, and where none is needed.
     pub login: String,
     /// The password; `None` when the user has to be asked.
     pub password: Option<SecretString>,
+    /// The token that stands for login and password.
+    pub token: Option<SecretString>,
+    /// Whether the password is kept in the desktop's secret store.
+    pub remember: bool,
     /// Variables of the user's environment shared with the broker.
     pub shared: Vec<(String, SecretString)>,
     /// What is to be done.
     pub task: Task,
     /// What the client says of itself.
     pub parameters: ClientParameters,
+    /// Whether the VM is stopped before it is connected to.
+    pub kill_vm: bool,
+    /// File of the user's machine that the session opens.
+    pub file: Option<PathBuf>,
+    /// Whether a session is followed by the next login.
+    pub kiosk: bool,
+    /// Whether there is one session and no attempt to get it back.
+    pub once: bool,
+    /// Dots per inch of the session; the display's where there is none.
+    pub dpi: Option<u16>,
     /// Options for nxproxy.
     pub nx_options: NxOptions,
     /// nxproxy.
@@ -80,11 +108,19 @@ impl Settings {
     pub fn gather(mut arguments: Arguments, environment: &Environment) -> Result<Self, Failure> {
         let (config, mut warnings) = read_config(&arguments, environment)?;
         let task = task(&arguments);
+        // Only with a broker there is somebody to log in to.
+        let needs_broker = !matches!(task, Task::Diagnose(_) | Task::ShowConfig);
+        let token = arguments.token.take().or_else(|| environment.token.clone());
         let host = config.login.force_host.as_ref().map(ToString::to_string);
         let host = host
+            .or_else(|| match &mut arguments.command {
+                Some(Command::Check { broker }) => broker.take(),
+                _ => None,
+            })
             .or_else(|| arguments.host.take())
             .or_else(|| environment.host.clone())
             .or_else(|| config.login.host.as_ref().map(ToString::to_string))
+            .or_else(|| (!needs_broker).then(String::new))
             .ok_or_else(|| usage("no broker is named: use -h HOST, QVDHOST or client.host.name"))?;
         let port = match (arguments.port, &environment.port) {
             (Some(port), _) => port,
@@ -97,7 +133,13 @@ impl Settings {
         if tls.is_none() {
             warnings.push("the connection is not encrypted".into());
         }
-        let login = login(&mut arguments, &config, environment)?;
+        // The test of the way logs in where it can.
+        let login_needed = needs_broker && task != Task::Check && token.is_none();
+        let login = match login(&mut arguments, &config, environment) {
+            Some(login) => login,
+            None if login_needed => return Err(usage(NO_LOGIN)),
+            None => String::new(),
+        };
         let password = password(&mut arguments, &config, environment, &mut warnings)?;
         let nx_options = match &arguments.nx_options {
             Some(text) => NxOptions::parse(text).map_err(|e| usage(e.to_string()))?,
@@ -110,10 +152,18 @@ impl Settings {
             host,
             port,
             tls,
+            ssl_errors: ssl_errors(&arguments, environment)?,
             login,
             password,
+            token,
+            remember: arguments.remember || config.window.remember_password,
             shared: shared(&config),
             task,
+            kill_vm: arguments.kill_vm,
+            file: arguments.file.take(),
+            kiosk: arguments.kiosk,
+            once: arguments.once,
+            dpi: arguments.dpi,
             parameters: parameters(&arguments, &config)?,
             nx_options,
             nxproxy: config.nx.nxproxy.as_path().to_owned(),
@@ -134,15 +184,12 @@ impl Settings {
 
 impl Settings {
     /// Where the broker is and who asks, once the password is known.
-    pub(super) fn target(&self, password: SecretString) -> Target {
+    pub(super) fn target(&self, credentials: Credentials) -> Target {
         Target {
             host: self.host.clone(),
             port: self.port,
             tls: self.tls.clone(),
-            credentials: Credentials::Basic {
-                login: self.login.clone(),
-                password,
-            },
+            credentials,
             environment: self.shared.clone(),
         }
     }
@@ -153,7 +200,16 @@ fn usage(message: impl Into<String>) -> Failure {
 }
 
 fn task(arguments: &Arguments) -> Task {
-    if arguments.list_vms {
+    if arguments.show_config {
+        Task::ShowConfig
+    } else if let Some(command) = &arguments.command {
+        match command {
+            Command::Check { .. } => Task::Check,
+            Command::Diagnose { archive } => Task::Diagnose(archive.clone()),
+        }
+    } else if arguments.create_icons {
+        Task::CreateIcons
+    } else if arguments.list_vms {
         Task::ListVms
     } else if arguments.list_apps {
         Task::ListApplications
@@ -278,13 +334,27 @@ fn login(
     arguments: &mut Arguments,
     config: &ClientConfig,
     environment: &Environment,
-) -> Result<String, Failure> {
+) -> Option<String> {
     arguments
         .username
         .take()
         .or_else(|| environment.login.clone())
         .or_else(|| config.login.user.clone())
-        .ok_or_else(|| usage("no login is given: use -u LOGIN, QVDLOGIN or client.user.name"))
+}
+
+fn ssl_errors(
+    arguments: &Arguments,
+    environment: &Environment,
+) -> Result<Option<SslErrors>, Failure> {
+    match (arguments.ssl_errors, &environment.ssl_errors) {
+        (Some(what), _) => Ok(Some(what)),
+        (None, Some(text)) => SslErrors::from_str(text, true).map(Some).map_err(|_| {
+            usage(format!(
+                "QVDSSLERRORS is {text}, and not ask, continue or abort"
+            ))
+        }),
+        (None, None) => Ok(None),
+    }
 }
 
 fn password(
