@@ -306,7 +306,7 @@ fn usage_and_configuration_have_statuses_of_their_own() {
     is_about(&user.run(1, &["--no-such-flag"]), 2, "--no-such-flag");
     is_about(&user.run(1, &["-x", "nx/nx,kill=1:0"]), 2, "kill");
     let conf = user.home.path().join("client.conf");
-    std::fs::write(&conf, "client.host.port = many\n").unwrap();
+    std::fs::write(&conf, "client.link = many\n").unwrap();
     let output = user.run(1, &["--config", conf.to_str().unwrap()]);
     is_about(&output, 3, "client.conf:1");
 }

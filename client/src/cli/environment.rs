@@ -1,8 +1,12 @@
 use std::path::PathBuf;
 
+use qvd_config::Program;
+
 /// The variables the client reads, taken once, so that tests need none.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
+    /// The configuration of the whole machine.
+    pub system_config: PathBuf,
     /// `HOME`.
     pub home: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`.
@@ -35,6 +39,7 @@ impl Environment {
     pub fn of_process() -> Self {
         let text = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
         Self {
+            system_config: Program::Client.file().into(),
             home: text("HOME").map(Into::into),
             config_home: text("XDG_CONFIG_HOME").map(Into::into),
             display: text("DISPLAY"),

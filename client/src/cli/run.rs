@@ -17,10 +17,18 @@ use crate::core::{
 
 /// Does what was asked for.
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
-    let no_log = log::init(settings.log_file.as_deref(), settings.log_level);
+    let shows = settings.task == Task::ShowConfig;
+    let no_log = match shows {
+        true => None,
+        false => log::init(settings.log_file.as_deref(), settings.log_level),
+    };
     let mut progress = Progress::new(settings.quiet);
     for warning in settings.warnings.iter().chain(&no_log) {
         progress.warn(warning);
+        tracing::warn!("{warning}");
+    }
+    if shows {
+        return write_out(&settings.shown_config);
     }
     let internal = |e: std::io::Error| Failure::new(Code::Internal, "no runtime").because(e);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -81,10 +89,16 @@ async fn write_list(settings: &Settings, progress: &mut Progress) -> Result<(), 
     };
     progress.clear();
     let text = list::render(&vms, settings.json, settings.header);
-    match std::io::stdout().write_all(text.as_bytes()) {
+    write_out(&text)
+}
+
+fn write_out(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // Of a reader that has seen enough, such as head.
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Code::Internal, "the list could not be written").because(e))
+            let message = format!("standard output: {e}");
+            Err(Failure::new(Code::Output, message).because(e))
         }
         _ => Ok(()),
     }
