@@ -301,6 +301,51 @@ fn a_password_can_come_on_standard_input() {
 }
 
 #[test]
+fn secrets_of_the_command_line_are_soon_nowhere_to_be_seen() {
+    for (flags, header) in [
+        (["-w", PASSWORD], "Basic YW5uOnMzY3JldDp3aXRoLWNvbG9u"),
+        (["--token", PASSWORD], "Bearer czNjcmV0OndpdGgtY29sb24="),
+    ] {
+        // A broker that accepts, and never answers.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let user = User::new();
+        let mut command = user.client(port, &flags);
+        command.args(["-l", "-d"]).env_remove("QVDPASSWORD");
+        let child = command.spawn().unwrap();
+        let (stream, _) = silent.accept().unwrap();
+        let head = head(&stream).unwrap();
+        assert!(head.contains(header), "{head}");
+        let proc = format!("/proc/{}", child.id());
+        let line = std::fs::read_to_string(format!("{proc}/cmdline")).unwrap();
+        let environment = std::fs::read_to_string(format!("{proc}/environ")).unwrap();
+        assert!(
+            line.contains(&format!("{}\0***\0-l\0", flags[0])),
+            "{line:?}"
+        );
+        assert!(!line.contains(PASSWORD) && !environment.contains(PASSWORD));
+        let name = std::fs::read_to_string(format!("{proc}/comm")).unwrap();
+        assert_eq!(name.trim(), "qvdclient");
+        // Nor does a program that it starts inherit it.
+        for fd in std::fs::read_dir(format!("{proc}/fd")).unwrap() {
+            let fd = fd.unwrap().path();
+            if std::fs::read_link(&fd)
+                .unwrap()
+                .starts_with("/memfd:secrets (deleted)")
+            {
+                assert_eq!(std::fs::read(&fd).unwrap(), b"");
+            }
+        }
+        drop(stream);
+        let output = output(child);
+        assert_eq!(output.status.code(), Some(11));
+        let text = stderr(&output);
+        assert_eq!(text.contains("for a moment"), flags[0] == "-w", "{text}");
+        assert!(!text.contains(PASSWORD) && !user.log().contains(PASSWORD));
+    }
+}
+
+#[test]
 fn usage_and_configuration_have_statuses_of_their_own() {
     let user = User::new();
     is_about(&user.run(1, &["--no-such-flag"]), 2, "--no-such-flag");

@@ -242,8 +242,12 @@ fn password(
     warnings: &mut Vec<String>,
 ) -> Result<Option<SecretString>, Failure> {
     if let Some(password) = arguments.password.take() {
-        // An argument cannot be overwritten safely, only not be given.
-        warnings.push("every user of this machine can see a password given with -w".into());
+        let seen = match arguments.secrets_fd {
+            Some(_) => "could see the password given with -w for a moment",
+            None => "can see the password given with -w",
+        };
+        let better = "better use --password-file, or be asked";
+        warnings.push(format!("every user of this machine {seen}: {better}"));
         return Ok(Some(password));
     }
     if let Some(file) = &arguments.password_file {
