@@ -6,9 +6,11 @@ mod conceal;
 mod environment;
 mod list;
 mod log;
+mod login;
 mod progress;
 mod run;
 mod settings;
+mod store;
 mod terminal;
 
 use std::process::ExitCode;

@@ -3,15 +3,16 @@
 use std::io::Write as _;
 
 use nx_proxy::{NxProxy, Order};
-use qvd_broker::{Credentials, VmEntry};
+use qvd_broker::VmEntry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::login::Login;
 use super::progress::Progress;
 use super::settings::{Settings, Task};
 use super::{ask, list, log};
 use crate::core::{
-    Broker, Choice, Chosen, Code, Event, Failure, Outcome, Target, View, Wish, open_desktop,
+    Broker, Choice, Chosen, Code, Event, Failure, Outcome, View, Wish, open_desktop,
     until_interrupted,
 };
 
@@ -80,7 +81,27 @@ fn not_yet() -> Failure {
 }
 
 async fn write_list(settings: &Settings, progress: &mut Progress) -> Result<(), Failure> {
-    let target = target(settings, progress).await?;
+    loop {
+        let login = Login::of(settings, progress).await?;
+        let done = list_as(&login, settings, progress).await;
+        if let Err(failure) = &done
+            && login.is_over(failure).await
+        {
+            continue;
+        }
+        if done.is_ok() {
+            login.keep(progress).await;
+        }
+        return done;
+    }
+}
+
+async fn list_as(
+    login: &Login,
+    settings: &Settings,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
+    let target = settings.target(login.credentials.clone());
     let events = &mut |event: Event| progress.event(&event);
     let mut broker = Broker::open(target, events).await?;
     let vms = match settings.task {
@@ -114,34 +135,36 @@ async fn connect(
     if let Some(cache) = &settings.cache {
         engine = engine.with_cache(cache);
     }
-    let wish = Wish {
-        target: until_interrupted(orders.clone(), target(settings, progress)).await?,
-        choice: choice.clone(),
-        parameters: settings.parameters.clone(),
-        nx_options: settings.nx_options.clone(),
-        display: settings.display.clone(),
+    let outcome = loop {
+        let login = until_interrupted(orders.clone(), Login::of(settings, progress)).await?;
+        let wish = Wish {
+            target: settings.target(login.credentials.clone()),
+            choice: choice.clone(),
+            parameters: settings.parameters.clone(),
+            nx_options: settings.nx_options.clone(),
+            display: settings.display.clone(),
+        };
+        let taken = progress.login();
+        let session = async {
+            let done = open_desktop(&engine, &wish, progress, orders.clone()).await;
+            progress.ended();
+            done
+        };
+        // While the session runs, which may be for days.
+        let (done, kept) = tokio::join!(session, login.keep_when(taken));
+        if let Some(warning) = kept {
+            progress.warn(&warning);
+        }
+        match done {
+            Err(failure) if login.is_over(&failure).await => {}
+            done => break done?,
+        }
     };
-    match open_desktop(&engine, &wish, progress, orders).await? {
+    match outcome {
         Outcome::Suspended => progress.done("Session suspended; connect again to resume it"),
         Outcome::Closed => progress.done("Session closed"),
     }
     Ok(())
-}
-
-/// Where to go and as whom; asks for the password where none is given.
-async fn target(settings: &Settings, progress: &mut Progress) -> Result<Target, Failure> {
-    if let Some(token) = settings.token.clone() {
-        return Ok(settings.target(Credentials::Bearer { token }));
-    }
-    let password = match &settings.password {
-        Some(password) => password.clone(),
-        None => {
-            progress.clear();
-            ask::password(&settings.login).await?
-        }
-    };
-    let login = settings.login.clone();
-    Ok(settings.target(Credentials::Basic { login, password }))
 }
 
 impl View for Progress {
