@@ -2,19 +2,22 @@
 
 mod arguments;
 mod ask;
+mod conceal;
 mod environment;
 mod list;
 mod log;
+mod login;
 mod progress;
 mod run;
 mod settings;
+mod store;
 mod terminal;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-pub use arguments::Arguments;
+pub use arguments::{Arguments, Command, SslErrors, command};
 pub use environment::Environment;
 pub use settings::Settings;
 
@@ -23,7 +26,10 @@ use crate::core::{Code, Failure};
 /// Runs `qvdclient` and gives its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let line: Vec<_> = std::env::args_os().collect();
+    // Secrets that stay where they are, are warned of when they are used.
+    let _ = conceal::restart(&line, &command());
+    let mut arguments = match Arguments::try_parse_from(line) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Also help and version, which are no failure.
@@ -35,7 +41,12 @@ pub fn main() -> ExitCode {
         }
     };
     let json = arguments.json;
-    let done = Settings::gather(arguments, &Environment::of_process())
+    let done = conceal::restore(&mut arguments)
+        .map_err(|e| {
+            let message = "the secrets of the command line are lost";
+            Failure::new(Code::Internal, message).because(e)
+        })
+        .and_then(|()| Settings::gather(arguments, &Environment::of_process()))
         .and_then(|settings| run::run(&settings));
     match done {
         Ok(()) => ExitCode::SUCCESS,

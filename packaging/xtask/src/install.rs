@@ -111,6 +111,14 @@ const SESSION: &[Package] = &[
         why: "the bus of the system, by which logind is asked",
     },
     Package {
+        name: "libsecret-tools",
+        why: "secret-tool, with which the client keeps passwords",
+    },
+    Package {
+        name: "gnome-keyring",
+        why: "a desktop's secret store",
+    },
+    Package {
         name: "procps",
         why: "ps and pkill for session scripts",
     },
