@@ -121,7 +121,7 @@ impl Settings {
             None if needs_broker => return Err(usage(NO_BROKER)),
             None => String::new(),
         };
-        let tls = tls::policy(&arguments, &config, environment)?;
+        let tls = tls::policy(&arguments, &config, &properties, environment)?;
         if tls.is_none() && needs_broker {
             warnings.push("the connection is not encrypted".into());
         }

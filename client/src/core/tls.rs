@@ -7,9 +7,7 @@ use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 
 use super::failure::{Code, Failure};
-use super::trust::{
-    Asker, Certificates, ClientCertificate, Judge, Memory, PinFile, Pins, Policy,
-};
+use super::trust::{Asker, Certificates, ClientCertificate, Judge, Memory, PinFile, Pins, Policy};
 use super::verifier::{Ruler, Seen, Verifier};
 
 /// What counts as the broker's certificate.

@@ -221,7 +221,9 @@ impl Verifier {
             return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
         }
         let valid = |algorithm: &&&dyn rustls::pki_types::SignatureVerificationAlgorithm| {
-            algorithm.verify_signature(&key, message, dss.signature()).is_ok()
+            algorithm
+                .verify_signature(&key, message, dss.signature())
+                .is_ok()
         };
         match fitting.find(valid) {
             Some(_) => Ok(HandshakeSignatureValid::assertion()),

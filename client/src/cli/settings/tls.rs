@@ -1,16 +1,26 @@
 //! Whom the client trusts, from command line and configuration.
 
+use std::path::Path;
+
 use clap::ValueEnum as _;
-use qvd_config::ClientConfig;
+use qvd_config::{ClientConfig, Properties};
 
 use super::{in_home, usage};
 use crate::cli::arguments::{Arguments, SslErrors};
+use crate::cli::certificate::Terminal;
 use crate::cli::environment::Environment;
-use crate::core::{Certificates, ClientCertificate, Failure, TlsPolicy, Trust};
+use crate::core::{
+    Asker, Certificates, ClientCertificate, Errors, Failure, Fault, Memory, Policy, TlsPolicy,
+    Trust,
+};
+
+/// Where the system's roots are unless the configuration says otherwise.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs";
 
 pub(super) fn policy(
     arguments: &Arguments,
     config: &ClientConfig,
+    properties: &Properties,
     environment: &Environment,
 ) -> Result<Option<TlsPolicy>, Failure> {
     if !config.login.use_ssl {
@@ -26,9 +36,12 @@ pub(super) fn policy(
     };
     let mut files = arguments.ca.clone();
     files.extend(config.ssl.system_file.clone());
-    let folders = in_home(Some(&config.ssl.personal), environment)
+    let mut folders: Vec<_> = in_home(Some(&config.ssl.personal), environment)
         .into_iter()
         .collect();
+    let elsewhere = config.ssl.system_path.as_ref();
+    let elsewhere = elsewhere.filter(|path| *path != Path::new(SYSTEM_ROOTS));
+    folders.extend(elsewhere.cloned());
     let client = match (&arguments.client_cert, &arguments.client_key) {
         (Some(certificate), Some(key)) => Some(ClientCertificate {
             certificate: certificate.clone(),
@@ -44,14 +57,52 @@ pub(super) fn policy(
         _ => None,
     };
     let roots = Certificates {
-        system: true,
+        // Another folder is there instead of the system's.
+        system: elsewhere.is_none(),
         files,
         folders,
     };
     Ok(Some(TlsPolicy {
         roots,
         trust,
+        policy: decisions(arguments, config, properties, environment)?,
+        pins: environment
+            .home
+            .as_ref()
+            .map(|home| home.join(".qvd/accepted_certs.json")),
+        asker: Asker::new(Terminal),
+        memory: Memory::default(),
         client,
+    }))
+}
+
+/// Which faults of a certificate may be passed over.
+fn decisions(
+    arguments: &Arguments,
+    config: &ClientConfig,
+    properties: &Properties,
+    environment: &Environment,
+) -> Result<Policy, Failure> {
+    let errors = ssl_errors(arguments, environment)?.map(|errors| match errors {
+        SslErrors::Ask => Errors::Ask,
+        SslErrors::Continue => Errors::Continue,
+        SslErrors::Abort => Errors::Abort,
+    });
+    let ssl = &config.ssl;
+    Ok(Policy::of(errors, |fault| {
+        let allowed = match fault {
+            Fault::UnknownIssuer | Fault::SelfSigned | Fault::Version1 => ssl.allow_untrusted,
+            Fault::Expired => ssl.allow_expired,
+            Fault::NotYetValid => ssl.allow_not_yet_valid,
+            Fault::WrongHost => ssl.allow_bad_host,
+            Fault::Revoked => ssl.allow_revoked,
+            Fault::WeakKey => ssl.allow_weak_key,
+            Fault::InsecureSignature => ssl.allow_insecure_sign_algo,
+            Fault::OcspFailure => ssl.allow_ocsp_server_failure,
+            Fault::OcspError => ssl.allow_ocsp_error,
+            Fault::Other => ssl.allow_unknown_error,
+        };
+        (allowed, properties.is_locked(fault.key()))
     }))
 }
 

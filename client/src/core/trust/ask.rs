@@ -62,7 +62,11 @@ impl Asker {
 
 impl fmt::Debug for Asker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = if self.0.is_some() { "somebody" } else { "nobody" };
+        let who = if self.0.is_some() {
+            "somebody"
+        } else {
+            "nobody"
+        };
         f.write_str(who)
     }
 }
@@ -101,7 +105,9 @@ impl Memory {
             accepted.host == host
                 && accepted.port == port
                 && accepted.sha256 == sha256
-                && findings.iter().all(|found| accepted.faults.contains(&found.fault))
+                && findings
+                    .iter()
+                    .all(|found| accepted.faults.contains(&found.fault))
         })
     }
 }

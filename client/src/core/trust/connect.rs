@@ -98,13 +98,7 @@ async fn attempt(
 }
 
 /// What follows from a certificate that was taken with faults.
-async fn taken(
-    host: &str,
-    port: u16,
-    policy: &TlsPolicy,
-    faulty: &Faulty,
-    events: Events<'_>,
-) {
+async fn taken(host: &str, port: u16, policy: &TlsPolicy, faulty: &Faulty, events: Events<'_>) {
     match &faulty.ruling {
         Ruling::Taken { told: true } => events(Event::CertificateAccepted {
             fault: sentence(&faulty.findings),
@@ -172,8 +166,7 @@ async fn keep(
 ) -> Result<(), String> {
     let path = policy.pins.as_ref().ok_or("there is no place for it")?;
     let (file, host, facts) = (PinFile::new(path), host.to_owned(), faulty.facts.clone());
-    let writing =
-        tokio::task::spawn_blocking(move || file.accept(&host, port, &facts, &faults));
+    let writing = tokio::task::spawn_blocking(move || file.accept(&host, port, &facts, &faults));
     match timeout(WRITE, writing).await {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => Err(format!("{}: {error}", path.display())),
@@ -203,7 +196,9 @@ fn undecided(host: &str, faulty: &Faulty) -> Failure {
 fn failed(host: &str, port: u16, error: &std::io::Error, although: &str) -> Failure {
     let mut message = format!("no TLS connection to {host} port {port}: {error}");
     if !although.is_empty() {
-        message.push_str(&format!(" (its certificate was accepted although {although})"));
+        message.push_str(&format!(
+            " (its certificate was accepted although {although})"
+        ));
     }
     Failure::new(Code::Certificate, message)
 }

@@ -45,9 +45,10 @@ impl ClientCertificate {
         }
         let key = read_key(&self.key)?;
         let certified = CertifiedKey::from_der(chain, key, provider).map_err(|e| match e {
-            rustls::Error::InconsistentKeys(_) => {
-                key_fault(&self.key, format!("it is not the key of {}", file.display()))
-            }
+            rustls::Error::InconsistentKeys(_) => key_fault(
+                &self.key,
+                format!("it is not the key of {}", file.display()),
+            ),
             other => key_fault(&self.key, other),
         })?;
         Ok(Arc::new(SingleCertAndKey::from(certified)))
@@ -55,7 +56,9 @@ impl ClientCertificate {
 }
 
 fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
-    let mode = std::fs::metadata(file).map_err(|e| key_fault(file, e))?.mode();
+    let mode = std::fs::metadata(file)
+        .map_err(|e| key_fault(file, e))?
+        .mode();
     if mode & OTHERS != 0 {
         let why = format!(
             "everybody on this machine has access to it (mode {:o}): chmod 600 it",
@@ -121,7 +124,8 @@ mod tests {
         let others = write(dir, "bob.key", &bob.signing_key.serialize_pem(), 0o600);
         let open = write(dir, "open.key", &pem, 0o644);
         let empty = write(dir, "empty.pem", "", 0o600);
-        let text = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        let text =
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
         let locked = write(dir, "locked.key", text, 0o600);
         let missing = dir.join("missing");
         let provider = aws_lc_rs::default_provider();

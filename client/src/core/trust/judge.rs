@@ -42,10 +42,8 @@ impl Judge {
         } else {
             let store = Arc::new(roots.store);
             let usable = |list: &CertificateRevocationListDer<'static>| {
-                let alone = WebPkiServerVerifier::builder_with_provider(
-                    store.clone(),
-                    provider.clone(),
-                );
+                let alone =
+                    WebPkiServerVerifier::builder_with_provider(store.clone(), provider.clone());
                 let built = alone.with_crls([list.clone()]).build();
                 if let Err(error) = &built {
                     tracing::warn!(%error, "a list of revocations cannot be used");
@@ -78,7 +76,11 @@ impl Judge {
         };
         let chain: Vec<_> = match is_about_name(&error) {
             true => Vec::new(),
-            false => shown.intermediates.iter().filter_map(|c| Facts::of(c)).collect(),
+            false => shown
+                .intermediates
+                .iter()
+                .filter_map(|c| Facts::of(c))
+                .collect(),
         };
         let mut found = Vec::new();
         found.extend(self.of_issuer(shown, &error, &facts, &chain));

@@ -80,7 +80,10 @@ impl Binding {
     }
 
     fn faults(&self) -> BTreeSet<Fault> {
-        self.faults.iter().filter_map(|word| Fault::named(word)).collect()
+        self.faults
+            .iter()
+            .filter_map(|word| Fault::named(word))
+            .collect()
     }
 }
 
@@ -109,7 +112,9 @@ impl Pins {
     fn entries(&self) -> impl Iterator<Item = (&String, Entry)> {
         // What is no entry is somebody else's.
         let read = |value: &Value| serde_json::from_value(value.clone()).ok();
-        self.0.iter().filter_map(move |(key, value)| Some((key, read(value)?)))
+        self.0
+            .iter()
+            .filter_map(move |(key, value)| Some((key, read(value)?)))
     }
 
     pub(crate) fn recall(&self, host: &str, port: u16, facts: &Facts) -> Recalled {
@@ -185,7 +190,10 @@ impl Pins {
             host: host.to_owned(),
             port,
             public_key: digits(&fingerprint(&facts.key)).unwrap_or_default(),
-            faults: faults.iter().map(|fault| fault.as_str().to_owned()).collect(),
+            faults: faults
+                .iter()
+                .map(|fault| fault.as_str().to_owned())
+                .collect(),
             more: Map::new(),
         });
         self.put(name, &entry);

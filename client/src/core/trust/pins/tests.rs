@@ -78,7 +78,10 @@ fn what_the_references_client_accepted_is_known_and_bound_when_used() {
     let pins = file.read().unwrap();
     assert_eq!(pins.recall("b.test", 1, &facts), Recalled::Nothing);
     let kept = pins.0.get(&format!("sha256${print}")).unwrap();
-    assert_eq!((kept["odd"].as_bool(), kept["errors"][0].as_u64()), (Some(true), Some(18)));
+    assert_eq!(
+        (kept["odd"].as_bool(), kept["errors"][0].as_u64()),
+        (Some(true), Some(18))
+    );
     assert!(pins.0.contains_key("sha512$00") && pins.0.contains_key("note"));
 }
 
