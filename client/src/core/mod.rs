@@ -22,5 +22,5 @@ pub use session::{Outcome, run_session};
 pub use tls::{TlsPolicy, Trust};
 pub use trust::{
     Answer, Answering, Ask, Asker, Certificates, ClientCertificate, Errors, Fault, Finding, Memory,
-    Policy, Question,
+    Policy, Question, Stapled,
 };

@@ -7,7 +7,9 @@ use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 
 use super::failure::{Code, Failure};
-use super::trust::{Asker, Certificates, ClientCertificate, Judge, Memory, PinFile, Pins, Policy};
+use super::trust::{
+    Asker, Certificates, ClientCertificate, Judge, Memory, PinFile, Pins, Policy, Stapled,
+};
 use super::verifier::{Ruler, Seen, Verifier};
 
 /// What counts as the broker's certificate.
@@ -31,6 +33,8 @@ pub struct TlsPolicy {
     pub trust: Trust,
     /// What becomes of a certificate with faults.
     pub policy: Policy,
+    /// What is done about stapled OCSP responses.
+    pub stapled: Stapled,
     /// The file of certificates that were accepted for good; none is kept
     /// where there is no file.
     pub pins: Option<PathBuf>,
@@ -54,7 +58,7 @@ impl TlsPolicy {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let seen = Arc::new(Seen::default());
         let roots = self.roots.read()?;
-        let judge = Judge::new(roots, provider.clone())
+        let judge = Judge::new(roots, self.stapled, provider.clone())
             .map_err(|e| Failure::new(Code::Certificate, e.to_string()).because(e))?;
         let ruler = Ruler {
             host: host.to_owned(),

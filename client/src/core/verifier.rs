@@ -136,7 +136,7 @@ impl ServerCertVerifier for Verifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let findings = self.judge.faults(&Shown {
@@ -144,6 +144,7 @@ impl ServerCertVerifier for Verifier {
             intermediates,
             host: server_name,
             now,
+            ocsp: ocsp_response,
         });
         if findings.is_empty() {
             return Ok(ServerCertVerified::assertion());

@@ -10,8 +10,8 @@ use crate::cli::arguments::{Arguments, SslErrors};
 use crate::cli::certificate::Terminal;
 use crate::cli::environment::Environment;
 use crate::core::{
-    Asker, Certificates, ClientCertificate, Errors, Failure, Fault, Memory, Policy, TlsPolicy,
-    Trust,
+    Asker, Certificates, ClientCertificate, Code, Errors, Failure, Fault, Memory, Policy, Stapled,
+    TlsPolicy, Trust,
 };
 
 /// Where the system's roots are unless the configuration says otherwise.
@@ -66,6 +66,7 @@ pub(super) fn policy(
         roots,
         trust,
         policy: decisions(arguments, config, properties, environment)?,
+        stapled: stapled(config)?,
         pins: environment
             .home
             .as_ref()
@@ -74,6 +75,17 @@ pub(super) fn policy(
         memory: Memory::default(),
         client,
     }))
+}
+
+fn stapled(config: &ClientConfig) -> Result<Stapled, Failure> {
+    let text = &config.ssl.ocsp_mode;
+    Stapled::from_flags(text).ok_or_else(|| {
+        let message = format!(
+            "client.ssl.ocsp_mode is {text}: only SSL_OCSP_TRY_STAPLE, SSL_OCSP_MUST_STAPLE and \
+             SSL_OCSP_NO_STAPLE are supported"
+        );
+        Failure::new(Code::Config, message)
+    })
 }
 
 /// Which faults of a certificate may be passed over.

@@ -8,9 +8,10 @@ use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_n
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, Error};
+use rustls::{CertificateError, Error, RootCertStore};
 
 use super::fault::{Fault, Finding};
+use super::ocsp::{Stapled, Subject};
 use super::roots::Roots;
 use crate::core::certificate::Facts;
 
@@ -21,6 +22,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) intermediates: &'a [CertificateDer<'a>],
     pub(crate) host: &'a ServerName<'a>,
     pub(crate) now: UnixTime,
+    /// What the broker hands on of its issuer, if anything.
+    pub(crate) ocsp: &'a [u8],
 }
 
 /// Looks for faults.
@@ -30,17 +33,21 @@ pub(crate) struct Judge {
     /// certificate is one of an unknown issuer.
     strict: Option<Arc<WebPkiServerVerifier>>,
     own: Vec<CertificateDer<'static>>,
+    store: Arc<RootCertStore>,
+    stapled: Stapled,
+    provider: Arc<CryptoProvider>,
 }
 
 impl Judge {
     pub(crate) fn new(
         roots: Roots,
+        stapled: Stapled,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, VerifierBuilderError> {
-        let strict = if roots.store.is_empty() {
+        let store = Arc::new(roots.store);
+        let strict = if store.is_empty() {
             None
         } else {
-            let store = Arc::new(roots.store);
             let usable = |list: &CertificateRevocationListDer<'static>| {
                 let alone =
                     WebPkiServerVerifier::builder_with_provider(store.clone(), provider.clone());
@@ -54,14 +61,18 @@ impl Judge {
             // A list of revocations is one issuer's: those of others are not
             // in doubt for being without one. An old list still says who was
             // revoked.
-            let builder = WebPkiServerVerifier::builder_with_provider(store, provider)
-                .with_crls(lists)
-                .allow_unknown_revocation_status();
+            let builder =
+                WebPkiServerVerifier::builder_with_provider(store.clone(), provider.clone())
+                    .with_crls(lists)
+                    .allow_unknown_revocation_status();
             Some(builder.build()?)
         };
         Ok(Self {
             strict,
             own: roots.own,
+            store,
+            stapled,
+            provider,
         })
     }
 
@@ -72,7 +83,9 @@ impl Judge {
         };
         let Err(error) = self.strictly(shown, shown.now) else {
             // Of what was shown beside the chain that holds, nothing matters.
-            return weakness(&facts);
+            let mut found = weakness(&facts);
+            found.extend(self.of_ocsp(shown));
+            return found;
         };
         let chain: Vec<_> = match is_about_name(&error) {
             true => Vec::new(),
@@ -97,11 +110,39 @@ impl Judge {
             found.extend(dates(facts, shown.now, &who));
             found.extend(weakness(facts));
         }
+        if is_about_name(&error) {
+            found.extend(self.of_ocsp(shown));
+        }
         if found.is_empty() {
             // Whatever has no words here: the last word is webpki's.
             found.push(Finding::new(Fault::Other, named(&error, &facts).words));
         }
         found
+    }
+
+    /// What its issuer says of it now. Without an issuer that is trusted there
+    /// is nobody to believe, and the certificate is faulty already.
+    fn of_ocsp(&self, shown: &Shown<'_>) -> Option<Finding> {
+        let is_own = self.own.contains(shown.certificate);
+        match (self.stapled, shown.ocsp) {
+            // The user vouches for it, and nobody else could revoke it.
+            _ if is_own => None,
+            (Stapled::Ignore, _) | (Stapled::Try, []) => None,
+            (Stapled::Must, []) => {
+                let words = "the broker does not hand on what its issuer says of revocation";
+                Some(Finding::new(Fault::OcspError, words))
+            }
+            (_, response) => {
+                let subject = Subject {
+                    certificate: shown.certificate,
+                    intermediates: shown.intermediates,
+                    roots: &self.store,
+                    provider: &self.provider,
+                    now: shown.now,
+                };
+                subject.fault(response)
+            }
+        }
     }
 
     /// What webpki finds when time is no fault.

@@ -5,6 +5,7 @@ mod connect;
 mod fault;
 mod identity;
 mod judge;
+mod ocsp;
 mod pins;
 mod policy;
 mod roots;
@@ -12,6 +13,7 @@ mod roots;
 pub use ask::{Answer, Answering, Ask, Asker, Memory, Question};
 pub use fault::{Fault, Finding};
 pub use identity::ClientCertificate;
+pub use ocsp::Stapled;
 pub use policy::{Errors, Policy};
 pub use roots::Certificates;
 

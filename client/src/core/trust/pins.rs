@@ -217,7 +217,8 @@ impl PinFile {
         Self(path.to_owned())
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    #[cfg(test)]
+    fn path(&self) -> &Path {
         &self.0
     }
 

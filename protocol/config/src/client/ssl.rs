@@ -40,11 +40,11 @@ section! {
             "Whether the user may accept a certificate with a key that can be broken.";
         allow_unknown_error: bool = "client.ssl.allow_unknown_error", "0", Supported,
             "Whether the user may accept a certificate with any other fault.";
-        allow_ocsp_server_failure: bool = "client.ssl.allow_ocsp_server_failure", "0", Unused,
+        allow_ocsp_server_failure: bool = "client.ssl.allow_ocsp_server_failure", "0", Supported,
             "Whether the user may accept a certificate whose issuer does not say if it is revoked.";
-        allow_ocsp_error: bool = "client.ssl.allow_ocsp_error", "0", Unused,
+        allow_ocsp_error: bool = "client.ssl.allow_ocsp_error", "0", Supported,
             "Whether the user may accept a certificate whose issuer gives a wrong answer.";
-        ocsp_mode: String = "client.ssl.ocsp_mode", "", Unused,
+        ocsp_mode: String = "client.ssl.ocsp_mode", "", Supported,
             "How the issuer is asked whether a certificate is revoked.";
         error_timeout: Duration = "client.ssl.error_timeout", "5", Unused,
             "Seconds for which the window holds back the button that accepts a faulty certificate.";

@@ -3,7 +3,6 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     RevokedCertParams, SerialNumber, date_time_ymd,
 };
-use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -70,7 +69,7 @@ fn judge(
         own,
         revoked,
     };
-    Judge::new(roots, Arc::new(aws_lc_rs::default_provider())).unwrap()
+    Judge::new(roots, Stapled::Try, Arc::new(aws_lc_rs::default_provider())).unwrap()
 }
 
 fn params() -> CertificateParams {
@@ -94,13 +93,26 @@ fn recorded(name: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(format!("{folder}/{name}")).unwrap()
 }
 
+/// What was recorded is valid in 2030.
+const THEN: Duration = Duration::from_secs(1_900_000_000);
+
 fn findings(judge: &Judge, shown: &CertificateDer<'static>, host: &str) -> Vec<Finding> {
+    findings_at(judge, shown, host, UnixTime::now())
+}
+
+fn findings_at(
+    judge: &Judge,
+    shown: &CertificateDer<'static>,
+    host: &str,
+    now: UnixTime,
+) -> Vec<Finding> {
     let host = ServerName::try_from(host.to_owned()).unwrap();
     judge.faults(&Shown {
         certificate: shown,
         intermediates: &[],
         host: &host,
-        now: UnixTime::now(),
+        now,
+        ocsp: &[],
     })
 }
 
@@ -203,7 +215,7 @@ fn a_list_that_cannot_be_used_leaves_the_others_in_force() {
 fn weakness_is_found_even_where_the_issuer_is_trusted() {
     let shown = recorded("rsa1024.pem");
     let judge = judge(&[&shown], Vec::new());
-    let found = findings(&judge, &shown, HOST);
+    let found = findings_at(&judge, &shown, HOST, UnixTime::since_unix_epoch(THEN));
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(
         found[0],
@@ -217,7 +229,11 @@ fn weakness_is_found_even_where_the_issuer_is_trusted() {
 #[test]
 fn old_signatures_and_old_versions_are_named() {
     let judge = judge(&[], Vec::new());
-    let found = |name, host| faults(&judge, &recorded(name), host);
+    let found = |name, host| {
+        let now = UnixTime::since_unix_epoch(THEN);
+        let found = findings_at(&judge, &recorded(name), host, now);
+        found.iter().map(|found| found.fault).collect::<Vec<_>>()
+    };
     assert_eq!(
         found("sha1.pem", HOST),
         [Fault::SelfSigned, Fault::InsecureSignature]
