@@ -266,7 +266,7 @@ async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transpor
     let (host, port) = (&target.host, target.port);
     match &target.tls {
         None => Ok(Box::new(dial(host, port, events).await?)),
-        Some(policy) => Ok(Box::new(trust::connect(host, port, policy, events).await?)),
+        Some(policy) => Ok(trust::connect(host, port, policy, events).await?),
     }
 }
 

@@ -201,7 +201,7 @@ fn host(name: &GeneralName<'_>) -> Option<String> {
         GeneralName::DNSName(name) => Some(shown(name)),
         GeneralName::IPAddress(bytes) => {
             let four = <[u8; 4]>::try_from(*bytes).map(|b| std::net::IpAddr::from(b).to_string());
-            let sixteen = <[u8; 16]>::try_from(*bytes).map(|b| std::net::IpAddr::from(b));
+            let sixteen = <[u8; 16]>::try_from(*bytes).map(std::net::IpAddr::from);
             four.or_else(|_| sixteen.map(|ip| ip.to_string())).ok()
         }
         _ => None,

@@ -34,7 +34,7 @@ pub(crate) async fn connect(
     port: u16,
     policy: &TlsPolicy,
     events: Events<'_>,
-) -> Result<TlsStream<TcpStream>, Failure> {
+) -> Result<Box<TlsStream<TcpStream>>, Failure> {
     let faulty = match attempt(host, port, policy, events).await? {
         Attempt::Connected(stream) => return Ok(stream),
         Attempt::InDoubt(faulty) => faulty,
@@ -53,7 +53,7 @@ pub(crate) async fn connect(
 }
 
 enum Attempt {
-    Connected(TlsStream<TcpStream>),
+    Connected(Box<TlsStream<TcpStream>>),
     InDoubt(Box<Faulty>),
 }
 
@@ -79,10 +79,10 @@ async fn attempt(
         Failure::new(Code::Certificate, message)
     })?;
     match (done, seen.faulty()) {
-        (Ok(stream), None) => Ok(Attempt::Connected(stream)),
+        (Ok(stream), None) => Ok(Attempt::Connected(Box::new(stream))),
         (Ok(stream), Some(faulty)) => {
             taken(host, port, policy, &faulty, events).await;
-            Ok(Attempt::Connected(stream))
+            Ok(Attempt::Connected(Box::new(stream)))
         }
         (Err(_), Some(faulty)) if faulty.ruling == Ruling::Ask => {
             Ok(Attempt::InDoubt(Box::new(faulty)))

@@ -124,7 +124,7 @@ impl Roots {
     fn add_list(&mut self, der: Vec<u8>, file: &Path) {
         use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
         match CertificateRevocationList::from_der(&der) {
-            Ok((rest, _)) if rest.is_empty() => self.revoked.push(der.into()),
+            Ok(([], _)) => self.revoked.push(der.into()),
             _ => tracing::debug!(file = %file.display(), "no list of revocations"),
         }
     }

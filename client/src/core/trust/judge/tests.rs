@@ -262,3 +262,39 @@ fn a_certificate_the_user_named_is_trusted_for_its_host_only() {
         assert_eq!(faults(&named, &other, HOST), [Fault::SelfSigned]);
     }
 }
+
+#[test]
+fn what_the_broker_hands_on_of_its_issuer_counts() {
+    let (ca, leaf) = (recorded("ocsp-ca.pem"), recorded("ocsp-leaf.pem"));
+    let file = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
+        std::fs::read(format!("{folder}/{name}")).unwrap()
+    };
+    let (good, revoked) = (file("ocsp-good.der"), file("ocsp-revoked.der"));
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let host = ServerName::try_from(HOST).unwrap();
+    let other = ServerName::try_from("other.test").unwrap();
+    let found = |stapled, ocsp: &[u8], host| {
+        let mut roots = Roots::default();
+        roots.store.add(ca.clone()).unwrap();
+        let judge = Judge::new(roots, stapled, provider.clone()).unwrap();
+        let found = judge.faults(&Shown {
+            certificate: &leaf,
+            intermediates: &[],
+            host,
+            now: UnixTime::since_unix_epoch(THEN),
+            ocsp,
+        });
+        found.iter().map(|found| found.fault).collect::<Vec<_>>()
+    };
+    assert_eq!(found(Stapled::Try, &[], &host), []);
+    assert_eq!(found(Stapled::Try, &good, &host), []);
+    assert_eq!(found(Stapled::Try, &revoked, &host), [Fault::Revoked]);
+    assert_eq!(
+        found(Stapled::Try, &revoked, &other),
+        [Fault::WrongHost, Fault::Revoked]
+    );
+    assert_eq!(found(Stapled::Ignore, &revoked, &host), []);
+    assert_eq!(found(Stapled::Must, &[], &host), [Fault::OcspError]);
+    assert_eq!(found(Stapled::Must, &good, &host), []);
+}
