@@ -122,7 +122,11 @@ pub struct User {
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
-    /// Ids of groups beside those that the system knows the user in.
+    /// Ids of the groups that the system knows the user in; none when nobody
+    /// has asked it, and the session process is to.
+    #[serde(default)]
+    pub known: Vec<u32>,
+    /// Ids of groups beside those.
     #[serde(default)]
     pub groups: Vec<u32>,
     /// Home folder.

@@ -1,4 +1,4 @@
-//! The session process: `qvd-vma session`, one a session, run as its user.
+//! The session process: `qvd-vma-session`, one a session, run as its user.
 //!
 //! It owns nxagent, the user's X session, the client's connection and every
 //! byte of it, and outlives the daemon: a daemon that starts later connects to

@@ -219,6 +219,7 @@ mod tests {
                 name: "ann".into(),
                 uid: rustix::process::geteuid().as_raw(),
                 gid: rustix::process::getegid().as_raw(),
+                known: Vec::new(),
                 groups: Vec::new(),
                 home: dir.to_owned(),
                 shell: "/bin/zsh".into(),
