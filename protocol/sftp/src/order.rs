@@ -154,6 +154,11 @@ impl Order {
         self.entries.len()
     }
 
+    /// Whether any waits.
+    pub(crate) fn waits(&self) -> bool {
+        self.waiting > 0
+    }
+
     /// Bytes of those that wait.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

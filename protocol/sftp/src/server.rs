@@ -152,6 +152,18 @@ impl Server {
         self.out.pop_front()
     }
 
+    /// Whether there is something to be sent.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Whether operations are not begun yet.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.order.waits()
+    }
+
     /// That many bytes of what `poll_transmit` gave were sent.
     pub fn sent(&mut self, bytes: usize) {
         self.unsent = self.unsent.saturating_sub(bytes);
