@@ -16,7 +16,7 @@ mod text;
 pub use group::{Log4perl, Numbered};
 pub use net::{HostName, Network};
 pub use session::{
-    Bandwidth, Display, Geometry, Keyboard, Link, LogLevel, NxEngine, ToleranceChecks,
+    Bandwidth, Display, Geometry, Keyboard, Link, LogLevel, NxEngine, ShareEngine, ToleranceChecks,
 };
 pub use text::{
     FsType, HomePath, Locale, ProgramName, Ranged, Umask, UserName, VariableName, Words,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use driver::Stopper;
+pub(crate) use driver::take_sent;
 
 use crate::Channel;
 
