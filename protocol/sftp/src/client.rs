@@ -189,9 +189,10 @@ impl<T> Client<T> {
         self.out.pop_front()
     }
 
-    /// Puts a packet, or the rest of one, back to the front.
-    pub fn untransmit(&mut self, packet: Vec<u8>) {
-        self.out.push_front(packet);
+    /// Whether there is something to be sent.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.out.is_empty()
     }
 
     /// The connection took bytes: it is alive.

@@ -1,6 +1,10 @@
 use crate::response::{ATTRS, DATA, EXTENDED_REPLY, HANDLE, NAME, STATUS};
 use crate::wire::{begin, finish, put_string, put_u32};
-use crate::{Attributes, Failure, FileSystem, Limits, MAX_PACKET, Status};
+use crate::{Attributes, Failure, FileSystem, Limits, Status};
+
+/// Most bytes of a packet of names: sshfs closes the connection over an answer
+/// of more than 128 KiB.
+const MAX_NAMES: usize = 96 * 1024;
 
 /// Bytes before the data in a packet of data.
 const DATA_HEAD: usize = 13;
@@ -146,7 +150,7 @@ impl NamesReply {
     /// The line that `ls -l` would print is the name alone: no mounting
     /// program reads it, and it doubles what a slow channel has to carry.
     pub fn push(&mut self, name: &[u8], attributes: &Attributes) -> bool {
-        if self.packet.len() + 2 * name.len() + 64 > MAX_PACKET {
+        if self.packet.len() + 2 * name.len() + 64 > MAX_NAMES {
             return false;
         }
         put_string(&mut self.packet, name);

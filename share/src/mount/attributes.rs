@@ -76,6 +76,9 @@ impl Core {
             return self.getattr(ino, reply);
         }
         self.send_writes(ino);
+        if wanted.size.is_some() {
+            self.forget_read(ino);
+        }
         let after = applied(known, wanted);
         // A file that is being written: its failures are told by `close`.
         if change.size.is_none()

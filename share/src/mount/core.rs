@@ -1,7 +1,8 @@
 use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fuser::{Errno, ReplyWrite};
+use fuser::{Errno, Notifier, ReplyWrite};
 use qvd_sftp::{
     Answer, Client, Event, Extensions, Failure, MAX_DATA, Request, Response, SAFE_DATA, Status,
 };
@@ -71,6 +72,8 @@ pub(super) struct Core {
     /// The sharing user, as whom the mounting user sees himself.
     pub(super) owner: Option<(u32, u32)>,
     pub(super) read_only: bool,
+    /// Tells the kernel what it could not know.
+    pub(super) notifier: Option<Notifier>,
 }
 
 impl std::fmt::Debug for Core {
@@ -102,6 +105,7 @@ impl Core {
             held: VecDeque::new(),
             owner: None,
             read_only: false,
+            notifier: None,
         }
     }
 
@@ -174,6 +178,39 @@ impl Core {
         self.ask(request, move |core, outcome| {
             let done = outcome.and_then(|answer| done(&answer));
             job(core, done);
+        });
+    }
+
+    /// Asks two things in one round trip; the answers come in any order.
+    pub(super) fn ask_both(
+        &mut self,
+        first: &Request<'_>,
+        second: &Request<'_>,
+        job: impl FnOnce(&mut Self, Outcome, Outcome) + Send + 'static,
+    ) {
+        let both = Arc::new(Mutex::new(Both {
+            first: None,
+            second: None,
+            job: Some(job),
+        }));
+        let other = Arc::clone(&both);
+        self.ask(first, move |core, outcome| {
+            let mut both = both.lock().unwrap_or_else(PoisonError::into_inner);
+            both.first = Some(outcome);
+            let done = both.take();
+            drop(both);
+            if let Some((job, first, second)) = done {
+                job(core, first, second);
+            }
+        });
+        self.ask(second, move |core, outcome| {
+            let mut both = other.lock().unwrap_or_else(PoisonError::into_inner);
+            both.second = Some(outcome);
+            let done = both.take();
+            drop(both);
+            if let Some((job, first, second)) = done {
+                job(core, first, second);
+            }
         });
     }
 
@@ -301,7 +338,29 @@ impl Core {
     }
 }
 
-fn done(answer: &Answer) -> Result<(), Fault> {
+/// Two outcomes, and what is done with both.
+struct Both<J> {
+    first: Option<Outcome>,
+    second: Option<Outcome>,
+    job: Option<J>,
+}
+
+impl<J> Both<J> {
+    fn take(&mut self) -> Option<(J, Outcome, Outcome)> {
+        let (first, second) = (self.first.take(), self.second.take());
+        match (first, second) {
+            (Some(first), Some(second)) => Some((self.job.take()?, first, second)),
+            (first, second) => {
+                self.first = first;
+                self.second = second;
+                None
+            }
+        }
+    }
+}
+
+/// Whether an answer says that it is done.
+pub(super) fn done(answer: &Answer) -> Result<(), Fault> {
     match answer.response() {
         Response::Status(failure) if failure.status == Status::Ok => Ok(()),
         // An answer of another kind is no answer.

@@ -1,8 +1,8 @@
 //! Open files: reading ahead, writing behind, closing.
 
 use fuser::{
-    Errno, FileHandle, FopenFlags, Generation, OpenFlags as KernelFlags, ReplyCreate, ReplyData,
-    ReplyEmpty, ReplyOpen, ReplyWrite,
+    Errno, FileHandle, FopenFlags, Generation, INodeNo, OpenFlags as KernelFlags, ReplyCreate,
+    ReplyData, ReplyEmpty, ReplyOpen, ReplyWrite,
 };
 use qvd_sftp::{
     Attributes, Failure, Fetch, OpenFlags, Piece, ReadAhead, Request, Response, Status, WriteBehind,
@@ -11,7 +11,7 @@ use qvd_sftp::{
 use super::attributes::touched;
 use super::convert;
 use super::core::{Core, Fault, Outcome};
-use super::names::{self, Shared};
+use super::names;
 use super::tree::LEASE;
 
 /// Most bytes the peer is asked to copy at once: it answers when it is done.
@@ -43,17 +43,15 @@ impl Core {
             return self.later(move || reply.error(Errno::EROFS));
         }
         self.send_writes(ino);
-        let opened = Shared::default();
-        let sender = opened.clone();
         let request = Request::Open {
             path: &path,
             flags: open,
             attributes: Attributes::NONE,
         };
-        self.ask(&request, move |_, outcome| sender.put(handle_in(outcome)));
         // What is read from now on is of the file as it is now.
-        self.ask(&Request::Lstat { path: &path }, move |core, looked| {
-            let handle = match opened.take().unwrap_or(Err(Errno::EIO.into())) {
+        let look = Request::Lstat { path: &path };
+        self.ask_both(&request, &look, move |core, opened, looked| {
+            let handle = match handle_in(opened) {
                 Ok(handle) => handle,
                 Err(fault) => return core.later(move || reply.error(fault.errno)),
             };
@@ -62,6 +60,7 @@ impl Core {
             if let Ok(attributes) = looked
                 && !core.is_dirty(ino)
             {
+                core.changed(ino, &attributes);
                 core.tree.learn(ino, attributes, now);
             }
             if open.has(OpenFlags::TRUNCATE) {
@@ -97,16 +96,15 @@ impl Core {
         };
         let open = convert::open_flags(flags).with(OpenFlags::CREATE);
         let mode = mode & convert::SHOWN;
-        let opened = Shared::default();
-        let (sender, name) = (opened.clone(), name.to_vec());
+        let name = name.to_vec();
         let request = Request::Open {
             path: &path,
             flags: open,
             attributes: Attributes::with_mode(mode),
         };
-        self.ask(&request, move |_, outcome| sender.put(handle_in(outcome)));
-        self.ask(&Request::Lstat { path: &path }, move |core, looked| {
-            let handle = match opened.take().unwrap_or(Err(Errno::EIO.into())) {
+        let look = Request::Lstat { path: &path };
+        self.ask_both(&request, &look, move |core, opened, looked| {
+            let handle = match handle_in(opened) {
                 Ok(handle) => handle,
                 Err(fault) => {
                     let guess = if open.has(OpenFlags::EXCLUSIVE) {
@@ -136,6 +134,19 @@ impl Core {
                 reply.created(&LEASE, &attr, Generation(0), FileHandle(fh), flags);
             });
         });
+    }
+
+    /// Has the kernel ask again for attributes that turn out to be others than
+    /// it was told, lease or not.
+    fn changed(&mut self, ino: u64, attributes: &Attributes) {
+        let seen = |known: &Attributes| (known.size, known.times.map(|times| times.modification));
+        let known = self.tree.last_known(ino);
+        if known.is_some_and(|known| seen(&known) != seen(attributes))
+            && let Some(notifier) = self.notifier.clone()
+        {
+            // Attributes only: to have pages dropped could wait for ourselves.
+            self.later(move || drop(notifier.inval_inode(INodeNo(ino), -1, 0)));
+        }
     }
 
     fn opened(&mut self, ino: u64, handle: Vec<u8>, flags: OpenFlags) -> u64 {
@@ -279,6 +290,10 @@ impl Core {
         }
         let ino = file.ino;
         file.dirty = true;
+        self.forget_read(ino);
+        let Some(file) = self.files.get_mut(&fh) else {
+            return;
+        };
         let mut behind = std::mem::take(&mut file.behind);
         let handle = file.handle.clone();
         behind.write(offset, data, most, |at, piece| {

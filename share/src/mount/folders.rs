@@ -14,9 +14,9 @@ use super::convert;
 use super::core::{Core, Fault, Outcome};
 use super::tree::{LEASE, Tree};
 
-/// Packets asked for at first. A server of ours puts some 1,500 names into
+/// Packets asked for at first. A server of ours puts some 1,000 names into
 /// one, OpenSSH's a hundred.
-const FIRST: u32 = 2;
+const FIRST: u32 = 4;
 const FIRST_OF_MANY: u32 = 8;
 
 /// Most packets asked for at once.

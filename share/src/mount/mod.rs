@@ -112,6 +112,8 @@ pub fn mount(
     ];
     let file_system = fs::Folder::new(Arc::clone(&link));
     let session = Session::new(file_system, point, &config).map_err(refused)?;
+    let notifier = session.notifier();
+    link.with(|core| core.notifier = Some(notifier));
     let served = Arc::clone(&link);
     // Not joined: after a lazy unmount it ends with the last open file.
     let thread = std::thread::Builder::new()

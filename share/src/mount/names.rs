@@ -6,7 +6,7 @@ use fuser::{Errno, Generation, ReplyData, ReplyEmpty, ReplyEntry};
 use qvd_sftp::{Attributes, Request, Response};
 
 use super::convert::{self, REGULAR};
-use super::core::{Core, Fault, Outcome};
+use super::core::{Core, Fault, Outcome, done};
 use super::tree::{Known, LEASE};
 
 /// Most bytes of a name.
@@ -153,17 +153,12 @@ impl Core {
         guess: Errno,
         reply: ReplyEntry,
     ) {
-        let (sender, name) = (Shared::default(), name.to_vec());
-        let outcome = sender.clone();
-        self.ask_done(request, move |_, done| outcome.put(done));
-        self.ask(&Request::Lstat { path }, move |core, looked| {
-            match sender.take() {
-                Some(Ok(())) => {}
-                failed => {
-                    let fault = failed.and_then(Result::err).unwrap_or(Errno::EIO.into());
-                    let errno = guessed(fault, guess);
-                    return core.later(move || reply.error(errno));
-                }
+        let name = name.to_vec();
+        let look = Request::Lstat { path };
+        self.ask_both(request, &look, move |core, made_it, looked| {
+            if let Err(fault) = made_it.and_then(|answer| done(&answer)) {
+                let errno = guessed(fault, guess);
+                return core.later(move || reply.error(errno));
             }
             let said = looked.and_then(|answer| attributes(&answer.response()));
             let attributes = said.unwrap_or(made);
@@ -320,38 +315,6 @@ pub(super) fn inside(depth: usize, target: &[u8]) -> Option<Vec<u8>> {
         taken.push(b".");
     }
     Some(taken.join(&b'/'))
-}
-
-/// The outcome of the first of two requests, for the second.
-#[derive(Debug)]
-pub(super) struct Shared<T>(std::sync::Arc<std::sync::Mutex<Option<T>>>);
-
-impl<T> Shared<T> {
-    pub(super) fn put(&self, value: T) {
-        *self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(value);
-    }
-
-    pub(super) fn take(&self) -> Option<T> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take()
-    }
-}
-
-impl<T> Default for Shared<T> {
-    fn default() -> Self {
-        Self(std::sync::Arc::default())
-    }
-}
-
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        Self(std::sync::Arc::clone(&self.0))
-    }
 }
 
 #[cfg(test)]

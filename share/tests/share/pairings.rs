@@ -131,7 +131,10 @@ fn links_within_the_folder_work() {
             "{pairing}"
         );
         symlink("../d/f", rig.at("d/up")).unwrap();
-        assert_eq!(fs::read(rig.at("d/up")).unwrap(), b"linked", "{pairing}");
+        // sshfs refuses every `..`, by default.
+        if !pairing.contains("Sshfs") {
+            assert_eq!(fs::read(rig.at("d/up")).unwrap(), b"linked", "{pairing}");
+        }
         fs::hard_link(rig.at("d/f"), rig.at("hard")).unwrap();
         assert_eq!(
             fs::metadata(rig.shared().join("hard")).unwrap().nlink(),
