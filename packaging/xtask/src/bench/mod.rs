@@ -8,8 +8,11 @@ mod figure;
 mod load;
 mod memory;
 mod reference;
+mod shares;
 mod tunnel;
 mod usage;
+
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -21,7 +24,18 @@ use crate::workspace::Metadata;
 use crate::{install, run};
 
 /// The crates whose programs are measured.
-const PROGRAMS: [&str; 6] = ["-p", "qvd-vma", "-p", "qvd-server", "-p", "qvd-client"];
+const PROGRAMS: [&str; 10] = [
+    "-p",
+    "qvd-vma",
+    "-p",
+    "qvd-server",
+    "-p",
+    "qvd-client",
+    "-p",
+    "qvd-slaveserver",
+    "-p",
+    "qvd-slaveclient",
+];
 
 /// What to measure and how to tell it.
 #[derive(Debug, clap::Args)]
@@ -48,11 +62,15 @@ enum Group {
     Tunnel,
     /// The broker's memory with idle tunnels.
     Memory,
+    /// Shared folders: speed directly and over long links, memory.
+    Shares,
 }
 
 /// What all measurements share.
 struct Bench {
     scene: Scene,
+    /// Where the built programs are.
+    programs: PathBuf,
     runs: usize,
 }
 
@@ -67,9 +85,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let programs = Metadata::read()?.target_directory.join("release");
     allow_many_files()?;
 
-    let scene = Scene::new("bench")?.with_programs(programs);
+    let scene = Scene::new("bench")?.with_programs(programs.clone());
     let bench = Bench {
         scene,
+        programs,
         runs: arguments.runs.max(1),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -101,6 +120,9 @@ impl Bench {
         }
         if wanted(Group::Memory) {
             figures.extend(memory::measure(self).await?);
+        }
+        if wanted(Group::Shares) {
+            figures.extend(shares::measure(self)?);
         }
         Ok(figures)
     }
