@@ -63,8 +63,52 @@ const SESSION: &[Package] = &[
         why: "the fonts which X servers start with",
     },
     Package {
+        name: "x11vnc",
+        why: "shows a session to an administrator",
+    },
+    Package {
+        name: "rsyslog",
+        why: "takes the agent's log",
+    },
+    Package {
+        name: "logrotate",
+        why: "moves the agent's log away",
+    },
+    Package {
         name: "util-linux",
         why: "setpriv, which ties a program's life to the test's",
+    },
+    Package {
+        name: "passwd",
+        why: "useradd and its kin, which add users of a VM",
+    },
+    Package {
+        name: "libnss-extrausers",
+        why: "a second source of users, as a directory service is",
+    },
+    Package {
+        name: "fdisk",
+        why: "sfdisk, which partitions the drive of the homes",
+    },
+    Package {
+        name: "mount",
+        why: "mount and losetup, for drives over files",
+    },
+    Package {
+        name: "systemd",
+        why: "the init of a VM, and systemd-run",
+    },
+    Package {
+        name: "libpam-systemd",
+        why: "logind's part in a user's session",
+    },
+    Package {
+        name: "dbus-user-session",
+        why: "the bus of a user's session",
+    },
+    Package {
+        name: "dbus",
+        why: "the bus of the system, by which logind is asked",
     },
     Package {
         name: "procps",
@@ -89,6 +133,30 @@ const SESSION: &[Package] = &[
     Package {
         name: "sqlite3",
         why: "works in a shared folder",
+    },
+    Package {
+        name: "shellcheck",
+        why: "reads the example hooks",
+    },
+    Package {
+        name: "i3lock",
+        why: "the locker of an example hook",
+    },
+    Package {
+        name: "xdotool",
+        why: "answers dialogs as a user does",
+    },
+    Package {
+        name: "slapd",
+        why: "the directory of users of an example hook",
+    },
+    Package {
+        name: "ldap-utils",
+        why: "asks that directory",
+    },
+    Package {
+        name: "e2fsprogs",
+        why: "mkfs.ext4, for disks of homes",
     },
 ];
 

@@ -3,12 +3,25 @@
 mod calls;
 mod cycles;
 mod deaths;
+mod environment;
+mod examples;
 mod failures;
+mod flood;
+pub(crate) mod hooks;
+mod hooks_fail;
 mod keyboard;
 mod life;
+mod logging;
+mod nxagent_faults;
 mod programs;
+mod provisioning;
+mod reload;
+pub mod security;
+mod soak;
 mod strangers;
 mod users;
+mod vm;
+mod vnc;
 
 use std::fs;
 use std::path::PathBuf;
@@ -133,16 +146,25 @@ async fn waited(agent: &Agent) -> Result<Waited> {
     }
 }
 
-/// The name that all processes of the agent's session carry.
+/// The mark that all processes of the agent's session carry.
 fn session(agent: &Agent) -> Result<String> {
+    recorded(agent, "session")
+}
+
+/// What logs call the agent's session.
+fn log_name(agent: &Agent) -> Result<String> {
+    recorded(agent, "name")
+}
+
+fn recorded(agent: &Agent, field: &str) -> Result<String> {
     let record = record(agent);
     let text = fs::read_to_string(&record)
         .map_err(|e| Error::Invalid(format!("{}: {e}", record.display())))?;
     let value: serde_json::Value = serde_json::from_str(&text)
         .map_err(|e| Error::Invalid(format!("{}: {e}", record.display())))?;
-    let name = value.get("session").and_then(serde_json::Value::as_str);
+    let name = value.get(field).and_then(serde_json::Value::as_str);
     name.map(str::to_owned)
-        .ok_or_else(|| Error::Invalid(format!("no session in {text}")))
+        .ok_or_else(|| Error::Invalid(format!("no {field} in {text}")))
 }
 
 fn record(agent: &Agent) -> PathBuf {
@@ -191,6 +213,8 @@ fn nothing_left(agent: &Agent, session: &str) -> Result<()> {
         .flatten()
         .flatten()
         .map(|entry| entry.file_name())
+        // The daemon's own.
+        .filter(|name| !name.to_string_lossy().starts_with("agent-"))
         .collect();
     let display = agent.display();
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

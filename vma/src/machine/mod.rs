@@ -18,11 +18,11 @@ pub use timers::Timeouts;
 /// Steps before a session is started or resumed, each of which can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Before anything else (the pre-connect hook's place).
+    /// Before anything else: the pre-connect hook.
     PreConnect,
-    /// The user is looked up, and made where that is configured.
+    /// The user's home is mounted and his account made, where they are missing.
     Provision,
-    /// Last before nxagent is started or woken (the connect hook's place).
+    /// Last before nxagent is started or woken: the connect hook.
     Connect,
 }
 
@@ -65,6 +65,8 @@ pub enum Effect {
     Reply(Reply),
     /// Carry out a stage, then report [`Event::Prepared`] with this number.
     Prepare(u64, Stage, Box<SessionSpec>),
+    /// Cut the stage that is carried out short; it still reports its end.
+    CutShort,
     /// Start a session process.
     Launch(Box<SessionSpec>),
     /// Wake nxagent with the options of this start.
@@ -83,8 +85,11 @@ pub enum Effect {
     Arm(std::time::Duration),
     /// Forget the timer.
     Disarm,
-    /// A state was entered that others are told of (the state hooks' place).
+    /// A state was entered that others are told of: the state hooks.
     Entered(SessionState),
+    /// The client went by itself, and so nobody was asked whether the session
+    /// may be suspended: the suspend hook, whose failure changes nothing.
+    ClientLeft,
 }
 
 /// Where the session is.
@@ -137,16 +142,21 @@ impl Machine {
         }
     }
 
+    /// Keeps these times from now on; a timer that runs goes on.
+    pub fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.timeouts = timeouts;
+    }
+
     /// The state as `x_state` says it.
     #[must_use]
     pub fn state(&self) -> SessionState {
         match &self.state {
             State::Stopped => SessionState::Stopped,
-            State::Preparing {
-                stage: Stage::Provision,
-                ..
-            } => SessionState::Provisioning,
-            State::Preparing { .. } | State::Launching | State::Waking => SessionState::Starting,
+            // Hooks too are the administrator's own programs, and take the time
+            // that they take: only in this state does a broker of the reference
+            // wait for more than ten seconds.
+            State::Preparing { .. } => SessionState::Provisioning,
+            State::Launching | State::Waking => SessionState::Starting,
             State::Listening { .. } => SessionState::Listening,
             State::Connected => SessionState::Connected,
             State::Suspending => SessionState::Suspending,
@@ -247,7 +257,12 @@ impl Machine {
             // The stage that runs reports its end; nothing was started yet.
             State::Preparing { resume: false, .. } => {
                 self.state = State::Stopping { process: false };
-                vec![]
+                vec![Effect::CutShort]
+            }
+            State::Preparing { resume: true, .. } => {
+                let mut effects = self.terminate(None);
+                effects.push(Effect::CutShort);
+                effects
             }
             _ => self.terminate(None),
         };
@@ -346,18 +361,22 @@ impl Machine {
             }
             (NxState::Suspending, State::Connected | State::Listening { .. } | State::Waking) => {
                 self.note_failed_resume();
+                let mut effects = self.client_left();
                 self.state = State::Suspending;
-                vec![Effect::ClosePort, Effect::Arm(self.timeouts.suspending)]
+                effects.extend([Effect::ClosePort, Effect::Arm(self.timeouts.suspending)]);
+                effects
             }
             (NxState::Suspended, State::Preparing { .. } | State::Suspended) => vec![],
             (NxState::Suspended, _) => {
                 self.note_failed_resume();
+                let mut effects = self.client_left();
                 self.state = State::Suspended;
-                vec![
+                effects.extend([
                     Effect::ClosePort,
                     Effect::Disarm,
                     Effect::Entered(SessionState::Suspended),
-                ]
+                ]);
+                effects
             }
             (NxState::Terminating, _) => {
                 self.state = State::Stopping { process: true };
@@ -373,6 +392,14 @@ impl Machine {
         if matches!(self.state, State::Listening { resumed: true }) {
             let reason = "the client's connection failed before the session was resumed";
             self.reason = Some(reason.into());
+        }
+    }
+
+    /// What a suspension that nobody asked for means.
+    fn client_left(&self) -> Vec<Effect> {
+        match self.state {
+            State::Connected => vec![Effect::ClientLeft],
+            _ => vec![],
         }
     }
 
@@ -409,6 +436,9 @@ impl Machine {
                 self.terminate(within("nxagent did not suspend", self.timeouts.suspending))
             }
             State::Stopping { process: true } => {
+                let time = self.timeouts.stopping.as_secs();
+                let late = format!("the session did not end within {time} s and was killed");
+                self.reason.get_or_insert(late);
                 vec![Effect::Kill, Effect::Arm(self.timeouts.stopping)]
             }
             _ => vec![],

@@ -7,11 +7,12 @@
 
 mod bridge;
 mod children;
+pub mod environment;
 mod keymap;
 mod nxagent;
-mod output;
 mod privileges;
 mod run;
+mod vnc;
 mod xauthority;
 
 use std::io;
@@ -22,6 +23,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, accept_with};
 
 use crate::control::{Command, Launch, receive_blocking};
+use crate::log::Log;
 
 /// How long a new session process waits for its daemon's first words.
 const FIRST_WORDS: Duration = Duration::from_secs(10);
@@ -31,18 +33,19 @@ const FIRST_WORDS: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What kept the session from being run, in words for the daemon's log.
-pub fn main() -> anyhow::Result<()> {
+pub fn main(log: Log) -> anyhow::Result<()> {
     let listener = std::io::stdin().as_fd().try_clone_to_owned()?;
     let daemon = accept_within(&listener, FIRST_WORDS)?;
     let Command::Start(launch) = receive_within(&daemon, FIRST_WORDS)? else {
         anyhow::bail!("first message is not a start");
     };
+    log.set_session(launch.name.as_deref().or(Some(&launch.session)));
     privileges::become_session(&launch)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let local = tokio::task::LocalSet::new();
-    runtime.block_on(local.run_until(run::Session::run(*launch, listener, daemon)))
+    runtime.block_on(local.run_until(run::Session::run(*launch, listener, daemon, log)))
 }
 
 /// Where a session keeps its things, below [`Launch::dir`].
@@ -65,6 +68,12 @@ pub mod paths {
     #[must_use]
     pub fn xauthority(dir: &Path) -> PathBuf {
         dir.join("Xauthority")
+    }
+
+    /// `XDG_RUNTIME_DIR`, where the system has none.
+    #[must_use]
+    pub fn runtime(dir: &Path) -> PathBuf {
+        dir.join("runtime")
     }
 
     /// The program nxagent runs for its dialogs: this one by another name.

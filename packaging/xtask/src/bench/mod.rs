@@ -8,6 +8,7 @@ mod figure;
 mod load;
 mod memory;
 mod reference;
+mod session;
 mod shares;
 mod tunnel;
 mod usage;
@@ -69,9 +70,9 @@ enum Group {
 /// What all measurements share.
 struct Bench {
     scene: Scene,
-    /// Where the built programs are.
-    programs: PathBuf,
     runs: usize,
+    /// Where the released programs are.
+    programs: PathBuf,
 }
 
 /// Builds the programs as they are shipped, measures and tells.
@@ -85,11 +86,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let programs = Metadata::read()?.target_directory.join("release");
     allow_many_files()?;
 
-    let scene = Scene::new("bench")?.with_programs(programs.clone());
+    let scene = Scene::new("bench")?.with_programs(&programs);
     let bench = Bench {
         scene,
-        programs,
         runs: arguments.runs.max(1),
+        programs,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -111,6 +112,7 @@ impl Bench {
         let mut figures = Vec::new();
         if wanted(Group::Agent) {
             figures.extend(agent::measure(self).await?);
+            figures.extend(session::measure(self).await?);
         }
         if wanted(Group::Client) {
             figures.extend(client::measure(self).await?);

@@ -88,6 +88,12 @@ const EDGES: &[(&str, &str, &str)] = &[
         "ends sessions, and is an agent for benchmarks",
     ),
     ("xtask", "qvd-broker", "is a client for benchmarks"),
+    ("xtask", "qvd-config", "writes manual pages of the keys"),
+    (
+        "xtask",
+        "qvd-vma",
+        "writes the manual page of its command line",
+    ),
     ("xtask", "qvd-http1", "is an agent for benchmarks"),
 ];
 
