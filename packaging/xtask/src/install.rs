@@ -115,6 +115,26 @@ const SESSION: &[Package] = &[
         why: "ps and pkill for session scripts",
     },
     Package {
+        name: "openssh-sftp-server",
+        why: "the reference for sharing a folder",
+    },
+    Package {
+        name: "sshfs",
+        why: "the reference for mounting a folder",
+    },
+    Package {
+        name: "fuse3",
+        why: "fusermount3, by which a user mounts",
+    },
+    Package {
+        name: "git",
+        why: "works in a shared folder",
+    },
+    Package {
+        name: "sqlite3",
+        why: "works in a shared folder",
+    },
+    Package {
         name: "shellcheck",
         why: "reads the example hooks",
     },

@@ -33,11 +33,11 @@ section! {
             "mount, which mounts the disk of the homes.";
         umount: ProgramName = "command.umount", "/bin/umount", Supported,
             "umount, which unmounts the disk of the homes when it was mounted and mount reports a failure.";
-        sshfs: ProgramName = "command.sshfs", "/usr/bin/sshfs", Unused,
-            "sshfs, with which the reference mounts shared folders.";
+        sshfs: ProgramName = "command.sshfs", "/usr/bin/sshfs", Supported,
+            "sshfs, which mounts shared folders where vma.share.engine says so.";
         sftp_server: ProgramName = "command.sftp-server", "/usr/lib/openssh/sftp-server", Unused,
             "sftp-server, with which the reference serves the session's folders to the client.";
-        open_file: ProgramName = "command.open_file", "xdg-open", Unused,
+        open_file: ProgramName = "command.open_file", "xdg-open", Supported,
             "The program that opens a file the client hands over.";
         x11vnc: ProgramName = "command.x11vnc", "/usr/bin/x11vnc", Supported,
             "x11vnc, with which an administrator sees the session.";
