@@ -173,7 +173,7 @@ mod tests {
             session: "default".into(),
         };
         let registered = registry.register(&entry, Stopper::new()).unwrap();
-        assert_eq!(registry.list(), [entry.clone()]);
+        assert_eq!(registry.list(), std::slice::from_ref(&entry));
         assert!(registry.unshare("papers").is_err());
         assert_eq!(registry.unshare("docs").unwrap(), entry);
         let path = folder.path().to_str().unwrap();

@@ -18,6 +18,9 @@ pub struct Fetch {
     pub offset: u64,
     /// How many bytes.
     pub length: u32,
+    /// Which one it is: an answer to an earlier read of the same bytes may be
+    /// older than a write between the two.
+    id: u64,
 }
 
 /// Bytes of an answer.
@@ -60,6 +63,7 @@ enum State {
 struct Chunk {
     offset: u64,
     length: u64,
+    id: u64,
     state: State,
 }
 
@@ -88,6 +92,7 @@ pub struct ReadAhead<W> {
     next: u64,
     window: u64,
     run: u32,
+    asked: u64,
 }
 
 impl<W> Default for ReadAhead<W> {
@@ -100,6 +105,7 @@ impl<W> Default for ReadAhead<W> {
             next: 0,
             window: FIRST_WINDOW,
             run: 0,
+            asked: 0,
         }
     }
 }
@@ -180,13 +186,16 @@ impl<W> ReadAhead<W> {
                     let Ok(short) = u32::try_from(length) else {
                         return;
                     };
+                    self.asked += 1;
                     self.fetches.push_back(Fetch {
                         offset: at,
                         length: short,
+                        id: self.asked,
                     });
                     let asked = Chunk {
                         offset: at,
                         length,
+                        id: self.asked,
                         state: State::Asked,
                     };
                     self.chunks.insert(index, asked);
@@ -213,11 +222,10 @@ impl<W> ReadAhead<W> {
 
     /// The answer to a read that was sent.
     pub fn filled(&mut self, fetch: Fetch, outcome: Result<Answer, Failure>, size: u64) {
-        let found = self.chunks.iter_mut().find(|chunk| {
-            chunk.offset == fetch.offset
-                && chunk.length == u64::from(fetch.length)
-                && matches!(chunk.state, State::Asked)
-        });
+        let found = self
+            .chunks
+            .iter_mut()
+            .find(|chunk| chunk.id == fetch.id && matches!(chunk.state, State::Asked));
         let Some(chunk) = found else {
             return;
         };
@@ -240,9 +248,12 @@ impl<W> ReadAhead<W> {
                     if got64 < chunk.length && end < size {
                         // The server gave less than there is: ask for the rest.
                         let left = chunk.length - got64;
+                        self.asked += 1;
+                        let id = self.asked;
                         more = u32::try_from(left).ok().map(|length| Fetch {
                             offset: end,
                             length,
+                            id,
                         });
                         chunk.length = got64;
                     }
@@ -256,6 +267,7 @@ impl<W> ReadAhead<W> {
             let asked = Chunk {
                 offset: fetch.offset,
                 length: u64::from(fetch.length),
+                id: fetch.id,
                 state: State::Asked,
             };
             self.chunks.insert(at, asked);

@@ -454,6 +454,23 @@ proptest! {
     }
 }
 
+/// What was asked before a write is not taken for what is asked after it.
+#[test]
+fn an_answer_from_before_a_write_is_not_read_after_it() {
+    let mut ahead = ReadAhead::default();
+    ahead.prefetch(100, 100);
+    let early = ahead.poll_fetch().unwrap();
+    ahead.forget();
+    ahead.read(0, 100, 100, 1000, 100, ());
+    let late = ahead.poll_fetch().unwrap();
+    assert_eq!((early.offset, early.length), (late.offset, late.length));
+    ahead.filled(early, Ok(answer(&[1; 100])), 100);
+    assert!(ahead.poll_ready().is_none());
+    ahead.filled(late, Ok(answer(&[2; 100])), 100);
+    let read = ahead.poll_ready().unwrap().outcome.unwrap();
+    assert_eq!(read[0].bytes(), [2; 100]);
+}
+
 /// An answer with data, made by way of a client.
 fn answer(data: &[u8]) -> Answer {
     let mut pair = Pair::new(1_000_000);

@@ -25,6 +25,9 @@ const MOST: u32 = 64;
 /// Names looked up in vain in a folder before it is listed unasked.
 const MISSES: u32 = 3;
 
+/// Most names of a folder that is listed unasked.
+const MOST_UNASKED: usize = 10_000;
+
 /// An open folder.
 #[derive(Default)]
 pub(super) struct Folder {
@@ -117,6 +120,11 @@ impl Core {
         {
             return;
         }
+        self.list_unasked(parent);
+    }
+
+    /// Lists a folder to know it.
+    pub(super) fn list_unasked(&mut self, parent: u64) {
         let Some(path) = self.tree.path(parent) else {
             return;
         };
@@ -162,6 +170,9 @@ impl Core {
         }
         if folder.under_way > 0 {
             return;
+        }
+        if folder.unasked && folder.entries.len() > MOST_UNASKED {
+            return self.releasedir(fh);
         }
         if !folder.whole && folder.fault.is_none() {
             return self.ask_names(fh);

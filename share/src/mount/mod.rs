@@ -24,6 +24,7 @@ mod link;
 mod names;
 mod tree;
 mod unmount;
+mod writes;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -324,7 +324,8 @@ mod tests {
 
     #[test]
     fn targets_stay_inside() {
-        let cases: [(usize, &[u8], Option<&[u8]>); 10] = [
+        type Case = (usize, &'static [u8], Option<&'static [u8]>);
+        let cases: [Case; 10] = [
             (0, b"a/b", Some(b"a/b")),
             (0, b"../a", None),
             (1, b"../a", Some(b"../a")),

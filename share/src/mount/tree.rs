@@ -7,6 +7,10 @@ use qvd_sftp::Attributes;
 /// faster, and shows later what others change at the sharing end.
 pub const LEASE: Duration = Duration::from_secs(5);
 
+/// How long a name that a listing lacks is taken to be absent: a user who puts
+/// a file into the folder at its own end looks for it here the next moment.
+const ABSENT_LEASE: Duration = Duration::from_secs(1);
+
 /// How long a folder that was made here is taken to hold what was put there
 /// from here.
 const OWN_LEASE: Duration = Duration::from_secs(20);
@@ -35,8 +39,10 @@ pub(super) struct Node {
 struct Listing {
     /// Names, with what was seen of them and how long that holds.
     entries: HashMap<Vec<u8>, (Attributes, Instant)>,
-    /// How long no other names are there.
+    /// How long these are the names that are shown.
     until: Instant,
+    /// How long no other names are taken to be there.
+    absent_until: Instant,
     /// When it was made, among the others.
     order: u64,
 }
@@ -248,7 +254,12 @@ impl Tree {
             return Known::Unknown;
         }
         let Some((attributes, until)) = listing.entries.get(name) else {
-            return Known::Absent;
+            let absent = listing.absent_until > now;
+            return if absent {
+                Known::Absent
+            } else {
+                Known::Unknown
+            };
         };
         let left = until.saturating_duration_since(now);
         // What was known of it by itself may be newer than the listing.
@@ -285,13 +296,13 @@ impl Tree {
         }
         let until = now + LEASE;
         let entries = entries.map(|(name, seen)| (name, (seen, until)));
-        self.list(folder, entries.collect(), until);
+        self.list(folder, entries.collect(), until, now + ABSENT_LEASE);
     }
 
     /// A folder was made here: it is empty.
     pub(super) fn made(&mut self, folder: u64, now: Instant) {
         self.unlist(folder);
-        self.list(folder, HashMap::new(), now + OWN_LEASE);
+        self.list(folder, HashMap::new(), now + OWN_LEASE, now + OWN_LEASE);
     }
 
     fn list(
@@ -299,12 +310,14 @@ impl Tree {
         folder: u64,
         entries: HashMap<Vec<u8>, (Attributes, Instant)>,
         until: Instant,
+        absent_until: Instant,
     ) {
         self.listed += entries.len();
         self.order += 1;
         let listing = Listing {
             entries,
             until,
+            absent_until,
             order: self.order,
         };
         self.listings.insert(folder, listing);

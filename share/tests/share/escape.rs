@@ -176,7 +176,7 @@ fn links_that_lead_out_are_not_made() {
     for target in targets {
         for link in [&b"new"[..], b"d/new"] {
             // One folder deep, one step up is inside.
-            if link == b"d/new" && target == b".." || target == b"../outside" && link == b"d/new" {
+            if link == b"d/new" && (target == b".." || target == b"../outside") {
                 continue;
             }
             assert_ne!(

@@ -228,7 +228,8 @@ fn the_references_client_shares_by_openssh() {
     }
     let expected = "HTTP/1.1 101 Switching Protocols\r\nX-QVD-Share-Ticket: docs\r\n\r\n";
     assert_eq!(String::from_utf8(head).unwrap(), expected);
-    let mut server = rig.sftp_server(stream, &docs);
+    let mut server = rig.sftp_server(&stream, &docs);
+    drop(stream);
     let there = rig.shares().join("docs");
     eventually("mounted", || there.join("f").exists());
     assert_eq!(fs::read(there.join("f")).unwrap(), b"of the reference");

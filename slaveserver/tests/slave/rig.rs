@@ -110,14 +110,16 @@ impl Rig {
     }
 
     /// OpenSSH's server on a stream, as the reference's client runs it.
-    pub fn sftp_server(&self, stream: TcpStream, folder: &Path) -> Child {
+    pub fn sftp_server(&self, stream: &TcpStream, folder: &Path) -> Child {
         let end = || Stdio::from(OwnedFd::from(stream.try_clone().unwrap()));
         Command::new("/usr/lib/openssh/sftp-server")
             .stdin(end())
             .stdout(end())
             .current_dir(folder)
             .spawn()
-            .expect("install the package openssh-sftp-server, or run `cargo xtask install`")
+            .unwrap_or_else(|error| {
+                panic!("{error}: install openssh-sftp-server, or run `cargo xtask install`")
+            })
     }
 
     pub fn kill_servers(&self) {
