@@ -292,9 +292,9 @@ section! {
             "Whether the session's sound is played by the client: nxagent carries it, and PULSE_SERVER names its port.";
         printing: bool = "vma.printing.enable", "0", Supported,
             "Whether the client's printers are printers of the session: nxagent carries them, and CUPS_SERVER names its port.";
-        slave: bool = "vma.slave.enable", "0", Unused,
-            "Whether the slave channel is open, on which folders are shared.";
-        slave_command: Option<ProgramName> = "vma.slave.command", "qvd-vma-slaveserver", Unused,
+        slave: bool = "vma.slave.enable", "1", Supported,
+            "Whether the slave channel is open, on which folders are shared. The manual has it on, unlike the reference's programs.";
+        slave_command: Option<ProgramName> = "vma.slave.command", "qvd-vma-slaveserver", Supported,
             "The program that serves the slave channel. Empty: there is none and folders cannot be shared.";
         share_engine: ShareEngine = "vma.share.engine", "qvd", Supported,
             "What mounts shared folders: qvd, the agent's own file system, or sshfs.";

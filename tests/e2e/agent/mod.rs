@@ -17,6 +17,7 @@ mod programs;
 mod provisioning;
 mod reload;
 pub mod security;
+mod shares;
 mod soak;
 mod strangers;
 mod users;

@@ -19,7 +19,7 @@ use super::launch::{self, Plan, random_name};
 use super::link::{Link, Report};
 use super::port::NxPort;
 use super::rpc::Handle;
-use super::vnc;
+use super::{slave, vnc};
 use crate::control::{Command, User};
 use crate::hooks::arguments::Properties;
 use crate::hooks::{Detached, Hook, Records, Runner, end_leftovers};
@@ -363,8 +363,12 @@ impl Core {
             Effect::Wake(spec) => {
                 match spec.options_line(&nx_socket(&self.paths.dir), self.display()) {
                     Ok(options) => {
-                        let name = spec.session.clone();
-                        self.tell(Command::Wake { options, name }, None);
+                        let wake = Command::Wake {
+                            options,
+                            name: spec.session.clone(),
+                            slave: slave::of(&self.config, &spec),
+                        };
+                        self.tell(wake, None);
                     }
                     Err(reason) => tracing::warn!("session cannot be woken: {reason}"),
                 }

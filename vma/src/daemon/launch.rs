@@ -101,6 +101,7 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         environment: environment(config, spec),
         umask: config.user.umask.bits().into(),
         cgroup: cgroup.clone(),
+        slave: super::slave::of(config, spec),
         pam: service.is_some(),
         user,
     };

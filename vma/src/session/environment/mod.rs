@@ -233,6 +233,7 @@ mod tests {
             environment: vec![("LANG".into(), "qq_QQ.UTF-8".into())],
             umask: 0o022,
             cgroup: None,
+            slave: None,
             pam,
         }
     }
