@@ -93,6 +93,15 @@ pub struct ReadAhead<W> {
     window: u64,
     run: u32,
     asked: u64,
+    /// Reads from before the file was changed, with what was asked for them:
+    /// nobody else may have it.
+    old: Vec<Old<W>>,
+}
+
+#[derive(Debug)]
+struct Old<W> {
+    chunks: VecDeque<Chunk>,
+    waiters: Vec<Waiter<W>>,
 }
 
 impl<W> Default for ReadAhead<W> {
@@ -106,6 +115,7 @@ impl<W> Default for ReadAhead<W> {
             window: FIRST_WINDOW,
             run: 0,
             asked: 0,
+            old: Vec::new(),
         }
     }
 }
@@ -222,11 +232,20 @@ impl<W> ReadAhead<W> {
 
     /// The answer to a read that was sent.
     pub fn filled(&mut self, fetch: Fetch, outcome: Result<Answer, Failure>, size: u64) {
-        let found = self
-            .chunks
-            .iter_mut()
-            .find(|chunk| chunk.id == fetch.id && matches!(chunk.state, State::Asked));
-        let Some(chunk) = found else {
+        let is_it =
+            |chunk: &&mut Chunk| chunk.id == fetch.id && matches!(chunk.state, State::Asked);
+        let mut found = None;
+        if let Some(chunk) = self.chunks.iter_mut().find(is_it) {
+            found = Some((None, chunk));
+        } else {
+            for (at, old) in self.old.iter_mut().enumerate() {
+                if let Some(chunk) = old.chunks.iter_mut().find(is_it) {
+                    found = Some((Some(at), chunk));
+                    break;
+                }
+            }
+        }
+        let Some((whose, chunk)) = found else {
             return;
         };
         let mut more = None;
@@ -263,14 +282,18 @@ impl<W> ReadAhead<W> {
             }
         }
         if let Some(fetch) = more {
-            let at = self.chunks.partition_point(|one| one.offset < fetch.offset);
             let asked = Chunk {
                 offset: fetch.offset,
                 length: u64::from(fetch.length),
                 id: fetch.id,
                 state: State::Asked,
             };
-            self.chunks.insert(at, asked);
+            let chunks = match whose.and_then(|at| self.old.get_mut(at)) {
+                Some(old) => &mut old.chunks,
+                None => &mut self.chunks,
+            };
+            let at = chunks.partition_point(|one| one.offset < fetch.offset);
+            chunks.insert(at, asked);
             self.fetches.push_back(fetch);
         }
         self.serve();
@@ -282,19 +305,11 @@ impl<W> ReadAhead<W> {
     }
 
     fn serve(&mut self) {
-        let mut at = 0;
-        while let Some(waiter) = self.waiters.get(at) {
-            match gather(&self.chunks, waiter.offset, waiter.length) {
-                None => at += 1,
-                Some(outcome) => {
-                    let waiter = self.waiters.remove(at);
-                    self.ready.push_back(Ready {
-                        waiter: waiter.who,
-                        outcome,
-                    });
-                }
-            }
+        serve(&self.chunks, &mut self.waiters, &mut self.ready);
+        for old in &mut self.old {
+            serve(&old.chunks, &mut old.waiters, &mut self.ready);
         }
+        self.old.retain(|old| !old.waiters.is_empty());
         if self.run == 0 {
             let waiters = &self.waiters;
             self.chunks.retain(|chunk| {
@@ -311,21 +326,41 @@ impl<W> ReadAhead<W> {
     }
 
     /// Forgets what was read: the file has changed. Reads that wait are
-    /// answered with what comes.
+    /// answered with what was asked for them; those that come are not.
     pub fn forget(&mut self) {
-        let waiters = &self.waiters;
-        self.chunks.retain(|chunk| {
-            waiters
-                .iter()
-                .any(|w| w.offset < chunk.end() && chunk.offset < w.offset + w.length)
-        });
+        let chunks = std::mem::take(&mut self.chunks);
+        let waiters = std::mem::take(&mut self.waiters);
+        if !waiters.is_empty() {
+            self.old.push(Old { chunks, waiters });
+        }
     }
 
     /// The readers that still wait, when there is nothing to wait for.
     pub fn abort(&mut self) -> Vec<W> {
         self.chunks.clear();
         self.fetches.clear();
-        self.waiters.drain(..).map(|waiter| waiter.who).collect()
+        let old = self.old.drain(..).flat_map(|old| old.waiters);
+        old.chain(self.waiters.drain(..))
+            .map(|waiter| waiter.who)
+            .collect()
+    }
+}
+
+/// Answers the waiters that can be answered from chunks.
+fn serve<W>(
+    chunks: &VecDeque<Chunk>,
+    waiters: &mut Vec<Waiter<W>>,
+    ready: &mut VecDeque<Ready<W>>,
+) {
+    let mut at = 0;
+    while let Some(waiter) = waiters.get(at) {
+        match gather(chunks, waiter.offset, waiter.length) {
+            None => at += 1,
+            Some(outcome) => {
+                let waiter = waiters.remove(at).who;
+                ready.push_back(Ready { waiter, outcome });
+            }
+        }
     }
 }
 

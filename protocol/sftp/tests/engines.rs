@@ -471,6 +471,27 @@ fn an_answer_from_before_a_write_is_not_read_after_it() {
     assert_eq!(read[0].bytes(), [2; 100]);
 }
 
+/// The same where somebody waits for what was asked before the write.
+#[test]
+fn a_reader_from_before_a_write_keeps_his_answer_to_himself() {
+    let mut ahead = ReadAhead::default();
+    ahead.read(0, 100, 100, 1000, 100, 1);
+    let early = ahead.poll_fetch().unwrap();
+    ahead.forget();
+    ahead.read(0, 200, 100, 1000, 200, 2);
+    let late: Vec<_> = std::iter::from_fn(|| ahead.poll_fetch()).collect();
+    assert_eq!(late.len(), 2);
+    ahead.filled(early, Err(Status::EndOfFile.into()), 200);
+    let first = ahead.poll_ready().unwrap();
+    assert_eq!((first.waiter, first.outcome.unwrap().len()), (1, 0));
+    assert!(ahead.poll_ready().is_none());
+    for fetch in late {
+        ahead.filled(fetch, Ok(answer(&[2; 100])), 200);
+    }
+    let second = ahead.poll_ready().unwrap();
+    assert_eq!((second.waiter, second.outcome.unwrap().len()), (2, 2));
+}
+
 /// An answer with data, made by way of a client.
 fn answer(data: &[u8]) -> Answer {
     let mut pair = Pair::new(1_000_000);

@@ -33,6 +33,8 @@ pub(super) struct Node {
     pub(super) paged: Option<(Option<u64>, Option<u32>)>,
     /// How often a name was looked up in it that was not known, and since when.
     missed: Option<(u32, Instant)>,
+    /// How often it was changed from here.
+    changes: u64,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,7 @@ impl Tree {
             handles: Vec::new(),
             paged: None,
             missed: None,
+            changes: 0,
         };
         Self {
             nodes: HashMap::from([(Self::ROOT, root)]),
@@ -173,6 +176,7 @@ impl Tree {
                     handles: Vec::new(),
                     paged: None,
                     missed: None,
+                    changes: 0,
                 };
                 self.nodes.insert(ino, node);
                 ino
@@ -221,7 +225,14 @@ impl Tree {
         {
             change(attributes);
             *until = now + LEASE;
+            node.changes += 1;
         }
+    }
+
+    /// How often a file was changed from here: what the peer said of it before
+    /// the last time is not what it is.
+    pub(super) fn changes(&self, ino: u64) -> u64 {
+        self.nodes.get(&ino).map_or(0, |node| node.changes)
     }
 
     /// What is known, for how long.

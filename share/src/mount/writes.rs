@@ -26,6 +26,13 @@ impl Core {
         let ino = file.ino;
         file.dirty = true;
         self.forget_read(ino);
+        // What other descriptors hold back was written before.
+        let others = self.tree.node(ino).map(|node| node.handles.clone());
+        for other in others.unwrap_or_default() {
+            if other != fh {
+                self.send_file(other);
+            }
+        }
         let Some(file) = self.files.get_mut(&fh) else {
             return;
         };
@@ -147,7 +154,10 @@ impl Core {
             return self.later(move || reply.error(Errno::EIO));
         }
         let has_fsync = self.extensions.fsync;
-        self.send_file(fh);
+        // Of every descriptor: the size that comes along is of them all.
+        if let Some(ino) = self.files.get(&fh).map(|file| file.ino) {
+            self.send_writes(ino);
+        }
         let Some(file) = self.files.get_mut(&fh) else {
             return self.later(move || reply.error(Errno::EBADF));
         };
@@ -157,6 +167,10 @@ impl Core {
         }
         file.dirty = false;
         let (ino, handle) = (file.ino, file.handle.clone());
+        let before = self.tree.changes(ino);
+        let Some(file) = self.files.get_mut(&fh) else {
+            return;
+        };
         file.flushing.push(reply);
         file.behind.also_sent();
         if sync && has_fsync {
@@ -168,7 +182,7 @@ impl Core {
             let said = outcome.and_then(|answer| names::attributes(&answer.response()));
             let done = said.map(|attributes| {
                 // Unless it was written to meanwhile.
-                if core.files.get(&fh).is_some_and(|file| !file.dirty) {
+                if core.tree.changes(ino) == before {
                     let now = core.now;
                     core.tree.learn(ino, attributes, now);
                 }

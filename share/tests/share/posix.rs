@@ -278,6 +278,7 @@ fn random_use_of_a_file_gives_what_a_file_gives() {
     let mut random = random
         .chunks(8)
         .map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
+    let mut history = std::collections::VecDeque::new();
     for step in 0..3000 {
         let (what, at, length, which) = (
             random.next().unwrap() % 100,
@@ -285,6 +286,10 @@ fn random_use_of_a_file_gives_what_a_file_gives() {
             random.next().unwrap() % 40_000 + 1,
             random.next().unwrap() % 2,
         );
+        history.push_back((what, at, length, which, model.len()));
+        if history.len() > 8 {
+            history.pop_front();
+        }
         let which = usize::try_from(which).unwrap();
         let from = usize::try_from(at).unwrap();
         let to = from + usize::try_from(length).unwrap();
@@ -300,7 +305,13 @@ fn random_use_of_a_file_gives_what_a_file_gives() {
                     }
                 }
                 let expected = &model[from.min(model.len())..to.min(model.len())];
-                assert!(read[..got] == *expected, "step {step}: read {at}+{length}");
+                let differs = read[..got].iter().zip(expected).position(|(a, b)| a != b);
+                assert!(
+                    read[..got] == *expected,
+                    "step {step}: read {at}+{length}: {got} bytes of {}, which differ from {differs:?}, \
+                     after {history:?}",
+                    expected.len()
+                );
             }
             40..80 => {
                 let data = noise(step, to - from);
