@@ -269,7 +269,7 @@ section! {
         shell: PathBuf = "vma.user.shell", "/bin/bash", Supported,
             "The login shell of a user who is made. One who exists has his own.";
         desktop_icons: bool = "vma.apps.desktop_icons.enable", "0", Unused,
-            "Whether an application session shows icons on its desktop.";
+            "Whether an application session of the reference shows icons on its desktop. The agent leaves the desktop to the X session.";
     }
 }
 
