@@ -135,6 +135,22 @@ const SESSION: &[Package] = &[
         why: "works in a shared folder",
     },
     Package {
+        name: "pulseaudio",
+        why: "plays a session's sound at the client",
+    },
+    Package {
+        name: "pulseaudio-utils",
+        why: "pactl, which asks it from the session",
+    },
+    Package {
+        name: "cups-daemon",
+        why: "has the client's printers",
+    },
+    Package {
+        name: "cups-client",
+        why: "lpstat, which asks for them from the session",
+    },
+    Package {
         name: "shellcheck",
         why: "reads the example hooks",
     },
