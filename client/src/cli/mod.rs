@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-pub use arguments::{Arguments, Command, SslErrors, command};
+pub use arguments::{Arguments, Command, ENVIRONMENT, FILES, SslErrors, command};
 pub use environment::Environment;
 pub use settings::Settings;
 

@@ -123,6 +123,18 @@ const SESSION: &[Package] = &[
         why: "ps and pkill for session scripts",
     },
     Package {
+        name: "groff",
+        why: "reads the manual pages",
+    },
+    Package {
+        name: "zsh",
+        why: "reads what it completes for the client",
+    },
+    Package {
+        name: "fish",
+        why: "reads what it completes for the client",
+    },
+    Package {
         name: "shellcheck",
         why: "reads the example hooks",
     },
