@@ -111,6 +111,14 @@ const SESSION: &[Package] = &[
         why: "the bus of the system, by which logind is asked",
     },
     Package {
+        name: "libsecret-tools",
+        why: "secret-tool, with which the client keeps passwords",
+    },
+    Package {
+        name: "gnome-keyring",
+        why: "a desktop's secret store",
+    },
+    Package {
         name: "procps",
         why: "ps and pkill for session scripts",
     },
@@ -149,6 +157,18 @@ const SESSION: &[Package] = &[
     Package {
         name: "cups-client",
         why: "lpstat, which asks for them from the session",
+    },
+    Package {
+        name: "groff",
+        why: "reads the manual pages",
+    },
+    Package {
+        name: "zsh",
+        why: "reads what it completes for the client",
+    },
+    Package {
+        name: "fish",
+        why: "reads what it completes for the client",
     },
     Package {
         name: "shellcheck",

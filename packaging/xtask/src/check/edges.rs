@@ -94,6 +94,11 @@ const EDGES: &[(&str, &str, &str)] = &[
         "qvd-vma",
         "writes the manual page of its command line",
     ),
+    (
+        "xtask",
+        "qvd-client",
+        "writes the manual page and the completions of its command line",
+    ),
     ("xtask", "qvd-http1", "is an agent for benchmarks"),
 ];
 
