@@ -29,6 +29,8 @@ async fn broker(scene: &Scene, agent: &Agent) -> Result<(User, Server)> {
 async fn run(scene: &Scene, login: &Login, arguments: &[&str]) -> Result<(i32, String)> {
     let mut client = scene.start(login.client(scene)?.args(arguments))?;
     let status = client.wait(WAIT).await?;
+    // What it said may come a moment after its end.
+    let _ended = client.log().wait_for(0, "the end", WAIT, |_| false).await;
     Ok((status.code().unwrap_or(-1), text(&client)))
 }
 
