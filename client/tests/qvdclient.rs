@@ -221,8 +221,8 @@ fn what_is_missing_on_this_machine_is_told_before_the_broker_is_asked() {
 #[test]
 fn which_vm_is_meant_has_to_be_clear() {
     let display = Xvfb::start(210);
+    let user = User::new();
     let client = |broker: &Broker, arguments: &[&str]| {
-        let user = User::new();
         let mut command = user.client(broker.port, arguments);
         output(command.env("DISPLAY", display.name()).spawn().unwrap())
     };
@@ -250,6 +250,14 @@ fn which_vm_is_meant_has_to_be_clear() {
         requests[1]
     );
     assert!(requests[1].contains("\r\nUpgrade: QVD/1.0\r\n"));
+    // One name for the session in every log.
+    let (_, id) = requests[1].split_once("qvd.client.session-id=").unwrap();
+    let id = id.split(['&', ' ']).next().unwrap();
+    let log = user.log();
+    let error = log.lines().rfind(|line| line.contains("ERROR")).unwrap();
+    assert!(error.contains(id), "{log}");
+    assert!(error.contains("code=\"vm-unavailable\""), "{log}");
+    assert!(error.contains("agent of VM 2 is down"), "{log}");
 }
 
 #[test]
@@ -412,8 +420,11 @@ fn usage_and_configuration_have_statuses_of_their_own() {
     is_about(&user.run(1, &["-x", "nx/nx,kill=1:0"]), 2, "kill");
     let conf = user.home.path().join("client.conf");
     std::fs::write(&conf, "client.link = many\n").unwrap();
+    std::fs::create_dir(user.home.path().join(".qvd")).unwrap();
     let output = user.run(1, &["--config", conf.to_str().unwrap()]);
     is_about(&output, 3, "client.conf:1");
+    assert!(user.log().contains("client.conf:1"), "{}", user.log());
+    assert!(user.log().contains("code=\"config\""), "{}", user.log());
 }
 
 /// An X server.

@@ -227,6 +227,43 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
+/// The variables of the environment, for help and manual page. An option of
+/// the command line takes precedence.
+pub const ENVIRONMENT: &[(&str, &str)] = &[
+    ("QVDHOST", "the broker, as -h"),
+    ("QVDPORT", "its port, as -p"),
+    ("QVDLOGIN", "the login, as -u"),
+    ("QVDPASSWORD", "the password, as -w"),
+    ("QVDBEARERTOKEN", "the token, as --token"),
+    ("QVDSSLERRORS", "ask, continue or abort, as --ssl-errors"),
+    ("QVDCLIENTCONFIG", "the configuration file, as --config"),
+    ("QVD_DEBUG", "anything: log in detail, as -d"),
+    (
+        "QVD_DEBUG_FILE",
+        "where the log goes, in place of log.filename",
+    ),
+    ("DISPLAY", "the display on which the session is shown"),
+];
+
+/// The files, for the manual page. Of the configuration files later ones
+/// override earlier ones.
+pub const FILES: &[(&str, &str)] = &[
+    (
+        "/etc/qvd/client.conf",
+        "the machine's configuration; what it says of client.force.* and \
+         client.ssl.allow_* cannot be changed",
+    ),
+    ("~/.qvd/client.conf", "the user's configuration"),
+    (
+        "$XDG_CONFIG_HOME/qvd/client.conf",
+        "the same, in ~/.config where the variable is not set",
+    ),
+    (
+        "~/.qvd/qvd-client.log",
+        "the log, unless log.filename names another",
+    ),
+];
+
 fn secret(text: &str) -> Result<SecretString, Infallible> {
     Ok(text.into())
 }
@@ -238,13 +275,10 @@ fn after_help() -> String {
         let (status, word) = (code.exit_status(), code.as_str());
         text.push_str(&format!("  {status:>3}  {word:<21} {}\n", code.meaning()));
     }
-    text.push_str(
-        "\nEnvironment:\n  QVDHOST, QVDPORT, QVDLOGIN, QVDPASSWORD, QVDBEARERTOKEN, QVDSSLERRORS,\n  \
-         QVDCLIENTCONFIG as the options above\n  \
-         QVD_DEBUG       anything: log in detail, as -d\n  \
-         QVD_DEBUG_FILE  where the log goes\n  \
-         DISPLAY         the display on which the session is shown\n",
-    );
+    text.push_str("\nEnvironment:\n");
+    for (name, meaning) in ENVIRONMENT {
+        text.push_str(&format!("  {name:<15}  {meaning}\n"));
+    }
     text
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::login::Login;
 use super::progress::Progress;
 use super::settings::{Settings, Task};
-use super::{ask, list, log};
+use super::{ask, list};
 use crate::core::{
     Broker, Choice, Chosen, Code, Event, Failure, Outcome, View, Wish, open_desktop,
     until_interrupted,
@@ -18,17 +18,12 @@ use crate::core::{
 
 /// Does what was asked for.
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
-    let shows = settings.task == Task::ShowConfig;
-    let no_log = match shows {
-        true => None,
-        false => log::init(settings.log_file.as_deref(), settings.log_level),
-    };
     let mut progress = Progress::new(settings.quiet);
-    for warning in settings.warnings.iter().chain(&no_log) {
+    for warning in &settings.warnings {
         progress.warn(warning);
         tracing::warn!("{warning}");
     }
-    if shows {
+    if settings.task == Task::ShowConfig {
         return write_out(&settings.shown_config);
     }
     let internal = |e: std::io::Error| Failure::new(Code::Internal, "no runtime").because(e);

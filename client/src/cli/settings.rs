@@ -65,6 +65,8 @@ pub struct Settings {
     pub shared: Vec<(String, SecretString)>,
     /// What is to be done.
     pub task: Task,
+    /// The run's name in the logs of client, broker and agent.
+    pub session_id: String,
     /// What the client says of itself.
     pub parameters: ClientParameters,
     /// Whether the VM is stopped before it is connected to.
@@ -139,6 +141,7 @@ impl Settings {
             None => NxOptions::default(),
         };
         let debug = arguments.debug || environment.debug;
+        let session_id = session::new_id()?;
         let log_file = in_home(config.log.filename.as_ref(), environment);
         Ok(Self {
             host,
@@ -156,7 +159,8 @@ impl Settings {
             kiosk: arguments.kiosk,
             once: arguments.once,
             dpi: arguments.dpi,
-            parameters: session::parameters(&arguments, &config)?,
+            parameters: session::parameters(&arguments, &config, &session_id)?,
+            session_id,
             nx_options,
             nxproxy: config.nx.nxproxy.as_path().to_owned(),
             cache: environment

@@ -1,16 +1,17 @@
 //! What the client says of itself and of the session it wants.
 
-use qvd_broker::ClientParameters;
+use qvd_broker::{ClientParameters, ConnectParameters, SESSION_ID};
 use qvd_config::ClientConfig;
 use qvd_config::value::Keyboard;
 
 use super::usage;
 use crate::cli::arguments::Arguments;
-use crate::core::Failure;
+use crate::core::{Code, Failure};
 
 pub(super) fn parameters(
     arguments: &Arguments,
     config: &ClientConfig,
+    session_id: &str,
 ) -> Result<ClientParameters, Failure> {
     let session = &config.session;
     let keyboard = match &arguments.keyboard {
@@ -24,6 +25,9 @@ pub(super) fn parameters(
         }
         None => None,
     };
+    let mut more = ConnectParameters::new();
+    // Of a name that clients may send, as the tests see.
+    let _ = more.set(SESSION_ID, session_id);
     Ok(ClientParameters {
         keyboard,
         link: Some(session.link.to_string()),
@@ -31,6 +35,7 @@ pub(super) fn parameters(
         fullscreen: session.fullscreen,
         nxagent_extra_args: Some(bare_options(&session.nxagent_args)),
         timezone: timezone(),
+        more,
         ..ClientParameters::default()
     })
 }
@@ -45,6 +50,15 @@ fn bare_options(text: &str) -> String {
         _ => text,
     };
     text.trim_matches(',').to_owned()
+}
+
+/// A name for this run in the logs of client, broker and agent, that no other
+/// has.
+pub(super) fn new_id() -> Result<String, Failure> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Failure::new(Code::Internal, "the system has no random numbers").because(e))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The machine's time zone, in the form `Europe/Madrid`.
