@@ -118,7 +118,7 @@ fn decisions(
     }))
 }
 
-pub(super) fn ssl_errors(
+fn ssl_errors(
     arguments: &Arguments,
     environment: &Environment,
 ) -> Result<Option<SslErrors>, Failure> {
@@ -130,5 +130,78 @@ pub(super) fn ssl_errors(
             ))
         }),
         (None, None) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::settings::Settings;
+    use crate::core::Code;
+
+    /// The policy with these keys in the machine's file and in the user's.
+    fn policy(machine: &str, user: &str, line: &str) -> Result<TlsPolicy, Failure> {
+        let home = tempfile::tempdir().unwrap();
+        let system_config = home.path().join("client.conf");
+        std::fs::write(&system_config, machine).unwrap();
+        std::fs::create_dir(home.path().join(".qvd")).unwrap();
+        std::fs::write(home.path().join(".qvd/client.conf"), user).unwrap();
+        let environment = Environment {
+            home: Some(home.path().to_owned()),
+            system_config,
+            host: Some("broker".into()),
+            login: Some("ann".into()),
+            ..Environment::default()
+        };
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        Settings::gather(arguments, &environment).map(|settings| settings.tls.unwrap())
+    }
+
+    #[test]
+    fn what_may_be_passed_over_is_said_by_files_and_the_command_line() {
+        let allows = |machine: &str, user: &str, line: &str, fault| {
+            let policy = policy(machine, user, line).unwrap().policy;
+            policy.allow.contains(&fault)
+        };
+        let (yes, no) = (
+            "client.ssl.allow_expired = 1\n",
+            "client.ssl.allow_expired = 0\n",
+        );
+        let (plain, asking) = ("qvdclient", "qvdclient --ssl-errors=ask");
+        for (machine, user, line, allowed) in [
+            ("", "", plain, false),
+            ("", "", asking, true),
+            ("", yes, plain, true),
+            (yes, "", plain, true),
+            (no, "", asking, false),
+            (no, yes, asking, false),
+        ] {
+            let is = allows(machine, user, line, Fault::Expired);
+            assert_eq!(is, allowed, "{machine:?} {user:?} {line}");
+        }
+        assert!(!allows(yes, "", plain, Fault::Revoked));
+    }
+
+    #[test]
+    fn another_folder_of_roots_is_instead_of_the_systems() {
+        let roots = |user: &str| policy("", user, "qvdclient").unwrap().roots;
+        assert!(roots("").system);
+        let ours = roots("path.ssl.ca.system.path = /srv/roots\n");
+        assert!(!ours.system);
+        assert!(ours.folders.contains(&"/srv/roots".into()));
+    }
+
+    #[test]
+    fn stapling_is_as_the_key_says() {
+        let stapled = |mode: &str| {
+            let line = format!("client.ssl.ocsp_mode = {mode}\n");
+            policy("", &line, "qvdclient").map(|policy| policy.stapled)
+        };
+        assert_eq!(stapled("SSL_OCSP_MUST_STAPLE").unwrap(), Stapled::Must);
+        let failure = stapled("SSL_OCSP_FULL_CHAIN").unwrap_err();
+        assert_eq!(failure.code(), Code::Config);
+        assert!(failure.to_string().contains("client.ssl.ocsp_mode"));
     }
 }

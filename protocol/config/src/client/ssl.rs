@@ -45,7 +45,7 @@ section! {
         allow_ocsp_error: bool = "client.ssl.allow_ocsp_error", "0", Supported,
             "Whether the user may accept a certificate whose issuer gives a wrong answer.";
         ocsp_mode: String = "client.ssl.ocsp_mode", "", Supported,
-            "How the issuer is asked whether a certificate is revoked.";
+            "Whether an issuer's word on revocation that the broker hands on counts (SSL_OCSP_TRY_STAPLE, the default), has to be there (SSL_OCSP_MUST_STAPLE) or is not looked at (SSL_OCSP_NO_STAPLE).";
         error_timeout: Duration = "client.ssl.error_timeout", "5", Unused,
             "Seconds for which the window holds back the button that accepts a faulty certificate.";
     }
