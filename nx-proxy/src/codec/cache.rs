@@ -155,12 +155,7 @@ pub(super) struct Char {
 }
 
 impl Char {
-    fn take(
-        &mut self,
-        found: &Found,
-        from: &mut Bits<'_>,
-        block: u32,
-    ) -> Result<u8, CodecError> {
+    fn take(&mut self, found: &Found, from: &mut Bits<'_>, block: u32) -> Result<u8, CodecError> {
         match found {
             Found::At(at) => self.front.hit(*at),
             Found::Miss => {

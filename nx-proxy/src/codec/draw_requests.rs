@@ -137,10 +137,8 @@ pub(super) fn hit(op: u8, s: &mut State, f: &mut Fields<'_, '_>) -> Result<bool,
             let id = s.ids.xid(f.bits, &mut s.draw, &mut s.free_draw)?;
             f.put32(4, id);
         }
-        55 => {
-            new_gc(s, f)?;
-            f.xid(8, &mut s.draw)?;
-        }
+        // The drawable is the stored one: it is part of what is compared.
+        55 => new_gc(s, f)?,
         56 | 59 => f.xid(4, &mut s.gc)?,
         61 => {}
         62 => copied(s, f)?,
@@ -273,8 +271,7 @@ fn polygon(s: &mut State, f: &mut Fields<'_, '_>) -> Result<(), CodecError> {
     let d = &mut s.drawing;
     let mut k = 0;
     while k < n {
-        for ((rel_x, rel_y), (abs_x, abs_y)) in d.fp_rel.iter_mut().zip(&mut d.fp_abs).take(n - k)
-        {
+        for ((rel_x, rel_y), (abs_x, abs_y)) in d.fp_rel.iter_mut().zip(&mut d.fp_abs).take(n - k) {
             let (x, y) = if relative {
                 (f.int(rel_x, 16, 8)?, f.int(rel_y, 16, 8)?)
             } else if f.bits.bit()? {

@@ -159,7 +159,11 @@ impl Writer {
         let mut rest = length;
         loop {
             let group = u8::try_from(rest & 0x7f).unwrap_or(0);
-            groups.push(if groups.is_empty() { group } else { group | 0x80 });
+            groups.push(if groups.is_empty() {
+                group
+            } else {
+                group | 0x80
+            });
             rest >>= 7;
             if rest == 0 {
                 break;

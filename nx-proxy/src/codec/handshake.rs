@@ -71,7 +71,10 @@ impl Handshake {
             limits::WORD
         };
         let mismatch = self.words.is_empty()
-            && word.iter().zip(b"NXPROXY-").any(|(came, ours)| came != ours);
+            && word
+                .iter()
+                .zip(b"NXPROXY-")
+                .any(|(came, ours)| came != ours);
         if mismatch || !word.iter().all(u8::is_ascii_graphic) {
             return Err(CodecError::Handshake(
                 "the other end is no NX agent".to_owned(),
@@ -111,9 +114,8 @@ fn greeting(version: &str, options: &str) -> Result<Greeting, CodecError> {
             .find(|(n, _)| *n == name)
             .map(|(_, value)| value)
     };
-    let needed = |name: &str| {
-        option(name).ok_or_else(|| refused(format!("agent's options lack {name}")))
-    };
+    let needed =
+        |name: &str| option(name).ok_or_else(|| refused(format!("agent's options lack {name}")));
     let delta = needed("delta")? != "0";
     let stream = needed("stream")?
         .parse()

@@ -134,7 +134,11 @@ impl Images {
         };
         let data = m.get(40..)?.get(..size(u32_at(m, 16, big)))?;
         let put16 = |out: &mut Vec<u8>, v: u16| {
-            out.extend(if big { v.to_be_bytes() } else { v.to_le_bytes() });
+            out.extend(if big {
+                v.to_be_bytes()
+            } else {
+                v.to_le_bytes()
+            });
         };
         out.extend([72, u8_at(m, 13)]);
         put16(out, u16::try_from((24 + length) / 4).ok()?);

@@ -140,9 +140,8 @@ fn reduced(
         }
         16 => {
             for (k, [r, g, b]) in pixels.enumerate() {
-                let value = (u16::from(r) << 8) & 0xf800
-                    | (u16::from(g) << 3) & 0x07e0
-                    | u16::from(b) >> 3;
+                let value =
+                    (u16::from(r) << 8) & 0xf800 | (u16::from(g) << 3) & 0x07e0 | u16::from(b) >> 3;
                 word16(value, shape, out);
                 end_line(k, shape, out);
             }
@@ -236,8 +235,10 @@ fn png(data: &[u8], shape: &Shape) -> Option<Vec<u8>> {
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
     let mut reader = decoder.read_info().ok()?;
     let info = reader.info();
-    if (usize::try_from(info.width).ok()?, usize::try_from(info.height).ok()?)
-        != (shape.width, shape.height)
+    if (
+        usize::try_from(info.width).ok()?,
+        usize::try_from(info.height).ok()?,
+    ) != (shape.width, shape.height)
     {
         return None;
     }

@@ -74,6 +74,9 @@ impl Replay {
                     self.answer()?;
                 }
                 Output::Control(super::Control::Open(_, channel)) => self.codec.opened(channel),
+                Output::Control(super::Control::Finish(channel)) => {
+                    self.codec.drop_channel(channel);
+                }
                 Output::Greeting(_) | Output::Data(..) | Output::Control(_) => {}
             }
         }

@@ -278,7 +278,6 @@ fn colour(out: &mut Out<'_>, at: usize) {
         let exact = out.u16(at + 2 * k);
         let visual = out.u16(at + 6 + 2 * k);
         out.bits.value(u32::from(exact), 16, 9);
-        out.bits
-            .value(u32::from(visual.wrapping_sub(exact)), 16, 5);
+        out.bits.value(u32::from(visual.wrapping_sub(exact)), 16, 5);
     }
 }

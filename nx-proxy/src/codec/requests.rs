@@ -353,12 +353,7 @@ impl Requests {
     }
 }
 
-fn build(
-    op: u8,
-    key: Option<u8>,
-    s: &mut State,
-    f: &mut Fields<'_, '_>,
-) -> Result<(), CodecError> {
+fn build(op: u8, key: Option<u8>, s: &mut State, f: &mut Fields<'_, '_>) -> Result<(), CodecError> {
     match key {
         Some(RENDER) => render::full(s, f),
         Some(SHAPE) => generic::full(&mut s.shape, f),
@@ -398,8 +393,31 @@ fn change(
 
 /// Requests whose replies are coded in a way of their own with delta=1.
 fn replied(op: u8) -> bool {
-    matches!(op, 3 | 14..=17 | 20 | 23 | 26 | 31 | 38 | 40 | 43 | 47 | 49 | 73 | 84 | 85 | 91 | 92
-        | 97 | 99 | 101 | 103 | 117 | 119)
+    matches!(
+        op,
+        3 | 14
+            ..=17
+                | 20
+                | 23
+                | 26
+                | 31
+                | 38
+                | 40
+                | 43
+                | 47
+                | 49
+                | 73
+                | 84
+                | 85
+                | 91
+                | 92
+                | 97
+                | 99
+                | 101
+                | 103
+                | 117
+                | 119
+    )
 }
 
 fn expect(channel: &mut XChannel, op: u8, what: What) -> Result<(), CodecError> {
@@ -453,7 +471,6 @@ fn obey(
     header(127, 1, big, out);
     Ok(())
 }
-
 
 fn header(op: u8, words: u16, big: bool, out: &mut Vec<u8>) {
     out.extend([op, 0]);

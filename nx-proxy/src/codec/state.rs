@@ -1,8 +1,8 @@
 //! Caches and variables that the requests of a session share.
 
-use super::cache::{Char, Int, Opcodes, Xids};
-use super::bits::Bits;
 use super::CodecError;
+use super::bits::Bits;
+use super::cache::{Char, Int, Opcodes, Xids};
 
 /// An INT cache of 16 values.
 pub(super) type Wide = Int<16>;

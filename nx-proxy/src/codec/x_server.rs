@@ -29,7 +29,9 @@ impl Cutter {
         let length = if !self.setup {
             8 + 4 * usize::from(u16_at(rest, 6, big))
         } else if matches!(u8_at(rest, 0), 1 | 35) {
-            size(u32_at(rest, 4, big)).saturating_mul(4).saturating_add(32)
+            size(u32_at(rest, 4, big))
+                .saturating_mul(4)
+                .saturating_add(32)
         } else {
             32
         };
