@@ -1,8 +1,17 @@
 //! Recorded sessions, decoded: the X11 bytes are those that nxproxy sent.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::disallowed_methods
+)]
+
 use std::path::Path;
 
 use nx_proxy::codec::{Decoded, Replay};
+use proptest::prelude::*;
 
 /// How far a colour of a JPEG may be off: decoders round differently, and the
 /// smallest images differ most, where colours are spread over fewer pixels
@@ -125,6 +134,7 @@ fn compare(name: &str, replay: &Replay) {
 fn whole(name: &str, requests: usize) {
     let replay = replay(name, usize::MAX);
     compare(name, &replay);
+    assert!(replay.whole(), "{name}: something is left");
     assert_eq!(replay.trace.len(), requests, "{name}");
     assert_eq!(replay.x11.len(), read(name, "x11.0.c2t").len(), "{name}");
 }
@@ -177,6 +187,61 @@ fn the_split_of_the_input_does_not_matter() {
             let split = replay(name, chunk);
             assert_eq!(split.x11, whole.x11, "{name} in pieces of {chunk}");
             assert_eq!(split.trace, whole.trace);
+        }
+    }
+}
+
+#[test]
+fn the_program_replays_and_dumps_a_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["nx.0.t2c", "x11.0.t2c"] {
+        std::fs::write(folder.path().join(file), read("lan", file)).unwrap();
+    }
+    let run = |args: &[&std::ffi::OsStr]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_qvd-nxproxy"))
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    let out = folder.path().join("x11");
+    let args = ["--replay".as_ref(), folder.path().as_os_str()];
+    let replayed = run(&[args[0], args[1], "--out".as_ref(), out.as_os_str()]);
+    assert!(replayed.status.success(), "{replayed:?}");
+    assert_eq!(std::fs::read(&out).unwrap(), replay("lan", 4096).x11);
+    let dumped = run(&["--dump".as_ref(), args[1]]);
+    assert_eq!(
+        String::from_utf8(dumped.stdout).unwrap().lines().count(),
+        2552
+    );
+
+    // A stream that is cut off is not decoded.
+    let whole = read("lan", "nx.0.t2c");
+    std::fs::write(folder.path().join("nx.0.t2c"), &whole[..100_001]).unwrap();
+    let cut = run(&["--dump".as_ref(), args[1]]);
+    assert!(!cut.status.success());
+    assert_eq!(run(&[]).status.code(), Some(64));
+}
+
+proptest! {
+    /// A damaged stream ends with an error or with other pictures, never with
+    /// a panic.
+    #[test]
+    fn damaged_streams_are_survived(
+        damage in proptest::collection::vec((0.0..1.0_f64, any::<u8>()), 1..20),
+        name in prop::sample::select(vec!["coverage-lan", "lan-channels"]),
+    ) {
+        let mut replay = Replay::new(&read(name, "x11.0.t2c")).unwrap();
+        let mut bytes = read(name, "nx.0.t2c");
+        let words = 200;
+        let span = bytes.len() - words;
+        for (place, value) in damage {
+            let (at, _) = (0..span).zip(0..).find(|(_, k)| f64::from(*k) >= place * 160_000.0).unwrap_or((0, 0));
+            bytes[words + at] ^= value;
+        }
+        for chunk in bytes.chunks(5000) {
+            if replay.receive(chunk).is_err() {
+                break;
+            }
         }
     }
 }

@@ -181,7 +181,7 @@ fn gc_values(
         }
         let value = match bits {
             ..=4 => f.value(bits, 0)?,
-            ..16 => f.int(narrow, bits, 0)?,
+            5..16 => f.int(narrow, bits, 0)?,
             _ => f.int(wide, bits, 0)?,
         };
         f.put32(at, value);

@@ -50,6 +50,11 @@ impl Reader {
         }
     }
 
+    /// Whether no part of a frame is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.at == self.plain.len() && self.packed_at == self.packed.len()
+    }
+
     fn compact(&mut self) {
         self.plain.drain(..self.at);
         self.at = 0;

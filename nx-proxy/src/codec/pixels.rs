@@ -161,7 +161,7 @@ fn word16(value: u16, shape: &Shape, out: &mut Vec<u8>) {
 
 /// Pads the line that pixel `k` of 16 bits ends.
 fn end_line(k: usize, shape: &Shape, out: &mut Vec<u8>) {
-    if (k + 1) % shape.width == 0 && shape.width % 2 == 1 {
+    if (k + 1).is_multiple_of(shape.width) && shape.width % 2 == 1 {
         out.extend([0; 2]);
     }
 }
@@ -197,7 +197,7 @@ fn photo(rgb: &[u8], c: u8, shape: &Shape, out: &mut Vec<u8>) -> Option<()> {
                 let place = |v: u8, mask: u32| {
                     let shift = mask.trailing_zeros().min(15);
                     let most = mask >> shift;
-                    (u32::from(v).saturating_mul(most.min(0xffff)) + 127) / 255 << shift
+                    ((u32::from(v).saturating_mul(most.min(0xffff)) + 127) / 255) << shift
                 };
                 let value = place(*r, shape.masks.red)
                     | place(*g, shape.masks.green)

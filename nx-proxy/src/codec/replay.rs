@@ -84,6 +84,13 @@ impl Replay {
         Ok(())
     }
 
+    /// Whether nothing is left of what came: no part of a frame or of the
+    /// handshake.
+    #[must_use]
+    pub fn whole(&self) -> bool {
+        self.codec.whole()
+    }
+
     fn answer(&mut self) -> Result<(), CodecError> {
         let Some(channel) = self.channel else {
             return Ok(());

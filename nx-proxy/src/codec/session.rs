@@ -136,6 +136,15 @@ impl Codec {
         }
     }
 
+    /// Whether everything that came is decoded, to the end of a frame.
+    #[must_use]
+    pub fn whole(&self) -> bool {
+        match &self.stage {
+            Stage::Handshake(_) => false,
+            Stage::Session(session) => session.reader.is_empty(),
+        }
+    }
+
     /// Number of the last request of an X channel.
     #[must_use]
     pub fn sequence(&self, channel: u8) -> Option<u16> {
