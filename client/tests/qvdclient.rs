@@ -37,7 +37,11 @@ struct Broker {
 
 impl Broker {
     fn with(answers: Vec<Vec<u8>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(0, answers)
+    }
+
+    fn at(port: u16, answers: Vec<Vec<u8>>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
@@ -217,8 +221,8 @@ fn what_is_missing_on_this_machine_is_told_before_the_broker_is_asked() {
 #[test]
 fn which_vm_is_meant_has_to_be_clear() {
     let display = Xvfb::start(210);
+    let user = User::new();
     let client = |broker: &Broker, arguments: &[&str]| {
-        let user = User::new();
         let mut command = user.client(broker.port, arguments);
         output(command.env("DISPLAY", display.name()).spawn().unwrap())
     };
@@ -246,6 +250,14 @@ fn which_vm_is_meant_has_to_be_clear() {
         requests[1]
     );
     assert!(requests[1].contains("\r\nUpgrade: QVD/1.0\r\n"));
+    // One name for the session in every log.
+    let (_, id) = requests[1].split_once("qvd.client.session-id=").unwrap();
+    let id = id.split(['&', ' ']).next().unwrap();
+    let log = user.log();
+    let error = log.lines().rfind(|line| line.contains("ERROR")).unwrap();
+    assert!(error.contains(id), "{log}");
+    assert!(error.contains("code=\"vm-unavailable\""), "{log}");
+    assert!(error.contains("agent of VM 2 is down"), "{log}");
 }
 
 #[test]
@@ -301,14 +313,118 @@ fn a_password_can_come_on_standard_input() {
 }
 
 #[test]
+fn secrets_of_the_command_line_are_soon_nowhere_to_be_seen() {
+    for (flags, header) in [
+        (["-w", PASSWORD], "Basic YW5uOnMzY3JldDp3aXRoLWNvbG9u"),
+        (["--token", PASSWORD], "Bearer czNjcmV0OndpdGgtY29sb24="),
+    ] {
+        // A broker that accepts, and never answers.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let user = User::new();
+        let mut command = user.client(port, &flags);
+        command.args(["-l", "-d"]).env_remove("QVDPASSWORD");
+        let child = command.spawn().unwrap();
+        let (stream, _) = silent.accept().unwrap();
+        let head = head(&stream).unwrap();
+        assert!(head.contains(header), "{head}");
+        let proc = format!("/proc/{}", child.id());
+        let line = std::fs::read_to_string(format!("{proc}/cmdline")).unwrap();
+        let environment = std::fs::read_to_string(format!("{proc}/environ")).unwrap();
+        assert!(
+            line.contains(&format!("{}\0***\0-l\0", flags[0])),
+            "{line:?}"
+        );
+        assert!(!line.contains(PASSWORD) && !environment.contains(PASSWORD));
+        let name = std::fs::read_to_string(format!("{proc}/comm")).unwrap();
+        assert_eq!(name.trim(), "qvdclient");
+        // Nor does a program that it starts inherit it.
+        for fd in std::fs::read_dir(format!("{proc}/fd")).unwrap() {
+            let fd = fd.unwrap().path();
+            if std::fs::read_link(&fd)
+                .unwrap()
+                .starts_with("/memfd:secrets (deleted)")
+            {
+                assert_eq!(std::fs::read(&fd).unwrap(), b"");
+            }
+        }
+        drop(stream);
+        let output = output(child);
+        assert_eq!(output.status.code(), Some(11));
+        let text = stderr(&output);
+        assert_eq!(text.contains("for a moment"), flags[0] == "-w", "{text}");
+        assert!(!text.contains(PASSWORD) && !user.log().contains(PASSWORD));
+    }
+}
+
+#[test]
+fn a_password_is_kept_in_the_secret_store_until_it_is_wrong() {
+    let user = User::new();
+    // A desktop's bus with the store unlocked, as at a log-in.
+    let in_desktop = |broker: &Broker, given: Option<&str>| {
+        let client = user.client(broker.port, &["-l", "--remember"]);
+        let script = "printf unlock | gnome-keyring-daemon --unlock --components=secrets \
+                      >/dev/null || exit 99; exec \"$@\"";
+        let mut command = Command::new("dbus-run-session");
+        command
+            .args(["--", "sh", "-c", script, "sh"])
+            .arg(client.get_program())
+            .args(client.get_args())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", user.home.path())
+            .env("XDG_RUNTIME_DIR", user.home.path())
+            .envs(given.map(|password| ("QVDPASSWORD", password)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let child = command.spawn();
+        output(child.unwrap_or_else(|e| {
+            panic!("{e}; install the packages dbus, gnome-keyring, libsecret-tools")
+        }))
+    };
+    let broker = Broker::with(vec![list(LIST)]);
+    let port = broker.port;
+    let output = in_desktop(&broker, Some(PASSWORD));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("not kept"), "{}", stderr(&output));
+
+    let broker = Broker::at(port, vec![list(LIST)]);
+    let output = in_desktop(&broker, None);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let requests = broker.requests();
+    assert!(requests[0].contains("Basic YW5uOnMzY3JldDp3aXRoLWNvbG9u\r\n"));
+
+    let broker = Broker::at(port, vec![answer("401 Unauthorized", "changed\r\n")]);
+    is_about(&in_desktop(&broker, None), 24, "--password-file");
+    assert_eq!(broker.requests().len(), 1);
+    let forgotten = Broker {
+        port,
+        requests: std::thread::spawn(Vec::new),
+    };
+    is_about(&in_desktop(&forgotten, None), 24, "--password-file");
+}
+
+#[test]
+fn without_a_secret_store_the_client_works_and_says_so() {
+    let broker = Broker::with(vec![list(LIST)]);
+    let output = User::new().run(broker.port, &["-l", "--remember"]);
+    is_about(&output, 0, "the password is not kept");
+}
+
+#[test]
 fn usage_and_configuration_have_statuses_of_their_own() {
     let user = User::new();
     is_about(&user.run(1, &["--no-such-flag"]), 2, "--no-such-flag");
     is_about(&user.run(1, &["-x", "nx/nx,kill=1:0"]), 2, "kill");
     let conf = user.home.path().join("client.conf");
-    std::fs::write(&conf, "client.host.port = many\n").unwrap();
+    std::fs::write(&conf, "client.link = many\n").unwrap();
+    std::fs::create_dir(user.home.path().join(".qvd")).unwrap();
     let output = user.run(1, &["--config", conf.to_str().unwrap()]);
     is_about(&output, 3, "client.conf:1");
+    assert!(user.log().contains("client.conf:1"), "{}", user.log());
+    assert!(user.log().contains("code=\"config\""), "{}", user.log());
 }
 
 /// An X server.

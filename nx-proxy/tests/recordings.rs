@@ -245,3 +245,36 @@ proptest! {
         }
     }
 }
+
+/// Requests by opcode: how many came in sessions without delta coding, and with
+/// it in full and as changes of stored ones.
+#[test]
+fn the_coverage_table_is_kept() {
+    use std::fmt::Write as _;
+    let mut seen = std::collections::BTreeMap::<(u8, Option<u8>), [u32; 3]>::new();
+    for (name, delta) in [
+        ("lan", false),
+        ("lan-rich", false),
+        ("coverage-lan", false),
+        ("adsl", true),
+        ("modem", true),
+        ("adsl-channels", true),
+        ("coverage-adsl", true),
+    ] {
+        for request in replay(name, usize::MAX).trace {
+            let column = usize::from(delta) + usize::from(delta && request.hit);
+            seen.entry((request.opcode, request.render)).or_default()[column] += 1;
+        }
+    }
+    let mut table = String::new();
+    for ((opcode, render), [plain, full, hit]) in seen {
+        let minor = render.map_or_else(String::new, |minor| format!(" RENDER {minor}"));
+        writeln!(table, "| {opcode}{minor} | {plain} | {full} | {hit} |").unwrap();
+    }
+    println!("{table}");
+    let kept = include_str!("../PROTOCOL.md");
+    assert!(
+        kept.contains(&table),
+        "PROTOCOL.md has another table than this:\n{table}"
+    );
+}

@@ -205,6 +205,7 @@ mod tests {
             users: vec!["ann".into()],
             address: "localhost".into(),
             rpc_port: 3030,
+            rpc: crate::agent::Way::default(),
             x_port: 4100,
             blocked: false,
             is_application: false,

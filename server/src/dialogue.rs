@@ -40,7 +40,7 @@ pub(crate) enum Outcome {
     /// The connection is over.
     Over,
     /// The client was joined with its VM; the tunnel has to be run.
-    Joined(Tunnel),
+    Joined(Box<Tunnel>),
 }
 
 /// Speaks with a client.
@@ -54,12 +54,12 @@ pub(crate) async fn run(broker: Arc<Broker>, stream: ClientStream, peer: IpAddr)
     match dialogue.serve().await {
         Ok(Some(parties)) => {
             let (stream, early) = dialogue.connection.into_parts();
-            Outcome::Joined(Tunnel::new(
+            Outcome::Joined(Box::new(Tunnel::new(
                 stream,
                 early,
                 parties,
                 dialogue.broker.counters.clone(),
-            ))
+            )))
         }
         Ok(None) => Outcome::Over,
         Err(error) => {
@@ -267,13 +267,14 @@ impl Dialogue {
         vm: Arc<Vm>,
         parameters: &qvd_broker::ConnectParameters,
     ) -> Result<Answer, HttpError> {
+        let session = parameters.session_id();
         let broker = self.broker.clone();
         let (texts, receiver) = mpsc::channel(PROGRESS_QUEUE);
         let work = connect::prepare(&broker, &user, &vm, parameters, texts);
         let prepared = match self.report(receiver, work).await? {
             None => return Ok(Answer::Gone),
             Some(Err(refusal)) => {
-                tracing::info!(user = %user.login, vm = vm.id, %refusal, "session refused");
+                tracing::info!(user = %user.login, vm = vm.id, session, %refusal, "session refused");
                 return Ok(refusal.into());
             }
             Some(Ok(prepared)) => prepared,
@@ -292,6 +293,7 @@ impl Dialogue {
             socket,
             claim,
             peer: self.peer,
+            session: session.map(str::to_owned),
         }))
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Parties {
     pub(crate) socket: TcpStream,
     pub(crate) claim: Claim,
     pub(crate) peer: IpAddr,
+    /// The session's name in logs.
+    pub(crate) session: Option<String>,
 }
 
 /// A tunnel that is to be run, in a task of its own: an idle one is to hold
@@ -59,11 +61,13 @@ impl Tunnel {
             socket,
             mut claim,
             peer,
+            session,
         } = parties;
+        let session = session.as_deref();
         let meter = Meter::default();
         let open = counters.open_tunnel();
         Counters::count(&counters.sessions);
-        tracing::info!(user = %user.login, vm = vm.id, %peer, "session connected");
+        tracing::info!(user = %user.login, vm = vm.id, %peer, session, "session connected");
         let begin = Instant::now();
         let ended = client.join(early, socket, &meter, claim.contended()).await;
         let lasted = begin.elapsed();
@@ -75,7 +79,7 @@ impl Tunnel {
         }
         drop(open);
         tracing::info!(
-            user = %user.login, vm = vm.id, %peer, cause = %ended, seconds = lasted.as_secs(),
+            user = %user.login, vm = vm.id, %peer, session, cause = %ended, seconds = lasted.as_secs(),
             bytes_up = up, bytes_down = down, "session ended"
         );
         tracing::info!(%counters, "counters");

@@ -7,5 +7,6 @@
 
 mod agent;
 mod chain;
+mod client;
 mod harness;
 mod stock_nx;

@@ -29,4 +29,4 @@ pub mod rig;
 pub mod scene;
 
 pub use error::{Error, Result};
-pub use scene::{Outcome, Scene, play};
+pub use scene::{Outcome, Scene, play, play_for};

@@ -206,6 +206,18 @@ pub fn play<Body>(name: &str, body: Body)
 where
     Body: AsyncFnOnce(&Scene) -> Outcome,
 {
+    play_for(name, LIMIT, body);
+}
+
+/// As [`play`], for a body that may take `limit`.
+///
+/// # Panics
+///
+/// As [`play`].
+pub fn play_for<Body>(name: &str, limit: Duration, body: Body)
+where
+    Body: AsyncFnOnce(&Scene) -> Outcome,
+{
     let scene = Scene::new(name).unwrap_or_else(|error| fail(&format!("{name}: {error}")));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -213,7 +225,7 @@ where
         .unwrap_or_else(|error| fail(&format!("{name}: making a runtime: {error}")));
 
     let played = catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(within_limit(name, body(&scene)))
+        runtime.block_on(within_limit(name, limit, body(&scene)))
     }));
     let left = runtime.block_on(scene.assert_nothing_left());
     scene.save_logs();
@@ -240,12 +252,12 @@ where
     }
 }
 
-async fn within_limit(name: &str, body: impl Future<Output = Outcome>) -> Outcome {
-    match tokio::time::timeout(LIMIT, body).await {
+async fn within_limit(name: &str, limit: Duration, body: impl Future<Output = Outcome>) -> Outcome {
+    match tokio::time::timeout(limit, body).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Box::new(Error::Deadline {
             what: format!("the end of the test {name}"),
-            limit: LIMIT,
+            limit,
             context: String::new(),
         })),
     }

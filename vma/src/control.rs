@@ -10,6 +10,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -37,22 +38,57 @@ pub enum Command {
     Wake {
         /// The whole line for the options file.
         options: String,
+        /// What logs name the session from now on.
+        #[serde(default)]
+        name: Option<String>,
+        /// The slave channel from now on.
+        #[serde(default)]
+        slave: Option<Slave>,
     },
     /// Let the client go, or cancel a resume.
     Suspend,
     /// End the session: politely, then with force.
     Terminate,
+    /// Log so from now on; to the log file that comes along as a descriptor,
+    /// if there is one.
+    Log {
+        /// Where to and how much.
+        settings: crate::log::Settings,
+    },
+    /// Ask whether the session may be seen; answered by [`Event::Vnc`].
+    VncAsk {
+        /// Goes into the answer.
+        number: u64,
+        /// x11vnc, which must be there.
+        program: PathBuf,
+        /// Whether the user is asked.
+        confirm: bool,
+        /// What asks him, if it is not to be found.
+        command: Option<PathBuf>,
+    },
+    /// Show the session on the connection that comes along as a descriptor.
+    VncShow {
+        /// Of the question to which the answer was yes.
+        number: u64,
+        /// x11vnc.
+        program: PathBuf,
+        /// More arguments for it, by the administrator.
+        arguments: Vec<String>,
+    },
     /// Of a newer daemon.
     #[serde(other)]
     Unknown,
 }
 
-/// The session a process is to run. Holds no secret: the X cookie is made by
-/// the process itself.
+/// The session a process is to run. The X cookie is made by the process itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
-    /// Names this session in logs and marks its processes; 32 hex digits.
+    /// Marks the session's processes; 32 hex digits.
     pub session: String,
+    /// Names the session in logs, from the client to the hooks. Of an older
+    /// daemon: none, and the mark names it.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Whom it runs as.
     pub user: User,
     /// The X display's number.
@@ -73,6 +109,50 @@ pub struct Launch {
     pub umask: u32,
     /// The session's control group, entered before privileges are dropped.
     pub cgroup: Option<PathBuf>,
+    /// The slave channel, if the session has one.
+    #[serde(default)]
+    pub slave: Option<Slave>,
+    /// Whether systemd and PAM have made the process what it is: the user's,
+    /// with an environment of its own.
+    #[serde(default)]
+    pub pam: bool,
+}
+
+/// The slave channel of a session, on which folders are shared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slave {
+    /// The program that serves a connection of it.
+    pub program: PathBuf,
+    /// The configuration of that program.
+    pub config: Hidden,
+    /// What a client must show.
+    pub key: Hidden,
+}
+
+/// Text that is not shown: a secret, or what may hold one. The control socket
+/// is for root and the session's user alone.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Hidden {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[hidden]")
+    }
 }
 
 /// Whom a session runs as.
@@ -84,6 +164,13 @@ pub struct User {
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
+    /// Ids of the groups that the system knows the user in; none when nobody
+    /// has asked it, and the session process is to.
+    #[serde(default)]
+    pub known: Vec<u32>,
+    /// Ids of groups beside those.
+    #[serde(default)]
+    pub groups: Vec<u32>,
     /// Home folder.
     pub home: PathBuf,
     /// Login shell.
@@ -101,6 +188,18 @@ pub enum Event {
         /// The new state.
         state: NxState,
     },
+    /// The answer to [`Command::VncAsk`].
+    Vnc {
+        /// Of the question.
+        number: u64,
+        /// What the user says.
+        answer: Vnc,
+    },
+    /// nxagent runs.
+    Started {
+        /// Its process id.
+        nxagent: i32,
+    },
     /// The session is over; the process ends after this message.
     Ended {
         /// Why, when it did not end by itself or on demand.
@@ -109,6 +208,27 @@ pub enum Event {
     /// Of a newer session process.
     #[serde(other)]
     Unknown,
+}
+
+/// How long the user may think about whether the session may be seen.
+pub const VNC_CONFIRM: Duration = Duration::from_secs(60);
+
+/// Whether the session may be seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Vnc {
+    /// It may.
+    Allowed,
+    /// The user does not want it.
+    Denied {
+        /// In a sentence.
+        reason: String,
+    },
+    /// It cannot be shown, or nobody be asked.
+    Unable {
+        /// In a sentence.
+        reason: String,
+    },
 }
 
 /// What a daemon must know to take a running session over.
@@ -124,6 +244,12 @@ pub struct Hello {
     pub display: u16,
     /// The state of nxagent.
     pub state: NxState,
+    /// The session process.
+    #[serde(default)]
+    pub pid: i32,
+    /// Its process id, once it runs.
+    #[serde(default)]
+    pub nxagent: Option<i32>,
 }
 
 /// The state of nxagent, as its output tells.
@@ -209,6 +335,14 @@ pub fn receive_blocking<M: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Resu
     let packet = receive_packet(socket)?;
     let (bytes, _) = packet.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
     decode(&bytes)
+}
+
+/// Sends one message on a socket that blocks.
+///
+/// # Errors
+/// When the peer is gone.
+pub fn send_blocking<M: Serialize>(socket: BorrowedFd<'_>, message: &M) -> io::Result<()> {
+    send_packet(socket, &encode(message)?, None)
 }
 
 fn encode<M: Serialize>(message: &M) -> io::Result<Vec<u8>> {

@@ -9,16 +9,23 @@
 #![deny(unsafe_code)]
 
 pub mod access;
+pub mod cli;
 pub mod control;
+pub mod ctl;
 pub mod daemon;
 pub mod dialog;
 pub mod files;
+pub mod hooks;
 pub mod lines;
 pub mod log;
 pub mod machine;
+pub mod output;
 pub mod parameters;
+pub mod privileges;
 pub mod procs;
+pub mod provision;
 pub mod session;
 pub mod settings;
 pub mod status;
 pub mod sys;
+pub mod watch;

@@ -7,50 +7,24 @@
     reason = "a command line program"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use qvd_vma::{daemon, dialog, log, session, settings, status, sys};
+use clap::Parser as _;
+use qvd_config::{Program, VmaConfig};
+use qvd_vma::cli::{Arguments, Command, Ctl};
+use qvd_vma::ctl::{self, Answer, Ask};
+use qvd_vma::hooks::Hook;
+use qvd_vma::log::{Log, Plan};
+use qvd_vma::settings::SessionPaths;
+use qvd_vma::{daemon, dialog, privileges, session, settings, status, sys};
 
 /// Exit status of a faulty configuration, as in sysexits.h (EX_CONFIG).
 const EX_CONFIG: u8 = 78;
 
-/// The QVD agent: runs the desktop session of this virtual machine.
-#[derive(Parser)]
-#[command(name = "qvd-vma", version, arg_required_else_help = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the agent in the foreground.
-    ///
-    /// A session that runs when the agent ends goes on, and the next agent
-    /// takes it over.
-    Daemon {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE", default_value = settings::DEFAULT_PATH)]
-        config: PathBuf,
-    },
-    /// Say what state the session is in.
-    Status {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE", default_value = settings::DEFAULT_PATH)]
-        config: PathBuf,
-    },
-    /// Say what is wrong with a configuration file, if anything.
-    CheckConfig {
-        /// The configuration file.
-        #[arg(value_name = "FILE", default_value = settings::DEFAULT_PATH)]
-        file: PathBuf,
-    },
-    /// Run one session. For the agent itself.
-    #[command(hide = true)]
-    Session,
-}
+/// How long the running agent may take: longer than any hook may run.
+const CTL: Duration = Duration::from_secs(3600);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args();
@@ -64,35 +38,35 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Daemon { config } => with_config(&config, |loaded| {
             sys::keep_inherited()?;
-            log::init(&loaded.config)?;
+            privileges::assume(&loaded.config)?;
+            let log = Log::begin(&Plan::new(&loaded.config.log))?;
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
             }
-            daemon::main(loaded.config)?;
+            daemon::main(config.clone(), loaded, log)?;
             Ok(())
         }),
-        Command::Status { config } => with_config(&config, |loaded| {
-            let waited = status::ask(&loaded.config)?;
-            match waited.reason {
-                Some(reason) => println!("{}: {reason}", waited.state),
-                None => println!("{}", waited.state),
+        Command::Status { config, json } => with_config(&config, |loaded| {
+            status::print(&loaded.config, json)?;
+            Ok(())
+        }),
+        Command::CheckConfig { sample: true, .. } => {
+            for line in qvd_config::sample(Program::Vma) {
+                println!("{line}");
             }
-            Ok(())
-        }),
-        Command::CheckConfig { file } => with_config(&file, |loaded| {
-            for warning in &loaded.warnings {
-                println!("warning: {warning}");
-            }
-            println!("{}: good", file.display());
-            Ok(())
-        }),
+            ExitCode::SUCCESS
+        }
+        Command::CheckConfig { file, all, .. } => check_config(&file, all),
+        Command::Ctl { config, what } => match settings::load(&config) {
+            Ok(loaded) => control(&loaded.config, &what),
+            Err(fault) => faulty(&fault.0),
+        },
         Command::Session => {
-            log::init_session();
-            report(
-                sys::keep_inherited()
-                    .map_err(Into::into)
-                    .and_then(|()| session::main()),
-            )
+            let run = || {
+                sys::keep_inherited()?;
+                session::main(Log::begin_session()?)
+            };
+            report(run())
         }
     }
 }
@@ -100,12 +74,59 @@ fn main() -> ExitCode {
 fn with_config(path: &Path, run: impl FnOnce(settings::Loaded) -> anyhow::Result<()>) -> ExitCode {
     match settings::load(path) {
         Ok(loaded) => report(run(loaded)),
-        Err(fault) => {
-            for line in &fault.0 {
-                eprintln!("qvd-vma: {line}");
-            }
-            ExitCode::from(EX_CONFIG)
+        Err(fault) => faulty(&fault.0),
+    }
+}
+
+fn faulty(lines: &[String]) -> ExitCode {
+    for line in lines {
+        eprintln!("qvd-vma: {line}");
+    }
+    ExitCode::from(EX_CONFIG)
+}
+
+fn check_config(file: &Path, all: bool) -> ExitCode {
+    let loaded = match settings::load(file) {
+        Ok(loaded) => loaded,
+        Err(fault) => return faulty(&fault.0),
+    };
+    // The files it names are part of it.
+    if let Err(fault) = daemon::Gate::new(&loaded.config) {
+        return faulty(&[fault]);
+    }
+    if all {
+        for setting in &loaded.settings {
+            println!("{setting}");
         }
+    }
+    for warning in &loaded.warnings {
+        println!("warning: {warning}");
+    }
+    println!("{}: good", file.display());
+    ExitCode::SUCCESS
+}
+
+fn control(config: &VmaConfig, what: &Ctl) -> ExitCode {
+    let ask = match what {
+        Ctl::Suspend => Ask::Suspend,
+        Ctl::Stop => Ask::Stop,
+        Ctl::Reload => Ask::Reload,
+        Ctl::Hook { name } => Ask::Hook { name: name.clone() },
+    };
+    let socket = SessionPaths::new(config).agent;
+    let limit = match &ask {
+        // It ends within its own time, and is killed a moment later.
+        Ask::Hook { name } => Hook::named(name).map_or(CTL, |hook| hook.limit(config) + CTL),
+        _ => CTL,
+    };
+    match ctl::ask(&socket, &ask, limit, |line| println!("{line}")) {
+        Ok(Answer::Done) => ExitCode::SUCCESS,
+        Ok(Answer::Exit { code: Some(code) }) => ExitCode::from(code),
+        Ok(Answer::Failed { reason }) => report(Err(anyhow::anyhow!(reason))),
+        Ok(_) => report(Err(anyhow::anyhow!("the agent's answer is not understood"))),
+        Err(error) => report(Err(
+            anyhow::Error::new(error).context(format!("no agent on {}", socket.display()))
+        )),
     }
 }
 

@@ -10,11 +10,21 @@ use std::path::Path;
 
 use qvd_rpc::Parameters;
 
+use crate::control::Hidden;
+use crate::hooks::arguments::Properties;
+use crate::provision::Account;
+
 /// nxagent refuses longer options files (seen).
 const MAX_OPTIONS: usize = 1024;
 
 /// Widest and highest geometry taken, in pixels.
 const MAX_PIXELS: u32 = 16384;
+
+/// nxagent's port for sound, less the number of the display (seen).
+pub const AUDIO_PORTS: u16 = 7000;
+
+/// nxagent's port for printing, less the number of the display (seen).
+pub const PRINTING_PORTS: u16 = 2000;
 
 /// NX options a client may set with `qvd.client.nxagent.extra_args`.
 const EXTRA_OPTIONS: [&str; 9] = [
@@ -36,19 +46,36 @@ pub struct SessionSpec {
     pub user: String,
     /// Options for nxagent, `key=value`.
     options: Vec<(&'static str, String)>,
+    /// The session's name in logs, from the client to the hooks, if the client
+    /// gave one.
+    pub session: Option<String>,
+    /// The client's time zone, a name below `/usr/share/zoneinfo`.
+    pub timezone: Option<String>,
+    /// What the client shows on the slave channel.
+    pub slave_key: Option<Hidden>,
+    /// The account that the session needs.
+    pub account: Account,
+    /// All that was asked for, as hooks are told.
+    pub properties: Properties,
 }
 
 /// What a start falls back on where a parameter is missing.
 #[derive(Debug, Clone)]
 pub struct Defaults {
-    /// `vma.user.default.name`.
-    pub user: String,
     /// `vma.default.client.keyboard`.
     pub keyboard: String,
     /// `vma.default.client.link`.
     pub link: String,
     /// `internal.vma.nxagent.tolerancechecks`.
     pub tolerancechecks: String,
+    /// `vma.audio.enable`.
+    pub audio: bool,
+    /// `vma.printing.enable`.
+    pub printing: bool,
+    /// `vma.slave.enable`, and there is a `vma.slave.command`.
+    pub slave: bool,
+    /// `internal.nxagent.display`.
+    pub display: u16,
 }
 
 impl SessionSpec {
@@ -56,13 +83,11 @@ impl SessionSpec {
     ///
     /// # Errors
     /// One sentence that names the parameter that is not acceptable.
-    pub fn from_parameters(parameters: &Parameters, defaults: &Defaults) -> Result<Self, String> {
-        let user = parameters
-            .value("qvd.vm.user.name")
-            .unwrap_or(&defaults.user);
-        if !is_login(user) {
-            return Err(refused("qvd.vm.user.name", "a login name"));
-        }
+    pub fn from_parameters(
+        parameters: &Parameters,
+        account: Account,
+        defaults: &Defaults,
+    ) -> Result<Self, String> {
         let client = |key: &str| parameters.value(&format!("qvd.client.{key}"));
         let mut options = Vec::new();
         let mut option =
@@ -112,12 +137,49 @@ impl SessionSpec {
             "",
             is_word,
         )?;
+        if defaults.audio {
+            options.push(("media", "1".to_owned()));
+        }
+        if defaults.printing && client("printing.enabled") != Some("0") {
+            // Windows prints over SMB; everybody else has CUPS.
+            let flavor = match (client("printing.flavor"), client("os")) {
+                (Some("smb" | "windows"), _) | (None, Some("windows")) => "smb",
+                _ => "cups",
+            };
+            let port = defaults.display.saturating_add(PRINTING_PORTS);
+            options.push((flavor, port.to_string()));
+        }
         if let Some(extra) = client("nxagent.extra_args") {
             options.extend(extra_options(extra)?);
         }
+        let named = |key: &str, form: &str, check: fn(&str) -> bool| match client(key) {
+            Some(value) if !check(value) => Err(refused(&format!("qvd.client.{key}"), form)),
+            value => Ok(value.map(str::to_owned)),
+        };
+        let session_form = "8 to 64 letters, digits and -";
+        let session = named("session-id", session_form, is_session_id)?;
+        let timezone = named("timezone", "the name of a time zone", is_timezone)?;
+        let slave_key = match parameters.value("qvd.slave.key") {
+            Some(key) if !is_slave_key(key) => {
+                return Err(refused("qvd.slave.key", "8 to 128 letters and digits"));
+            }
+            key => key.map(|key| Hidden::from(key.to_owned())),
+        };
+        if defaults.slave && slave_key.is_some() {
+            options.push(("slave", "1".to_owned()));
+        }
+        let mut properties = Properties::new(parameters.iter());
+        properties.fill("qvd.vm.user.name", &account.name);
+        properties.fill("qvd.vm.user.groups", account.groups.join(","));
+        properties.fill("qvd.vm.user.home", account.home.display().to_string());
         Ok(Self {
-            user: user.to_owned(),
+            user: account.name.clone(),
+            account,
             options,
+            session,
+            timezone,
+            slave_key,
+            properties,
         })
     }
 
@@ -170,7 +232,7 @@ fn extra_options(text: &str) -> Result<Vec<(&'static str, String)>, String> {
 
 /// A login name as useradd takes it, wide enough for a directory service's
 /// (`ann@example.org`, `EXAMPLE\ann` is not: no backslash).
-fn is_login(text: &str) -> bool {
+pub(crate) fn is_login(text: &str) -> bool {
     let mut bytes = text.bytes();
     text.len() <= 64
         && bytes
@@ -226,6 +288,28 @@ fn is_link(text: &str) -> bool {
         && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
+/// A session's name in logs.
+fn is_session_id(text: &str) -> bool {
+    (8..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// The reference's are 64 letters and digits.
+fn is_slave_key(text: &str) -> bool {
+    (8..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// `Europe/Madrid`, `Etc/GMT+1`. Of a zone in words of its own, `CET-1CEST`, the
+/// rules could be anything; nothing in it leaves the folder of zones.
+fn is_timezone(text: &str) -> bool {
+    text.len() <= 64
+        && text.split('/').all(|part| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b))
+        })
+}
+
 fn is_word(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
@@ -240,10 +324,13 @@ mod tests {
 
     fn defaults() -> Defaults {
         Defaults {
-            user: "qvd".into(),
             keyboard: "pc105/en".into(),
             link: "adsl".into(),
             tolerancechecks: "risky".into(),
+            audio: false,
+            printing: false,
+            slave: false,
+            display: 100,
         }
     }
 
@@ -252,7 +339,8 @@ mod tests {
         for (key, value) in pairs {
             parameters.set(*key, *value);
         }
-        SessionSpec::from_parameters(&parameters, &defaults())
+        let account = Account::of_test("qvd");
+        SessionSpec::from_parameters(&parameters, account, &defaults())
     }
 
     fn line(spec: &SessionSpec) -> String {
@@ -263,7 +351,7 @@ mod tests {
     #[test]
     fn missing_and_empty_parameters_have_defaults() {
         let empty = spec(&[("qvd.vm.user.name", ""), ("qvd.client.geometry", "")]).unwrap();
-        assert_eq!(empty, spec(&[]).unwrap());
+        assert_eq!(line(&empty), line(&spec(&[]).unwrap()));
         assert_eq!(empty.user, "qvd");
         assert_eq!(
             line(&empty),
@@ -293,6 +381,26 @@ mod tests {
     }
 
     #[test]
+    fn sound_and_printers_come_where_the_agent_has_them() {
+        let with = |pairs: &[(&str, &str)]| {
+            let mut parameters = Parameters::new();
+            for (key, value) in pairs {
+                parameters.set(*key, *value);
+            }
+            let defaults = Defaults {
+                audio: true,
+                printing: true,
+                ..defaults()
+            };
+            let account = Account::of_test("qvd");
+            line(&SessionSpec::from_parameters(&parameters, account, &defaults).unwrap())
+        };
+        assert!(with(&[]).contains(",media=1,cups=2100,"));
+        assert!(with(&[("qvd.client.os", "windows")]).contains(",media=1,smb=2100,"));
+        assert!(!with(&[("qvd.client.printing.enabled", "0")]).contains("2100"));
+    }
+
+    #[test]
     fn values_that_try_to_be_two_options_are_refused_by_name() {
         for (key, value) in [
             ("qvd.client.geometry", "800x600,listen=tcp:0.0.0.0:99"),
@@ -312,9 +420,10 @@ mod tests {
             ("qvd.client.nxagent.extra_args", "listen=unix"),
             ("qvd.client.nxagent.extra_args", "pack"),
             ("qvd.client.nxagent.extra_args", "pack=a=b"),
-            ("qvd.vm.user.name", "../root"),
-            ("qvd.vm.user.name", "-rf"),
-            ("qvd.vm.user.name", "a b"),
+            ("qvd.client.timezone", "../../etc/shadow"),
+            ("qvd.client.timezone", "/etc/shadow"),
+            ("qvd.client.session-id", "short"),
+            ("qvd.client.session-id", "with a\nline end"),
         ] {
             let message = spec(&[(key, value)]).unwrap_err();
             assert!(message.contains(key), "{key}={value}: {message}");

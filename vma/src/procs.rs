@@ -39,9 +39,33 @@ pub fn marked(session: &str) -> Vec<Pid> {
 /// Whether a process carries the mark of this session.
 #[must_use]
 pub fn is_marked(pid: Pid, session: &str) -> bool {
-    let mark = format!("{MARK}={session}");
+    has_variable(pid, MARK, session)
+}
+
+/// Whether a process was started with this variable in its environment.
+#[must_use]
+pub fn has_variable(pid: Pid, name: &str, value: &str) -> bool {
+    let variable = format!("{name}={value}");
     fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()))
-        .is_ok_and(|e| e.split(|b| *b == 0).any(|v| v == mark.as_bytes()))
+        .is_ok_and(|e| e.split(|b| *b == 0).any(|v| v == variable.as_bytes()))
+}
+
+/// The processes of a group.
+#[must_use]
+pub fn group(leader: Pid) -> Vec<Pid> {
+    all()
+        .filter(|pid| stat(*pid).is_some_and(|stat| stat.group == leader.as_raw_nonzero().get()))
+        .collect()
+}
+
+/// The processes that were started with this variable in their environment,
+/// but for those that have left for a session of their own, as daemons do.
+#[must_use]
+pub fn with_variable(name: &str, value: &str) -> Vec<Pid> {
+    all()
+        .filter(|pid| has_variable(*pid, name, value))
+        .filter(|pid| stat(*pid).is_some_and(|stat| stat.group != stat.session))
+        .collect()
 }
 
 /// Sends a signal to each of them; who is gone already does not matter.
@@ -61,21 +85,35 @@ fn all() -> impl Iterator<Item = Pid> {
 
 /// The parent of a process that is not a zombie.
 fn parent(pid: Pid) -> Option<Pid> {
+    Pid::from_raw(stat(pid)?.parent)
+}
+
+struct Stat {
+    parent: i32,
+    group: i32,
+    session: i32,
+}
+
+/// Of a process that is not a zombie.
+fn stat(pid: Pid) -> Option<Stat> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     // The name in brackets may itself hold brackets and spaces.
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    if state == "Z" {
-        None
-    } else {
-        Pid::from_raw(parent)
-    }
+    let group = fields.next()?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    (state != "Z").then_some(Stat {
+        parent,
+        group,
+        session,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -92,7 +130,12 @@ mod tests {
         std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut line).unwrap();
         let pid = Pid::from_child(&shell);
         assert!(descendants(rustix::process::getpid()).contains(&pid));
-        let found = marked(&name);
+        // One that is just being replaced by another program shows no mark.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut found = marked(&name);
+        while found.len() < 2 && Instant::now() < deadline {
+            found = marked(&name);
+        }
         assert_eq!(
             found.len(),
             2,

@@ -1,4 +1,4 @@
-//! `qvd-vma status`: asks the running daemon.
+//! `qvd-vma status` of who may not use the control socket: asks on the RPC port.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -8,14 +8,49 @@ use qvd_config::VmaConfig;
 use qvd_http1::{ResponseEvent, ResponseReader};
 use qvd_rpc::{Call, MAX_REPLY, Reply, Waited};
 
+use crate::ctl::{self, Answer, Ask};
+use crate::settings::SessionPaths;
+
 /// How long the daemon may take to answer.
 const TIME: Duration = Duration::from_secs(5);
+
+/// Prints what the running daemon says of itself and the session.
+///
+/// # Errors
+/// When no daemon answers, or `json` is wanted by who may not know so much.
+#[allow(clippy::print_stdout, reason = "for a command line program")]
+pub fn print(config: &VmaConfig, json: bool) -> anyhow::Result<()> {
+    let socket = SessionPaths::new(config).agent;
+    let answer = ctl::ask(&socket, &Ask::Status, TIME, |_| {});
+    let (state, reason) = match answer {
+        Ok(Answer::Status(status)) if json => {
+            println!("{}", serde_json::to_string_pretty(&status)?);
+            return Ok(());
+        }
+        Ok(Answer::Status(status)) => (status.state, status.reason),
+        Err(error) if json => {
+            return Err(
+                anyhow::Error::new(error).context(format!("no agent on {}", socket.display()))
+            );
+        }
+        // Of another version, or for others than who asks.
+        _ => {
+            let waited = ask(config)?;
+            (waited.state.to_string(), waited.reason)
+        }
+    };
+    match reason {
+        Some(reason) => println!("{state}: {reason}"),
+        None => println!("{state}"),
+    }
+    Ok(())
+}
 
 /// The session's state and, after a failure, its reason.
 ///
 /// # Errors
 /// When no daemon answers where the configuration says it listens.
-pub fn ask(config: &VmaConfig) -> anyhow::Result<Waited> {
+fn ask(config: &VmaConfig) -> anyhow::Result<Waited> {
     use anyhow::Context as _;
     let address = match config.rpc.address {
         IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use qvd_broker::{VmEntry, one_line};
@@ -12,6 +13,9 @@ use crate::core::{Code, Failure};
 
 /// Longest password file read, in bytes.
 const MAX_PASSWORD: u64 = 4096;
+
+/// Permissions of those who are neither the file's owner nor of its group.
+const OTHERS: u32 = 0o007;
 
 /// Asks for a password, without showing it.
 pub(super) async fn password(login: &str) -> Result<SecretString, Failure> {
@@ -50,6 +54,14 @@ pub(super) fn password_from(file: &Path) -> Result<SecretString, Failure> {
             .map_err(fault)?;
     } else {
         let file = std::fs::File::open(file).map_err(fault)?;
+        // Of the file that was opened, whatever is under its name by now.
+        let mode = file.metadata().map_err(fault)?.mode();
+        if mode & OTHERS != 0 {
+            return Err(Failure::new(
+                Code::NoPassword,
+                format!("password file {name}: other users can read it: chmod 600 {name}"),
+            ));
+        }
         file.take(MAX_PASSWORD)
             .read_to_string(&mut text)
             .map_err(fault)?;
@@ -110,6 +122,9 @@ fn chosen<'a>(line: &str, vms: &'a [VmEntry]) -> Option<&'a VmEntry> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use secrecy::ExposeSecret as _;
 
     use super::*;
@@ -139,11 +154,27 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("password");
         std::fs::write(&file, "s3cret with spaces \nmore\n").unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         assert_eq!(
             password_from(&file).unwrap().expose_secret(),
             "s3cret with spaces "
         );
         std::fs::write(&file, "\n").unwrap();
         assert_eq!(password_from(&file).unwrap_err().code(), Code::NoPassword);
+    }
+
+    #[test]
+    fn a_password_that_everybody_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("password");
+        std::fs::write(&file, "s3cret\n").unwrap();
+        for (mode, taken) in [(0o600, true), (0o640, true), (0o644, false), (0o602, false)] {
+            std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            let read = password_from(&file);
+            assert_eq!(read.is_ok(), taken, "{mode:o}");
+            if let Err(failure) = read {
+                assert!(failure.to_string().contains("chmod 600"), "{failure}");
+            }
+        }
     }
 }

@@ -1,10 +1,16 @@
 use std::path::PathBuf;
 
+use qvd_config::Program;
+
 /// The variables the client reads, taken once, so that tests need none.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
+    /// The configuration of the whole machine.
+    pub system_config: PathBuf,
     /// `HOME`.
     pub home: Option<PathBuf>,
+    /// `XDG_CONFIG_HOME`.
+    pub config_home: Option<PathBuf>,
     /// `DISPLAY`.
     pub display: Option<String>,
     /// `QVDHOST`.
@@ -15,6 +21,10 @@ pub struct Environment {
     pub login: Option<String>,
     /// `QVDPASSWORD`.
     pub password: Option<secrecy::SecretString>,
+    /// `QVDBEARERTOKEN`.
+    pub token: Option<secrecy::SecretString>,
+    /// `QVDSSLERRORS`.
+    pub ssl_errors: Option<String>,
     /// `QVDCLIENTCONFIG`.
     pub config: Option<PathBuf>,
     /// `QVD_DEBUG` is set.
@@ -29,12 +39,16 @@ impl Environment {
     pub fn of_process() -> Self {
         let text = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
         Self {
+            system_config: Program::Client.file().into(),
             home: text("HOME").map(Into::into),
+            config_home: text("XDG_CONFIG_HOME").map(Into::into),
             display: text("DISPLAY"),
             host: text("QVDHOST"),
             port: text("QVDPORT"),
             login: text("QVDLOGIN"),
             password: text("QVDPASSWORD").map(Into::into),
+            token: text("QVDBEARERTOKEN").map(Into::into),
+            ssl_errors: text("QVDSSLERRORS"),
             config: text("QVDCLIENTCONFIG").map(Into::into),
             debug: text("QVD_DEBUG").is_some(),
             debug_file: text("QVD_DEBUG_FILE").map(Into::into),

@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::oneshot;
 
 use crate::core::Event;
 
@@ -13,6 +14,8 @@ pub(super) struct Progress {
     spinner: Option<ProgressBar>,
     terminal: bool,
     quiet: bool,
+    /// Is told when the broker has taken the login.
+    logged_in: Option<oneshot::Sender<()>>,
 }
 
 impl Progress {
@@ -21,7 +24,21 @@ impl Progress {
             spinner: None,
             terminal: std::io::stderr().is_terminal(),
             quiet,
+            logged_in: None,
         }
+    }
+
+    /// Waits for the login to be taken; fails when it is not, and after
+    /// [`Self::ended`].
+    pub(super) fn login(&mut self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.logged_in = Some(sender);
+        receiver
+    }
+
+    /// Nothing more will be told of this attempt.
+    pub(super) fn ended(&mut self) {
+        self.logged_in = None;
     }
 
     pub(super) fn event(&mut self, event: &Event) {
@@ -35,10 +52,23 @@ impl Progress {
             Event::Resolving { host } => self.step(&format!("Looking {host} up")),
             Event::Connecting { address } => self.step(&format!("Connecting to {address}")),
             Event::Authenticating => self.step("Logging in"),
-            Event::Progress(text) => self.step(text),
+            Event::Progress(text) => {
+                self.taken();
+                self.step(text);
+            }
             Event::Opening => self.step("Opening the desktop"),
-            Event::Connected => self.done("Connected; Ctrl-C suspends the session"),
+            Event::Connected => {
+                self.taken();
+                self.done("Connected; Ctrl-C suspends the session");
+            }
             Event::Leaving => self.step("Leaving the session"),
+        }
+    }
+
+    fn taken(&mut self) {
+        if let Some(logged_in) = self.logged_in.take() {
+            // Nobody may wait for it.
+            let _ = logged_in.send(());
         }
     }
 

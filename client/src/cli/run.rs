@@ -7,20 +7,24 @@ use qvd_broker::VmEntry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::login::Login;
 use super::progress::Progress;
 use super::settings::{Settings, Task};
-use super::{ask, list, log};
+use super::{ask, list};
 use crate::core::{
-    Broker, Choice, Chosen, Code, Event, Failure, Outcome, Target, View, Wish, open_desktop,
+    Broker, Choice, Chosen, Code, Event, Failure, Outcome, View, Wish, open_desktop,
     until_interrupted,
 };
 
 /// Does what was asked for.
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
-    let no_log = log::init(settings.log_file.as_deref(), settings.log_level);
     let mut progress = Progress::new(settings.quiet);
-    for warning in settings.warnings.iter().chain(&no_log) {
+    for warning in &settings.warnings {
         progress.warn(warning);
+        tracing::warn!("{warning}");
+    }
+    if settings.task == Task::ShowConfig {
+        return write_out(&settings.shown_config);
     }
     let internal = |e: std::io::Error| Failure::new(Code::Internal, "no runtime").because(e);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -31,6 +35,7 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
         let orders = watch_signals().map_err(internal)?;
         match &settings.task {
             Task::Connect(choice) => connect(settings, choice, &mut progress, orders).await,
+            Task::Check | Task::Diagnose(_) | Task::CreateIcons => Err(not_yet()),
             _ => until_interrupted(orders, write_list(settings, &mut progress)).await,
         }
     });
@@ -66,8 +71,32 @@ fn watch_signals() -> std::io::Result<watch::Receiver<Order>> {
     Ok(receiver)
 }
 
+fn not_yet() -> Failure {
+    Failure::new(Code::Usage, "this is not supported yet")
+}
+
 async fn write_list(settings: &Settings, progress: &mut Progress) -> Result<(), Failure> {
-    let target = target(settings, progress).await?;
+    loop {
+        let login = Login::of(settings, progress).await?;
+        let done = list_as(&login, settings, progress).await;
+        if let Err(failure) = &done
+            && login.is_over(failure).await
+        {
+            continue;
+        }
+        if done.is_ok() {
+            login.keep(progress).await;
+        }
+        return done;
+    }
+}
+
+async fn list_as(
+    login: &Login,
+    settings: &Settings,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
+    let target = settings.target(login.credentials.clone());
     let events = &mut |event: Event| progress.event(&event);
     let mut broker = Broker::open(target, events).await?;
     let vms = match settings.task {
@@ -76,10 +105,16 @@ async fn write_list(settings: &Settings, progress: &mut Progress) -> Result<(), 
     };
     progress.clear();
     let text = list::render(&vms, settings.json, settings.header);
-    match std::io::stdout().write_all(text.as_bytes()) {
+    write_out(&text)
+}
+
+fn write_out(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // Of a reader that has seen enough, such as head.
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Code::Internal, "the list could not be written").because(e))
+            let message = format!("standard output: {e}");
+            Err(Failure::new(Code::Output, message).because(e))
         }
         _ => Ok(()),
     }
@@ -95,30 +130,36 @@ async fn connect(
     if let Some(cache) = &settings.cache {
         engine = engine.with_cache(cache);
     }
-    let wish = Wish {
-        target: until_interrupted(orders.clone(), target(settings, progress)).await?,
-        choice: choice.clone(),
-        parameters: settings.parameters.clone(),
-        nx_options: settings.nx_options.clone(),
-        display: settings.display.clone(),
+    let outcome = loop {
+        let login = until_interrupted(orders.clone(), Login::of(settings, progress)).await?;
+        let wish = Wish {
+            target: settings.target(login.credentials.clone()),
+            choice: choice.clone(),
+            parameters: settings.parameters.clone(),
+            nx_options: settings.nx_options.clone(),
+            display: settings.display.clone(),
+        };
+        let taken = progress.login();
+        let session = async {
+            let done = open_desktop(&engine, &wish, progress, orders.clone()).await;
+            progress.ended();
+            done
+        };
+        // While the session runs, which may be for days.
+        let (done, kept) = tokio::join!(session, login.keep_when(taken));
+        if let Some(warning) = kept {
+            progress.warn(&warning);
+        }
+        match done {
+            Err(failure) if login.is_over(&failure).await => {}
+            done => break done?,
+        }
     };
-    match open_desktop(&engine, &wish, progress, orders).await? {
+    match outcome {
         Outcome::Suspended => progress.done("Session suspended; connect again to resume it"),
         Outcome::Closed => progress.done("Session closed"),
     }
     Ok(())
-}
-
-/// Where to go and as whom; asks for the password where none is given.
-async fn target(settings: &Settings, progress: &mut Progress) -> Result<Target, Failure> {
-    let password = match &settings.password {
-        Some(password) => password.clone(),
-        None => {
-            progress.clear();
-            ask::password(&settings.login).await?
-        }
-    };
-    Ok(settings.target(password))
 }
 
 impl View for Progress {

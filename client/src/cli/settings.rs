@@ -1,23 +1,26 @@
 //! Command line, environment and configuration files, put together.
 
-use std::path::{Path, PathBuf};
+mod files;
+mod session;
+mod tls;
+
+use std::path::PathBuf;
 
 use nx_proxy::NxOptions;
 use qvd_broker::{ClientParameters, Credentials};
-use qvd_config::value::{Geometry, Keyboard, Link};
-use qvd_config::{ClientConfig, ConfigError, Program, Properties};
+use qvd_config::{ClientConfig, Program};
 use secrecy::SecretString;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::arguments::Arguments;
+use self::files::Files;
+use super::arguments::{Arguments, Command, SslErrors};
 use super::environment::Environment;
 use super::{ask, log};
-use crate::core::{
-    Certificates, Choice, ClientCertificate, Code, Failure, Target, TlsPolicy, Trust,
-};
+use crate::core::{Choice, Code, Failure, Target, TlsPolicy};
 
-/// The configuration of the whole machine.
-const SYSTEM_CONFIG: &str = "/etc/qvd/client.conf";
+const NO_BROKER: &str = "no broker is named: use -h HOST, QVDHOST or client.host.name";
+
+const NO_LOGIN: &str = "no login is given: use -u LOGIN, QVDLOGIN or client.user.name";
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,14 @@ pub enum Task {
     ListVms,
     /// Write the list of applications.
     ListApplications,
+    /// Make an icon for each VM and application.
+    CreateIcons,
+    /// Test the way to the broker.
+    Check,
+    /// Write an archive for those who look for a fault; into this file.
+    Diagnose(Option<PathBuf>),
+    /// Write the configuration.
+    ShowConfig,
     /// Connect to a VM.
     Connect(Choice),
 }
@@ -39,16 +50,35 @@ pub struct Settings {
     pub port: u16,
     /// How it is recognised; `None` for a connection in the clear.
     pub tls: Option<TlsPolicy>,
-    /// Who asks.
+    /// What is to be done about a certificate that is not trusted; `None` when
+    /// nobody said.
+    pub ssl_errors: Option<SslErrors>,
+    /// Who asks; empty with a token, and where none is needed.
     pub login: String,
     /// The password; `None` when the user has to be asked.
     pub password: Option<SecretString>,
+    /// The token that stands for login and password.
+    pub token: Option<SecretString>,
+    /// Whether the password is kept in the desktop's secret store.
+    pub remember: bool,
     /// Variables of the user's environment shared with the broker.
     pub shared: Vec<(String, SecretString)>,
     /// What is to be done.
     pub task: Task,
+    /// The run's name in the logs of client, broker and agent.
+    pub session_id: String,
     /// What the client says of itself.
     pub parameters: ClientParameters,
+    /// Whether the VM is stopped before it is connected to.
+    pub kill_vm: bool,
+    /// File of the user's machine that the session opens.
+    pub file: Option<PathBuf>,
+    /// Whether a session is followed by the next login.
+    pub kiosk: bool,
+    /// Whether there is one session and no attempt to get it back.
+    pub once: bool,
+    /// Dots per inch of the session; the display's where there is none.
+    pub dpi: Option<u16>,
     /// Options for nxproxy.
     pub nx_options: NxOptions,
     /// nxproxy.
@@ -68,6 +98,8 @@ pub struct Settings {
     pub log_file: Option<PathBuf>,
     /// How much is logged.
     pub log_level: LevelFilter,
+    /// The configuration as lines for the user, without secrets.
+    pub shown_config: String,
     /// What the user should know before anything happens.
     pub warnings: Vec<String>,
 }
@@ -78,43 +110,57 @@ impl Settings {
     /// # Errors
     /// When the command line, the environment or a file is faulty.
     pub fn gather(mut arguments: Arguments, environment: &Environment) -> Result<Self, Failure> {
-        let (config, mut warnings) = read_config(&arguments, environment)?;
-        let task = task(&arguments);
-        let host = config.login.force_host.as_ref().map(ToString::to_string);
-        let host = host
-            .or_else(|| arguments.host.take())
-            .or_else(|| environment.host.clone())
-            .or_else(|| config.login.host.as_ref().map(ToString::to_string))
-            .ok_or_else(|| usage("no broker is named: use -h HOST, QVDHOST or client.host.name"))?;
-        let port = match (arguments.port, &environment.port) {
-            (Some(port), _) => port,
-            (None, Some(port)) => port
-                .parse()
-                .map_err(|_| usage(format!("QVDPORT is no port: {port}")))?,
-            (None, None) => config.login.port.get(),
+        let Files {
+            config,
+            properties,
+            mut warnings,
+        } = files::read(&arguments, environment)?;
+        let task = task(&arguments, &config);
+        // Only with a broker there is somebody to log in to.
+        let needs_broker = !matches!(task, Task::Diagnose(_) | Task::ShowConfig);
+        let host = match &config.login.host {
+            Some(host) => host.to_string(),
+            None if needs_broker => return Err(usage(NO_BROKER)),
+            None => String::new(),
         };
-        let tls = tls(&arguments, &config, environment)?;
-        if tls.is_none() {
+        let tls = tls::policy(&arguments, &config, environment)?;
+        if tls.is_none() && needs_broker {
             warnings.push("the connection is not encrypted".into());
         }
-        let login = login(&mut arguments, &config, environment)?;
-        let password = password(&mut arguments, &config, environment, &mut warnings)?;
+        let token = token(&mut arguments, &config, environment);
+        // The test of the way logs in where it can.
+        let login_needed = needs_broker && task != Task::Check && token.is_none();
+        let login = match &config.login.user {
+            Some(login) => login.clone(),
+            None if login_needed => return Err(usage(NO_LOGIN)),
+            None => String::new(),
+        };
+        let password = password(&mut arguments, &config, &mut warnings)?;
         let nx_options = match &arguments.nx_options {
             Some(text) => NxOptions::parse(text).map_err(|e| usage(e.to_string()))?,
             None => NxOptions::default(),
         };
         let debug = arguments.debug || environment.debug;
-        let log_file = environment.debug_file.clone();
-        let log_file = log_file.or_else(|| in_home(config.log.filename.as_ref(), environment));
+        let session_id = session::new_id()?;
+        let log_file = in_home(config.log.filename.as_ref(), environment);
         Ok(Self {
             host,
-            port,
+            port: config.login.port.get(),
             tls,
+            ssl_errors: tls::ssl_errors(&arguments, environment)?,
             login,
             password,
+            token,
+            remember: config.window.remember_password,
             shared: shared(&config),
             task,
-            parameters: parameters(&arguments, &config)?,
+            kill_vm: arguments.kill_vm,
+            file: arguments.file.take(),
+            kiosk: arguments.kiosk,
+            once: arguments.once,
+            dpi: arguments.dpi,
+            parameters: session::parameters(&arguments, &config, &session_id)?,
+            session_id,
             nx_options,
             nxproxy: config.nx.nxproxy.as_path().to_owned(),
             cache: environment
@@ -127,6 +173,11 @@ impl Settings {
             quiet: arguments.quiet,
             log_file,
             log_level: log::level(config.log.level, debug),
+            shown_config: properties
+                .settings(Program::Client)
+                .iter()
+                .map(|setting| format!("{setting}\n"))
+                .collect(),
             warnings,
         })
     }
@@ -134,15 +185,12 @@ impl Settings {
 
 impl Settings {
     /// Where the broker is and who asks, once the password is known.
-    pub(super) fn target(&self, password: SecretString) -> Target {
+    pub(super) fn target(&self, credentials: Credentials) -> Target {
         Target {
             host: self.host.clone(),
             port: self.port,
             tls: self.tls.clone(),
-            credentials: Credentials::Basic {
-                login: self.login.clone(),
-                password,
-            },
+            credentials,
             environment: self.shared.clone(),
         }
     }
@@ -152,8 +200,19 @@ fn usage(message: impl Into<String>) -> Failure {
     Failure::new(Code::Usage, message)
 }
 
-fn task(arguments: &Arguments) -> Task {
-    if arguments.list_vms {
+fn task(arguments: &Arguments, config: &ClientConfig) -> Task {
+    let auto_connect = config.login.auto_connect_vm_id;
+    let auto_connect = auto_connect.filter(|_| config.login.auto_connect);
+    if arguments.show_config {
+        Task::ShowConfig
+    } else if let Some(command) = &arguments.command {
+        match command {
+            Command::Check { .. } => Task::Check,
+            Command::Diagnose { archive } => Task::Diagnose(archive.clone()),
+        }
+    } else if arguments.create_icons {
+        Task::CreateIcons
+    } else if arguments.list_vms {
         Task::ListVms
     } else if arguments.list_apps {
         Task::ListApplications
@@ -161,209 +220,44 @@ fn task(arguments: &Arguments) -> Task {
         Task::Connect(Choice::Named(name.clone()))
     } else if arguments.first {
         Task::Connect(Choice::First)
+    } else if let Some(id) = auto_connect {
+        Task::Connect(Choice::Named(id.to_string()))
     } else {
         Task::Connect(Choice::Only)
     }
 }
 
-/// `/etc/qvd/client.conf`, then the user's; later values replace earlier ones.
-fn read_config(
-    arguments: &Arguments,
-    environment: &Environment,
-) -> Result<(ClientConfig, Vec<String>), Failure> {
-    let named = arguments.config.as_ref().or(environment.config.as_ref());
-    let own = environment
-        .home
-        .as_ref()
-        .map(|home| home.join(".qvd/client.conf"));
-    let mut sources = Vec::new();
-    read_source(Path::new(SYSTEM_CONFIG), false, &mut sources)?;
-    match (named, &own) {
-        (Some(file), _) => read_source(file, true, &mut sources)?,
-        (None, Some(file)) => read_source(file, false, &mut sources)?,
-        (None, None) => {}
-    }
-    let sources = sources
-        .iter()
-        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
-    let properties = Properties::from_sources(sources).map_err(|e| faulty(&e))?;
-    let config = ClientConfig::from_properties(&properties).map_err(|e| faulty(&e))?;
-    let warnings = properties
-        .warnings(Program::Client)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    Ok((config, warnings))
-}
-
-fn read_source(
-    file: &Path,
-    required: bool,
-    sources: &mut Vec<(String, Vec<u8>)>,
-) -> Result<(), Failure> {
-    let name = file.display().to_string();
-    match std::fs::read(file) {
-        Ok(bytes) => sources.push((name, bytes)),
-        Err(e) if !required && e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(Failure::new(Code::Config, format!("{name}: {e}"))),
-    }
-    Ok(())
-}
-
-fn faulty(errors: &[ConfigError]) -> Failure {
-    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    Failure::new(Code::Config, lines.join("\n"))
-}
-
-fn in_home(
-    path: Option<&qvd_config::value::HomePath>,
-    environment: &Environment,
-) -> Option<PathBuf> {
-    Some(path?.under(environment.home.as_ref()?))
-}
-
-fn tls(
-    arguments: &Arguments,
-    config: &ClientConfig,
-    environment: &Environment,
-) -> Result<Option<TlsPolicy>, Failure> {
-    let wanted = if arguments.no_ssl {
-        false
-    } else {
-        arguments.ssl || config.login.use_ssl
-    };
-    if !wanted {
-        return Ok(None);
-    }
-    let trust = match &arguments.pin {
-        _ if arguments.insecure => Trust::DangerouslyAnything,
-        Some(pin) if pin.chars().filter(char::is_ascii_hexdigit).count() == 64 => {
-            Trust::Pinned(pin.clone())
-        }
-        Some(_) => return Err(usage("--pin needs a SHA-256 fingerprint, 64 hex digits")),
-        None => Trust::Strict,
-    };
-    let mut files = arguments.ca.clone();
-    files.extend(config.ssl.system_file.clone());
-    let folders = in_home(Some(&config.ssl.personal), environment)
-        .into_iter()
-        .collect();
-    let client = match (&arguments.client_cert, &arguments.client_key) {
-        (Some(certificate), Some(key)) => Some(ClientCertificate {
-            certificate: certificate.clone(),
-            key: key.clone(),
-        }),
-        _ if config.ssl.use_cert => {
-            let certificate = in_home(config.ssl.cert_file.as_ref(), environment);
-            let key = in_home(config.ssl.key_file.as_ref(), environment);
-            certificate
-                .zip(key)
-                .map(|(certificate, key)| ClientCertificate { certificate, key })
-        }
-        _ => None,
-    };
-    let roots = Certificates {
-        system: true,
-        files,
-        folders,
-    };
-    Ok(Some(TlsPolicy {
-        roots,
-        trust,
-        client,
-    }))
-}
-
-fn login(
+fn token(
     arguments: &mut Arguments,
     config: &ClientConfig,
     environment: &Environment,
-) -> Result<String, Failure> {
-    arguments
-        .username
-        .take()
-        .or_else(|| environment.login.clone())
-        .or_else(|| config.login.user.clone())
-        .ok_or_else(|| usage("no login is given: use -u LOGIN, QVDLOGIN or client.user.name"))
+) -> Option<SecretString> {
+    // Who says as whom to log in does not want the configuration's token.
+    let named = arguments.username.is_some() || environment.login.is_some();
+    let configured = config.login.auto_connect_token.as_ref();
+    let configured = configured.filter(|_| config.login.auto_connect && !named);
+    let given = arguments.token.take().or_else(|| environment.token.clone());
+    given.or_else(|| configured.cloned())
 }
 
 fn password(
     arguments: &mut Arguments,
     config: &ClientConfig,
-    environment: &Environment,
     warnings: &mut Vec<String>,
 ) -> Result<Option<SecretString>, Failure> {
     if let Some(password) = arguments.password.take() {
-        // An argument cannot be overwritten safely, only not be given.
-        warnings.push("every user of this machine can see a password given with -w".into());
+        let seen = match arguments.secrets_fd {
+            Some(_) => "could see the password given with -w for a moment",
+            None => "can see the password given with -w",
+        };
+        let better = "better use --password-file, or be asked";
+        warnings.push(format!("every user of this machine {seen}: {better}"));
         return Ok(Some(password));
     }
     if let Some(file) = &arguments.password_file {
         return ask::password_from(file).map(Some);
     }
-    let password = environment.password.as_ref();
-    Ok(password.or(config.login.password.as_ref()).cloned())
-}
-
-fn parameters(arguments: &Arguments, config: &ClientConfig) -> Result<ClientParameters, Failure> {
-    let session = &config.session;
-    let parse = |name: &str, text: &str, form: &str| usage(format!("{name} {text} is not {form}"));
-    let link = match (&session.force_link, &arguments.link) {
-        (Some(link), _) => link.to_string(),
-        (None, Some(text)) => {
-            let form = "modem, isdn, adsl, wan, lan, local or a bandwidth such as 1m";
-            text.parse::<Link>()
-                .map_err(|_| parse("--link", text, form))?
-                .to_string()
-        }
-        (None, None) => session.link.to_string(),
-    };
-    let geometry = match &arguments.geometry {
-        Some(text) => Some(
-            text.parse::<Geometry>()
-                .map_err(|_| parse("-g", text, "WIDTHxHEIGHT"))?,
-        ),
-        None => session.geometry,
-    };
-    let keyboard = match &arguments.keyboard {
-        Some(text) => {
-            let keyboard = text.parse::<Keyboard>();
-            Some(
-                keyboard
-                    .map_err(|_| parse("--keyboard", text, "MODEL/LAYOUT"))?
-                    .to_string(),
-            )
-        }
-        None => None,
-    };
-    Ok(ClientParameters {
-        keyboard,
-        link: Some(link),
-        geometry: geometry.map(|g| g.to_string()),
-        fullscreen: arguments.fullscreen || session.fullscreen,
-        nxagent_extra_args: Some(bare_options(&session.nxagent_args)),
-        timezone: timezone(),
-        ..ClientParameters::default()
-    })
-}
-
-/// `nx/nx,cache=16384:0`, as the manual writes it, without what surrounds the
-/// options.
-fn bare_options(text: &str) -> String {
-    let text = text.trim();
-    let text = text.strip_prefix("nx/nx").unwrap_or(text);
-    let text = match text.rsplit_once(':') {
-        Some((options, display)) if display.bytes().all(|b| b.is_ascii_digit()) => options,
-        _ => text,
-    };
-    text.trim_matches(',').to_owned()
-}
-
-/// The machine's time zone, in the form `Europe/Madrid`.
-fn timezone() -> Option<String> {
-    let link = std::fs::read_link("/etc/localtime").ok()?;
-    let (_, zone) = link.to_str()?.split_once("zoneinfo/")?;
-    Some(zone.to_owned())
+    Ok(config.login.password.clone())
 }
 
 /// The variables of the environment that the broker's plugins want to see.
@@ -379,12 +273,20 @@ fn shared(config: &ClientConfig) -> Vec<(String, SecretString)> {
         .collect()
 }
 
+fn in_home(
+    path: Option<&qvd_config::value::HomePath>,
+    environment: &Environment,
+) -> Option<PathBuf> {
+    Some(path?.under(environment.home.as_ref()?))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
     use secrecy::ExposeSecret as _;
 
     use super::*;
+    use crate::core::Trust;
 
     fn gather(line: &str, conf: &str) -> Result<Settings, Failure> {
         let home = tempfile::tempdir().unwrap();
@@ -420,13 +322,105 @@ mod tests {
         assert_eq!(settings.warnings.len(), 1, "the password can be seen");
     }
 
+    /// The broker, and what is told, when the machine's file has `system`.
+    fn under(system: &str, line: &str) -> (Settings, String) {
+        let home = tempfile::tempdir().unwrap();
+        let system_config = home.path().join("client.conf");
+        std::fs::write(&system_config, system).unwrap();
+        std::fs::create_dir_all(home.path().join(".config/qvd")).unwrap();
+        let own = "client.force.host.name = mine\nclient.link = wan\nclient.fullscreen = 1\n";
+        std::fs::write(home.path().join(".config/qvd/client.conf"), own).unwrap();
+        let environment = Environment {
+            home: Some(home.path().to_owned()),
+            system_config,
+            host: Some("env-host".into()),
+            login: Some("ann".into()),
+            password: Some("s3cret".into()),
+            ..Environment::default()
+        };
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        let settings = Settings::gather(arguments, &environment).unwrap();
+        let warnings = settings.warnings.join("\n");
+        (settings, warnings)
+    }
+
     #[test]
     fn what_an_administrator_forces_cannot_be_changed() {
         let forced = "client.force.host.name = only\nclient.force.link = modem\n";
-        let line = "qvdclient -h other --link lan";
-        let settings = gather(line, &format!("{LOGIN}{forced}")).unwrap();
+        let (settings, warnings) = under(forced, "qvdclient -h flag --link lan");
         assert_eq!(settings.host, "only");
         assert_eq!(settings.parameters.link.as_deref(), Some("modem"));
+        assert!(
+            settings.parameters.fullscreen,
+            "the user's other keys count"
+        );
+        for who in [
+            "QVDHOST: ",
+            "-h: ",
+            "--link: ",
+            "qvd/client.conf:1: ",
+            "qvd/client.conf:2: ",
+        ] {
+            let line = warnings.lines().find(|line| line.contains(who));
+            assert!(line.unwrap().contains("client.conf:"), "{who}: {warnings}");
+            assert!(line.unwrap().contains("cannot be changed"), "{warnings}");
+        }
+        let (settings, _) = under("", "qvdclient -h flag");
+        assert_eq!(settings.host, "mine", "a user may bind himself");
+    }
+
+    #[test]
+    fn the_configuration_is_shown_with_its_places_and_without_secrets() {
+        let forced = "client.force.link = modem\n";
+        let (settings, _) = under(forced, "qvdclient -p 1 --show-config -w hidden");
+        let shown = &settings.shown_config;
+        for (key, value, place) in [
+            ("client.host.port", "1", "(-p)"),
+            ("client.user.name", "ann", "(QVDLOGIN)"),
+            ("client.user.password", "(not shown)", "(-w)"),
+            ("client.link", "modem", "/client.conf:1)"),
+            ("client.fullscreen", "1", "/qvd/client.conf:3)"),
+            ("client.use_ssl", "1", "(default)"),
+        ] {
+            let begin = format!("{key} = {value} ");
+            let line = shown.lines().find(|line| line.starts_with(&begin));
+            assert!(
+                line.unwrap_or(shown).ends_with(place),
+                "{key}: {line:?} {shown}"
+            );
+        }
+        assert!(!shown.contains("s3cret") && !shown.contains("hidden"));
+    }
+
+    #[test]
+    fn a_configured_token_and_machine_are_taken_without_asking() {
+        let conf = "client.auto_connect = 1\nclient.auto_connect.vm_id = 7\n\
+                    client.auto_connect.token = t0ken\nclient.host.name = broker\n";
+        let settings = gather("qvdclient", conf).unwrap();
+        assert_eq!(settings.token.unwrap().expose_secret(), "t0ken");
+        assert_eq!(settings.task, Task::Connect(Choice::Named("7".into())));
+        let settings = gather("qvdclient -u bob -o", conf).unwrap();
+        assert!(settings.token.is_none(), "bob logs in as himself");
+        assert_eq!(settings.task, Task::Connect(Choice::First));
+        let off = conf.replace("connect = 1", "connect = 0");
+        assert_eq!(gather("qvdclient", &off).unwrap_err().code(), Code::Usage);
+    }
+
+    #[test]
+    fn a_password_that_others_can_read_is_told() {
+        let settings = gather("qvdclient", &format!("{LOGIN}client.user.password = x\n"));
+        let warnings = settings.unwrap().warnings.join("\n");
+        assert!(
+            warnings.contains("client.conf:3: other users can read"),
+            "{warnings}"
+        );
+        assert!(
+            !gather("qvdclient", LOGIN)
+                .unwrap()
+                .warnings
+                .join("")
+                .contains("other users")
+        );
     }
 
     #[test]
@@ -434,8 +428,18 @@ mod tests {
         for (line, conf, code, words) in [
             ("qvdclient", "", Code::Usage, "no broker"),
             ("qvdclient -h b", "", Code::Usage, "no login"),
-            ("qvdclient -g big", LOGIN, Code::Usage, "-g big"),
-            ("qvdclient --link warp", LOGIN, Code::Usage, "--link warp"),
+            (
+                "qvdclient -g big",
+                LOGIN,
+                Code::Usage,
+                "-g: client.geometry",
+            ),
+            (
+                "qvdclient --link warp",
+                LOGIN,
+                Code::Usage,
+                "--link: client.link",
+            ),
             ("qvdclient --pin 1234", LOGIN, Code::Usage, "--pin"),
             (
                 "qvdclient -x nx/nx,listen=1:0",
@@ -468,15 +472,5 @@ mod tests {
         assert_eq!(trust("qvdclient"), Some(Trust::Strict));
         assert_eq!(trust("qvdclient -n"), Some(Trust::DangerouslyAnything));
         assert_eq!(trust("qvdclient --no-ssl"), None);
-    }
-
-    #[test]
-    fn extra_options_lose_what_surrounds_them() {
-        assert_eq!(
-            bare_options("nx/nx,cache=16384,pack=0:0"),
-            "cache=16384,pack=0"
-        );
-        assert_eq!(bare_options("cache=16384"), "cache=16384");
-        assert_eq!(bare_options(""), "");
     }
 }

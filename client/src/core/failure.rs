@@ -2,152 +2,76 @@ use std::fmt;
 
 use qvd_broker::{Meaning, Refusal};
 
-/// What went wrong, for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Code {
-    /// A fault of the client's own.
-    Internal,
-    /// The command line cannot be understood.
-    Usage,
-    /// A configuration file is faulty.
-    Config,
-    /// The broker's name is not known.
-    UnknownHost,
-    /// Nobody answers at the broker's address.
-    ConnectFailed,
-    /// The broker's certificate is not trusted, or TLS failed.
-    Certificate,
-    /// Login or password is wrong.
-    LoginRefused,
-    /// The VM is blocked or another user's.
-    NotAllowed,
-    /// There is no such VM.
-    NoSuchVm,
-    /// The VM or its session could not be started.
-    VmUnavailable,
-    /// The VM did not come up in time.
-    TimedOut,
-    /// The broker does not take the request.
-    RequestRefused,
-    /// The broker does not speak the protocol.
-    Protocol,
-    /// What draws the session is missing or failed.
-    Engine,
-    /// The user's display cannot be used.
-    Display,
-    /// The connection broke while the session was running.
-    SessionLost,
-    /// Which VM to connect to is not clear.
-    VmChoice,
-    /// There is no password, and nobody to ask.
-    NoPassword,
-    /// The user gave up before there was a session.
-    Interrupted,
+/// Makes [`Code`] of one table, from which the exit status, the code in the
+/// log and in `--json`, the help and the manual page are taken.
+macro_rules! codes {
+    ($($code:ident = $status:literal, $word:literal, $meaning:literal;)*) => {
+        /// What went wrong, for programs.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Code {
+            $(
+                #[doc = $meaning]
+                $code,
+            )*
+        }
+
+        impl Code {
+            /// Every code, in the order of their exit statuses.
+            pub const ALL: &'static [Self] = &[$(Self::$code),*];
+
+            /// The word in logs and `--json` output. It does not change.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$code => $word,)*
+                }
+            }
+
+            /// The exit status of a program that ends with this. It does not
+            /// change.
+            #[must_use]
+            pub fn exit_status(self) -> u8 {
+                match self {
+                    $(Self::$code => $status,)*
+                }
+            }
+
+            /// What it means, for a table.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$code => $meaning,)*
+                }
+            }
+        }
+    };
 }
 
-impl Code {
-    /// Every code, in the order of their exit statuses.
-    pub const ALL: [Self; 19] = [
-        Self::Internal,
-        Self::Usage,
-        Self::Config,
-        Self::UnknownHost,
-        Self::ConnectFailed,
-        Self::Certificate,
-        Self::LoginRefused,
-        Self::NotAllowed,
-        Self::NoSuchVm,
-        Self::VmUnavailable,
-        Self::TimedOut,
-        Self::RequestRefused,
-        Self::Protocol,
-        Self::Engine,
-        Self::Display,
-        Self::SessionLost,
-        Self::VmChoice,
-        Self::NoPassword,
-        Self::Interrupted,
-    ];
-
-    /// The word in logs and `--json` output. It does not change.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Internal => "internal",
-            Self::Usage => "usage",
-            Self::Config => "config",
-            Self::UnknownHost => "unknown-host",
-            Self::ConnectFailed => "connect-failed",
-            Self::Certificate => "certificate",
-            Self::LoginRefused => "login-refused",
-            Self::NotAllowed => "not-allowed",
-            Self::NoSuchVm => "no-such-vm",
-            Self::VmUnavailable => "vm-unavailable",
-            Self::TimedOut => "timed-out",
-            Self::RequestRefused => "request-refused",
-            Self::Protocol => "protocol",
-            Self::Engine => "engine",
-            Self::Display => "display",
-            Self::SessionLost => "session-lost",
-            Self::VmChoice => "vm-choice",
-            Self::NoPassword => "no-password",
-            Self::Interrupted => "interrupted",
-        }
-    }
-
-    /// The exit status of a program that ends with this.
-    #[must_use]
-    pub fn exit_status(self) -> u8 {
-        match self {
-            Self::Internal => 1,
-            Self::Usage => 2,
-            Self::Config => 3,
-            Self::UnknownHost => 10,
-            Self::ConnectFailed => 11,
-            Self::Certificate => 12,
-            Self::LoginRefused => 13,
-            Self::NotAllowed => 14,
-            Self::NoSuchVm => 15,
-            Self::VmUnavailable => 16,
-            Self::TimedOut => 17,
-            Self::RequestRefused => 18,
-            Self::Protocol => 19,
-            Self::Engine => 20,
-            Self::Display => 21,
-            Self::SessionLost => 22,
-            Self::VmChoice => 23,
-            Self::NoPassword => 24,
-            // As a shell says of a program that Ctrl-C ended.
-            Self::Interrupted => 130,
-        }
-    }
-
-    /// What it means, for a table.
-    #[must_use]
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Internal => "a fault of the client's own",
-            Self::Usage => "the command line cannot be understood",
-            Self::Config => "a configuration file is faulty",
-            Self::UnknownHost => "the broker's name is not known",
-            Self::ConnectFailed => "nobody answers at the broker's address",
-            Self::Certificate => "the broker's certificate is not trusted",
-            Self::LoginRefused => "login or password is wrong",
-            Self::NotAllowed => "the VM is blocked or another user's",
-            Self::NoSuchVm => "there is no such VM",
-            Self::VmUnavailable => "the VM or its session could not be started",
-            Self::TimedOut => "the VM did not come up in time",
-            Self::RequestRefused => "the broker does not take the request",
-            Self::Protocol => "the broker does not speak the protocol",
-            Self::Engine => "nxproxy is missing or failed",
-            Self::Display => "the display cannot be used",
-            Self::SessionLost => "the connection broke while the session was running",
-            Self::VmChoice => "it is not clear which VM is meant",
-            Self::NoPassword => "there is no password and nobody to ask",
-            Self::Interrupted => "interrupted before there was a session",
-        }
-    }
+codes! {
+    Internal = 1, "internal", "a fault of the client's own";
+    Usage = 2, "usage", "the command line cannot be understood";
+    Config = 3, "config", "a configuration file is faulty";
+    Output = 4, "output", "what was asked for cannot be written";
+    UnknownHost = 10, "unknown-host", "the broker's name is not known";
+    ConnectFailed = 11, "connect-failed", "nobody answers at the broker's address";
+    Certificate = 12, "certificate", "the broker's certificate is not trusted";
+    LoginRefused = 13, "login-refused", "login or password is wrong";
+    NotAllowed = 14, "not-allowed", "the VM is blocked or another user's";
+    NoSuchVm = 15, "no-such-vm", "there is no such VM";
+    VmUnavailable = 16, "vm-unavailable", "the VM or its session could not be started";
+    TimedOut = 17, "timed-out", "the VM did not come up in time";
+    RequestRefused = 18, "request-refused", "the broker does not take the request";
+    Protocol = 19, "protocol", "the broker does not speak the protocol";
+    Engine = 20, "engine", "what draws the session, nxproxy, is missing or failed";
+    Display = 21, "display", "the display cannot be used";
+    SessionLost = 22, "session-lost", "the connection broke while the session was running";
+    VmChoice = 23, "vm-choice", "it is not clear which VM is meant";
+    NoPassword = 24, "no-password", "there is no password and nobody to ask";
+    CertificateUndecided = 25, "certificate-undecided", "the broker's certificate needs a decision and there is nobody to ask";
+    VmStopped = 26, "vm-stopped", "the VM was stopped meanwhile and nobody says that it may start";
+    // As a shell says of a program that Ctrl-C ended.
+    Interrupted = 130, "interrupted", "interrupted before there was a session";
 }
 
 /// Why the client ends otherwise than in order.
@@ -252,6 +176,7 @@ mod tests {
         assert_eq!(words.len(), Code::ALL.len());
         assert_eq!(statuses.len(), Code::ALL.len());
         assert!(!statuses.contains(&0));
+        assert!(Code::ALL.iter().map(|c| c.exit_status()).is_sorted());
     }
 
     #[test]

@@ -63,12 +63,136 @@ const SESSION: &[Package] = &[
         why: "the fonts which X servers start with",
     },
     Package {
+        name: "x11vnc",
+        why: "shows a session to an administrator",
+    },
+    Package {
+        name: "rsyslog",
+        why: "takes the agent's log",
+    },
+    Package {
+        name: "logrotate",
+        why: "moves the agent's log away",
+    },
+    Package {
         name: "util-linux",
         why: "setpriv, which ties a program's life to the test's",
     },
     Package {
+        name: "passwd",
+        why: "useradd and its kin, which add users of a VM",
+    },
+    Package {
+        name: "libnss-extrausers",
+        why: "a second source of users, as a directory service is",
+    },
+    Package {
+        name: "fdisk",
+        why: "sfdisk, which partitions the drive of the homes",
+    },
+    Package {
+        name: "mount",
+        why: "mount and losetup, for drives over files",
+    },
+    Package {
+        name: "systemd",
+        why: "the init of a VM, and systemd-run",
+    },
+    Package {
+        name: "libpam-systemd",
+        why: "logind's part in a user's session",
+    },
+    Package {
+        name: "dbus-user-session",
+        why: "the bus of a user's session",
+    },
+    Package {
+        name: "dbus",
+        why: "the bus of the system, by which logind is asked",
+    },
+    Package {
+        name: "libsecret-tools",
+        why: "secret-tool, with which the client keeps passwords",
+    },
+    Package {
+        name: "gnome-keyring",
+        why: "a desktop's secret store",
+    },
+    Package {
         name: "procps",
         why: "ps and pkill for session scripts",
+    },
+    Package {
+        name: "openssh-sftp-server",
+        why: "the reference for sharing a folder",
+    },
+    Package {
+        name: "sshfs",
+        why: "the reference for mounting a folder",
+    },
+    Package {
+        name: "fuse3",
+        why: "fusermount3, by which a user mounts",
+    },
+    Package {
+        name: "git",
+        why: "works in a shared folder",
+    },
+    Package {
+        name: "sqlite3",
+        why: "works in a shared folder",
+    },
+    Package {
+        name: "pulseaudio",
+        why: "plays a session's sound at the client",
+    },
+    Package {
+        name: "pulseaudio-utils",
+        why: "pactl, which asks it from the session",
+    },
+    Package {
+        name: "cups-daemon",
+        why: "has the client's printers",
+    },
+    Package {
+        name: "cups-client",
+        why: "lpstat, which asks for them from the session",
+    },
+    Package {
+        name: "groff",
+        why: "reads the manual pages",
+    },
+    Package {
+        name: "zsh",
+        why: "reads what it completes for the client",
+    },
+    Package {
+        name: "fish",
+        why: "reads what it completes for the client",
+    },
+    Package {
+        name: "shellcheck",
+        why: "reads the example hooks",
+    },
+    Package {
+        name: "i3lock",
+        why: "the locker of an example hook",
+    },
+    Package {
+        name: "xdotool",
+        why: "answers dialogs as a user does",
+    },
+    Package {
+        name: "slapd",
+        why: "the directory of users of an example hook",
+    },
+    Package {
+        name: "ldap-utils",
+        why: "asks that directory",
+    },
+    Package {
+        name: "e2fsprogs",
+        why: "mkfs.ext4, for disks of homes",
     },
 ];
 

@@ -13,7 +13,9 @@ mod ci;
 mod deny;
 mod desktop;
 mod install;
+mod man;
 mod run;
+mod soak;
 mod test;
 mod workspace;
 
@@ -50,6 +52,10 @@ enum Command {
     /// What continuous integration runs: format, lints, check, dependencies,
     /// tests.
     Ci,
+    /// Write the manual pages into `target/man/`.
+    Man,
+    /// Run the tests that repeat sessions in full: about half an hour.
+    Soak,
     /// Measure the programs beside plain references.
     Bench(bench::Arguments),
 }
@@ -61,6 +67,8 @@ fn main() -> ExitCode {
         Command::Install { bench } => install::run(bench),
         Command::Test { filter } => test::run(filter.as_deref()),
         Command::Ci => ci::run(),
+        Command::Man => man::run(),
+        Command::Soak => soak::run(),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match done {

@@ -10,6 +10,10 @@ use crate::Refusal;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ConnectParameters(BTreeMap<String, String>);
 
+/// The parameter that names the session in logs: 8 to 64 letters, digits and
+/// `-`.
+pub const SESSION_ID: &str = "qvd.client.session-id";
+
 impl ConnectParameters {
     /// No parameters.
     #[must_use]
@@ -47,6 +51,15 @@ impl ConnectParameters {
             .get(key)
             .map(String::as_str)
             .filter(|v| !v.is_empty())
+    }
+
+    /// The session's name in the logs of client, broker and agent; none when
+    /// what the client sends is no such name.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        self.value(SESSION_ID)
+            .filter(|id| (8..=64).contains(&id.len()) && id.bytes().all(good))
     }
 
     /// All parameters, empty ones too, in order of their names.
@@ -144,5 +157,24 @@ impl ClientParameters {
         }
         pairs.extend(self.more.iter().map(|(k, v)| (k.to_owned(), v.to_owned())));
         ConnectParameters(pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_name_of_a_session_is_none() {
+        let id = |value: &str| {
+            let mut parameters = ConnectParameters::new();
+            parameters.set(SESSION_ID, value).unwrap();
+            parameters.session_id().map(str::to_owned)
+        };
+        assert_eq!(id("0123-abcd").as_deref(), Some("0123-abcd"));
+        for wrong in ["", "short", "with a\nline end", &"x".repeat(65)] {
+            assert_eq!(id(wrong), None, "{wrong}");
+        }
+        assert_eq!(ConnectParameters::new().session_id(), None);
     }
 }

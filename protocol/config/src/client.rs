@@ -118,11 +118,11 @@ section! {
             "The user's login.";
         password: Option<SecretString> = "client.user.password", "", Supported,
             "The user's password. Keep the file readable by its owner alone.";
-        auto_connect: bool = "client.auto_connect", "0", Unused,
-            "Whether the window connects when it opens.";
-        auto_connect_vm_id: Option<NonZeroU32> = "client.auto_connect.vm_id", "", Unused,
+        auto_connect: bool = "client.auto_connect", "0", Supported,
+            "Whether the virtual machine and the token below are used without asking, and the window connects when it opens.";
+        auto_connect_vm_id: Option<NonZeroU32> = "client.auto_connect.vm_id", "", Supported,
             "The virtual machine to connect to without asking.";
-        auto_connect_token: Option<SecretString> = "client.auto_connect.token", "", Unused,
+        auto_connect_token: Option<SecretString> = "client.auto_connect.token", "", Supported,
             "The token to connect with in place of login and password.";
         auth_env_share: bool = "client.auth_env_share.enable", "0", Supported,
             "Whether environment variables are given to the broker's authentication plugins.";
@@ -181,8 +181,8 @@ section! {
     pub struct Window {
         remember_username: bool = "client.remember_username", "1", Unused,
             "Whether the login is kept for the next time.";
-        remember_password: bool = "client.remember_password", "0", Unused,
-            "Whether the password is kept for the next time.";
+        remember_password: bool = "client.remember_password", "0", Supported,
+            "Whether the password is kept for the next time, in the desktop's secret store.";
         show_remember_password: bool = "client.show.remember_password", "0", Unused,
             "Whether the user can choose to have the password kept.";
         show_settings: bool = "client.show.settings", "1", Unused,

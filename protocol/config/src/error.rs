@@ -15,6 +15,11 @@ pub enum Origin {
         /// The line the entry starts on, from 1.
         line: usize,
     },
+    /// On the command line or in the environment.
+    Given {
+        /// The option or variable.
+        by: Arc<str>,
+    },
 }
 
 impl fmt::Display for Origin {
@@ -22,6 +27,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::Line { file, line } => write!(f, "{file}:{line}"),
+            Self::Given { by } => f.write_str(by),
         }
     }
 }
@@ -299,6 +305,15 @@ pub enum Warning {
         /// The earlier line.
         earlier: Origin,
     },
+    /// A key that an earlier source has locked: the earlier value counts.
+    Locked {
+        /// The later line.
+        at: Origin,
+        /// The key.
+        key: String,
+        /// The line that counts.
+        earlier: Origin,
+    },
     /// A reference that cannot be followed, in a value nothing reads.
     Expansion(ConfigError),
 }
@@ -328,7 +343,7 @@ impl fmt::Display for Warning {
             Self::Unused { at, key } => {
                 write!(
                     f,
-                    "{at}: {}: the key is accepted and has no effect yet",
+                    "{at}: {}: the key is not supported yet, it has no effect",
                     shown(key)
                 )
             }
@@ -336,6 +351,13 @@ impl fmt::Display for Warning {
                 write!(
                     f,
                     "{at}: {}: replaces the value set at {earlier}",
+                    shown(key)
+                )
+            }
+            Self::Locked { at, key, earlier } => {
+                write!(
+                    f,
+                    "{at}: {}: ignored, the value set at {earlier} cannot be changed",
                     shown(key)
                 )
             }

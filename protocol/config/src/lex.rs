@@ -84,6 +84,13 @@ pub(crate) enum Segment {
     Reference(String),
 }
 
+impl Template {
+    pub(crate) fn is_empty(&self) -> bool {
+        let empty = |segment: &Segment| matches!(segment, Segment::Text(text) if text.is_empty());
+        self.0.iter().all(empty)
+    }
+}
+
 impl std::fmt::Debug for Template {
     /// Without its text: nobody knows here whether it is a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -19,7 +19,8 @@
 //! - [`VmaConfig`], [`ClientConfig`] and [`ServerConfig`] are the parsed values.
 //!   Reading them reports every error at once, with file and line.
 //! - [`Program::sections`] is the table of keys with defaults and documentation,
-//!   for manual pages; [`sample`] makes a commented file of it.
+//!   [`manual`] makes a manual page of it, [`sample`] a commented
+//!   file.
 //! - [`Document`] changes one key of a file and keeps the rest as it is.
 
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ mod expand;
 mod key;
 mod lex;
 pub mod limits;
+mod manual;
 mod properties;
 mod read;
 mod report;
@@ -44,6 +46,7 @@ pub use client::ClientConfig;
 pub use document::Document;
 pub use error::{ConfigError, Excess, Origin, Warning};
 pub use key::{Key, Program, Section, Status};
+pub use manual::manual;
 pub use properties::Properties;
 pub use report::Setting;
 pub use sample::sample;

@@ -86,6 +86,21 @@ impl<'a> Reader<'a> {
         self.errors.push(ConfigError::Missing { at, key, needed });
     }
 
+    /// Reports that a key of a group makes no sense.
+    pub(crate) fn invalid(&mut self, key: &str, expected: &str, found: &str) {
+        let at = self
+            .properties
+            .origin(key)
+            .cloned()
+            .unwrap_or(Origin::Default);
+        self.errors.push(ConfigError::Invalid {
+            at,
+            key: key.to_owned(),
+            expected: expected.to_owned(),
+            found: quoted(found),
+        });
+    }
+
     /// The configuration if everything was right, else every error.
     pub(crate) fn finish<T>(mut self, config: Option<T>) -> Result<T, Vec<ConfigError>> {
         match config {

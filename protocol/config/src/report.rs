@@ -51,7 +51,7 @@ impl Properties {
             }
         }
         for warning in self.repeated() {
-            if let Warning::Repeated { at, .. } = warning {
+            if let Warning::Repeated { at, .. } | Warning::Locked { at, .. } = warning {
                 warnings.push((at, warning.clone()));
             }
         }

@@ -9,17 +9,20 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 mod group;
+mod log4perl;
 mod net;
 mod session;
 mod text;
 
-pub use group::{Log4perl, Numbered};
+pub use group::Numbered;
+pub use log4perl::{Appender, Destination, Log4perl, SyslogSocket};
 pub use net::{HostName, Network};
 pub use session::{
-    Bandwidth, Display, Geometry, Keyboard, Link, LogLevel, NxEngine, ToleranceChecks,
+    Bandwidth, Display, Geometry, Keyboard, Link, LogLevel, NxEngine, RpcMethod, ShareEngine,
+    ToleranceChecks,
 };
 pub use text::{
-    FsType, HomePath, Locale, ProgramName, Ranged, Umask, UserName, VariableName, Words,
+    CallKey, FsType, HomePath, Locale, ProgramName, Ranged, Umask, UserName, VariableName, Words,
 };
 
 use crate::key::Key;

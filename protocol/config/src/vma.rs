@@ -13,15 +13,15 @@ use crate::key::{Program, Section};
 use crate::properties::Properties;
 use crate::read::{Reader, section};
 use crate::value::{
-    Display, FsType, HomePath, Keyboard, Link, Locale, Log4perl, LogLevel, Network, ProgramName,
-    ToleranceChecks, Umask, UserName, Words,
+    CallKey, Display, FsType, HomePath, Keyboard, Link, Locale, Log4perl, LogLevel, Network,
+    ProgramName, RpcMethod, ShareEngine, ToleranceChecks, Umask, UserName, Words,
 };
 
 mod command;
 mod hooks;
 
 pub use command::Command;
-pub use hooks::{ActionHooks, ProvisioningHooks, StateHooks};
+pub use hooks::{ActionHooks, HookTimes, OnFail, ProvisioningHooks, StateHooks};
 
 /// Everything the agent's configuration says.
 #[derive(Debug, Clone)]
@@ -47,6 +47,10 @@ pub struct VmaConfig {
     pub on_state: StateHooks,
     /// Hooks that prepare a user's account.
     pub on_provisioning: ProvisioningHooks,
+    /// How long hooks may run.
+    pub hook_time: HookTimes,
+    /// What is run when a hook has failed.
+    pub on_fail: OnFail,
     /// Programs the agent runs.
     pub command: Command,
 }
@@ -62,6 +66,9 @@ impl VmaConfig {
         let process = Process::read(&mut reader);
         let log = Log::read(&mut reader);
         let rpc = Rpc::read(&mut reader);
+        if let Some(rpc) = &rpc {
+            rpc.check(&mut reader);
+        }
         let nx = Nx::read(&mut reader);
         let user = User::read(&mut reader);
         let default = SessionDefault::read(&mut reader);
@@ -69,6 +76,8 @@ impl VmaConfig {
         let on_action = ActionHooks::read(&mut reader);
         let on_state = StateHooks::read(&mut reader);
         let on_provisioning = ProvisioningHooks::read(&mut reader);
+        let hook_time = HookTimes::read(&mut reader);
+        let on_fail = OnFail::read(&mut reader);
         let command = Command::read(&mut reader);
         let config = || {
             Some(Self {
@@ -82,6 +91,8 @@ impl VmaConfig {
                 on_action: on_action?,
                 on_state: on_state?,
                 on_provisioning: on_provisioning?,
+                hook_time: hook_time?,
+                on_fail: on_fail?,
                 command: command?,
             })
         };
@@ -132,6 +143,14 @@ pub(crate) const SECTIONS: &[Section] = &[
         keys: ProvisioningHooks::KEYS,
     },
     Section {
+        title: "Limits of hooks",
+        keys: HookTimes::KEYS,
+    },
+    Section {
+        title: "Failed hooks",
+        keys: OnFail::KEYS,
+    },
+    Section {
         title: "Programs",
         keys: Command::KEYS,
     },
@@ -144,10 +163,10 @@ section! {
             "The directory of what lives as long as the agent or a session: sockets, the options of nxagent, the slave key.";
         pid_file: Option<PathBuf> = "vma.pid_file", "${path.run}/vma.pid", Supported,
             "The file the agent writes its process number to. Empty: none.";
-        as_user: Option<UserName> = "vma.as_user", "", Unused,
-            "The user the agent runs as. Empty: the one it was started as, which in a virtual machine is root, the reference's default.";
-        as_group: Option<UserName> = "vma.as_group", "", Unused,
-            "The group the agent runs as. Empty: the one it was started as.";
+        as_user: Option<UserName> = "vma.as_user", "", Supported,
+            "The user the agent runs as. Empty or root: the one it was started as, which in a virtual machine is root, the reference's default. An agent of another user than root serves that user alone: it prepares no account and mounts nothing.";
+        as_group: Option<UserName> = "vma.as_group", "", Supported,
+            "The group the agent runs as. Empty: the group of vma.as_user.";
     }
 }
 
@@ -157,11 +176,13 @@ section! {
         path: PathBuf = "path.log", "/var/log/qvd", Supported,
             "The directory of the log files, among them qvd-hooks.log.";
         filename: Option<PathBuf> = "log.filename", "${path.log}/qvd.log", Supported,
-            "The log file. Empty: standard error.";
+            "The log file. Empty: standard error, or the journal where that is what standard error is.";
+        journal: bool = "log.journal", "0", Supported,
+            "Whether the log goes to systemd's journal, with the session in the field QVD_SESSION, instead of to the file.";
         level: LogLevel = "log.level", "INFO", Supported,
             "How much is logged: ALL, DEBUG, INFO, WARN, ERROR, FATAL or OFF.";
-        log4perl: Log4perl = "log4perl.*", "", Unused,
-            "Settings of the reference's log library. Of these the syslog appender counts: log4perl.appender.SYSLOG = Log::Dispatch::Syslog with log4perl.rootLogger = DEBUG, SYSLOG.";
+        log4perl: Log4perl = "log4perl.*", "", Supported,
+            "Settings of the reference's log library. With log4perl.rootLogger = LEVEL, NAME, … the log goes to the appenders it names instead of to log.filename, and LEVEL counts instead of log.level. log4perl.appender.NAME is Log::Dispatch::Syslog (with .facility, .ident, .socket, .socket.type, .socket.host, .socket.port and .socket.path), Log::Dispatch::File (with .filename) or Log::Dispatch::Screen, each with .Threshold and .layout.ConversionPattern.";
     }
 }
 
@@ -174,6 +195,37 @@ section! {
             "The port on which the agent takes calls; the reference's brokers expect 3030. 0: the system chooses.";
         allow: Vec<Network> = "vma.rpc.allow", "", Supported,
             "The networks and addresses that may call and connect to a session. Empty: on the machine itself root and the agent's own user, and the networks it is directly connected to; of an agent that does not run as root, these users of the machine alone.";
+        key: Option<CallKey> = "vma.rpc.key", "", Supported,
+            "A secret that whoever calls must show, as Authorization: Bearer KEY. Only in a file that not everybody can read. The reference's brokers show none.";
+        key_file: Option<PathBuf> = "vma.rpc.key_file", "", Supported,
+            "The file whose only line is the secret, instead of vma.rpc.key; not readable by everybody.";
+        methods: Vec<RpcMethod> = "vma.rpc.methods", "", Supported,
+            "The calls that are taken: ping, x_state, x_wait, x_start, x_suspend, x_stop, poweroff, expire, vnc_connect. Empty: all.";
+        tls_cert: Option<PathBuf> = "vma.rpc.tls.cert_file", "", Supported,
+            "The agent's certificate and those that lead to a trusted one, PEM. Set, calls are taken over TLS alone. The reference's brokers speak no TLS.";
+        tls_key: Option<PathBuf> = "vma.rpc.tls.key_file", "", Supported,
+            "The key of the agent's certificate, PEM, not readable by everybody.";
+        tls_client_ca: Option<PathBuf> = "vma.rpc.tls.client_ca_file", "", Supported,
+            "The certificates, PEM, of who vouches for callers. Set, a caller must have a certificate from one of them.";
+    }
+}
+
+impl Rpc {
+    /// What two keys must agree on.
+    fn check(&self, reader: &mut Reader<'_>) {
+        let tls = [
+            ("vma.rpc.tls.cert_file", self.tls_cert.is_some()),
+            ("vma.rpc.tls.key_file", self.tls_key.is_some()),
+        ];
+        match tls {
+            [(set, true), (needed, false)] | [(needed, false), (set, true)] => {
+                reader.missing(set, needed);
+            }
+            [(needed, false), _] if self.tls_client_ca.is_some() => {
+                reader.missing("vma.rpc.tls.client_ca_file", needed);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -202,22 +254,22 @@ section! {
     pub struct User {
         default_name: UserName = "vma.user.default.name", "qvd", Supported,
             "The user of a session for whom the broker names none.";
-        default_groups: Vec<UserName> = "vma.user.default.groups", "", Unused,
-            "The groups of a user for whom the broker names none.";
-        home_path: PathBuf = "vma.user.home.path", "/home", Unused,
+        default_groups: Vec<UserName> = "vma.user.default.groups", "", Supported,
+            "The groups, beside his own, of a user for whom the broker names none. A user who is made is put into them; one who exists is in them while his session lasts.";
+        home_path: PathBuf = "vma.user.home.path", "/home", Supported,
             "The directory of the home directories.";
-        home_drive: Option<PathBuf> = "vma.user.home.drive", "/dev/vdb", Unused,
-            "The disk whose first partition is mounted on the directory of the homes; the partition and its file system are made when missing. Empty: none.";
-        home_fs: FsType = "vma.user.home.fs", "ext4", Unused,
-            "The type of file system made on the disk of the homes.";
-        shares_path: HomePath = "vma.user.shares.path", "~/Redirected", Unused,
+        home_drive: Option<PathBuf> = "vma.user.home.drive", "/dev/vdb", Supported,
+            "The disk whose first partition is mounted on the directory of the homes when a home is missing and that directory is on the device of /. A disk that holds nothing at all is given a partition and a file system; one with a file system and no partitions is mounted whole; one that holds anything else is refused and left untouched. Empty, or no such device: none.";
+        home_fs: FsType = "vma.user.home.fs", "ext4", Supported,
+            "The type of file system made on an empty disk of the homes, by mkfs.TYPE. One that is there is mounted as it is.";
+        shares_path: HomePath = "vma.user.shares.path", "~/Redirected", Supported,
             "The directory in which the client's shared folders appear.";
         umask: Umask = "vma.user.umask", "0022", Supported,
             "The permissions that the user's new files do not get, in octal.";
-        shell: PathBuf = "vma.user.shell", "/bin/bash", Unused,
-            "The login shell of a new user.";
+        shell: PathBuf = "vma.user.shell", "/bin/bash", Supported,
+            "The login shell of a user who is made. One who exists has his own.";
         desktop_icons: bool = "vma.apps.desktop_icons.enable", "0", Unused,
-            "Whether an application session shows icons on its desktop.";
+            "Whether an application session of the reference shows icons on its desktop. The agent leaves the desktop to the X session.";
     }
 }
 
@@ -225,7 +277,7 @@ section! {
     /// What the client did not say.
     pub struct SessionDefault {
         lang: Locale = "vma.default.lang", "en_US.UTF-8", Supported,
-            "The locale of a session.";
+            "The locale of a session where /etc/locale.conf, /etc/default/locale, /etc/environment, PAM and ~/.qvd_environment say no other.";
         keyboard: Keyboard = "vma.default.client.keyboard", "pc105/en", Supported,
             "The keyboard of a client that names none, model/layout.";
         link: Link = "vma.default.client.link", "adsl", Supported,
@@ -236,21 +288,25 @@ section! {
 section! {
     /// Sound, printers, folders and looking over a user's shoulder.
     pub struct Channel {
-        audio: bool = "vma.audio.enable", "0", Unused,
-            "Whether the session's sound is played by the client.";
-        printing: bool = "vma.printing.enable", "0", Unused,
-            "Whether the client's printers are printers of the session.";
-        slave: bool = "vma.slave.enable", "0", Unused,
-            "Whether the slave channel is open, on which folders are shared.";
-        slave_command: Option<ProgramName> = "vma.slave.command", "qvd-vma-slaveserver", Unused,
+        audio: bool = "vma.audio.enable", "0", Supported,
+            "Whether the session's sound is played by the client: nxagent carries it, and PULSE_SERVER names its port.";
+        printing: bool = "vma.printing.enable", "0", Supported,
+            "Whether the client's printers are printers of the session: nxagent carries them, and CUPS_SERVER names its port.";
+        slave: bool = "vma.slave.enable", "1", Supported,
+            "Whether the slave channel is open, on which folders are shared. The manual has it on, unlike the reference's programs.";
+        slave_command: Option<ProgramName> = "vma.slave.command", "qvd-vma-slaveserver", Supported,
             "The program that serves the slave channel. Empty: there is none and folders cannot be shared.";
-        sshfs_args: Words = "vma.sshfs.extra_args", "", Unused,
-            "Arguments for sshfs, which mounts shared folders.";
-        x11vnc_args: Words = "vma.x11vnc.extra_args", "", Unused,
+        share_engine: ShareEngine = "vma.share.engine", "qvd", Supported,
+            "What mounts shared folders: qvd, the agent's own file system, or sshfs.";
+        share_timeout: Duration = "vma.share.timeout", "30", Supported,
+            "Seconds that the sharing end may be silent before what was asked of it fails.";
+        sshfs_args: Words = "vma.sshfs.extra_args", "", Supported,
+            "Arguments for sshfs, where it mounts shared folders.";
+        x11vnc_args: Words = "vma.x11vnc.extra_args", "", Supported,
             "Arguments for x11vnc, with which an administrator sees the session.";
-        x11vnc_confirm: bool = "vma.x11vnc.confirm.enabled", "1", Unused,
+        x11vnc_confirm: bool = "vma.x11vnc.confirm.enabled", "1", Supported,
             "Whether the user is asked before an administrator sees the session.";
-        x11vnc_confirm_command: Option<ProgramName> = "vma.x11vnc.confirm.command", "", Unused,
-            "The program that asks the user. Empty: the agent's own.";
+        x11vnc_confirm_command: Option<ProgramName> = "vma.x11vnc.confirm.command", "", Supported,
+            "The program that asks the user, on the session's display: it exits with 0 when the user agrees. Empty: zenity, kdialog or xmessage, whichever is there.";
     }
 }

@@ -1,17 +1,21 @@
 //! The agent in a VM, as the server calls it.
 
 mod session;
+mod way;
 
 use std::io;
 use std::time::Duration;
 
 use qvd_http1::{ResponseEvent, ResponseReader, Status};
 use qvd_rpc::{Call, Reply};
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::session::{Limits, StartFailure, start, stop};
+use self::way::Stream;
+pub use self::way::{Tls, Way};
 use crate::inventory::Vm;
 
 /// For a connection to a VM to be made.
@@ -126,24 +130,36 @@ impl<'a> Agent<'a> {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
+    key: Option<SecretString>,
     reader: ResponseReader,
 }
 
 impl Connection {
     async fn open(vm: &Vm) -> Result<Self, CallError> {
-        let stream = connect(vm, vm.rpc_port)
-            .await
-            .map_err(CallError::Unreachable)?;
+        let unreachable = CallError::Unreachable;
+        let stream = connect(vm, vm.rpc_port).await.map_err(unreachable)?;
+        let entering = vm.rpc.enter(stream, &vm.address);
+        let entered = tokio::time::timeout(CONNECT, entering).await;
+        let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
         Ok(Self {
-            stream,
+            stream: entered
+                .map_err(timed_out)
+                .and_then(|entered| entered)
+                .map_err(unreachable)?,
+            key: vm.rpc.key().map_err(unreachable)?,
             reader: ResponseReader::new(qvd_rpc::MAX_REPLY),
         })
     }
 
     async fn exchange(&mut self, call: &Call) -> Result<qvd_http1::Response, CallError> {
         let mut bytes = Vec::new();
-        call.to_request().write(&mut bytes)?;
+        let mut request = call.to_request();
+        if let Some(key) = &self.key {
+            let shown = format!("Bearer {}", key.expose_secret());
+            request = request.header("Authorization", shown);
+        }
+        request.write(&mut bytes)?;
         self.stream
             .write_all(&bytes)
             .await

@@ -105,6 +105,8 @@ pub struct Vm {
     pub address: String,
     /// TCP port of the agent's RPC.
     pub rpc_port: u16,
+    /// What its agent asks of its callers.
+    pub rpc: crate::agent::Way,
     /// TCP port of the session.
     pub x_port: u16,
     /// Whether connecting is refused for now.

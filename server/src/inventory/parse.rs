@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use argon2::password_hash::phc;
 use serde::Deserialize;
 use toml::Spanned;
+
+use crate::agent::{Tls, Way};
 
 use super::{PasswordHash, Snapshot, User, Vm};
 use crate::Error;
@@ -47,6 +49,8 @@ struct VmTable {
     users: Vec<Spanned<String>>,
     address: Spanned<String>,
     rpc_port: Option<u16>,
+    rpc_key_file: Option<PathBuf>,
+    rpc_tls: Option<Spanned<Tls>>,
     x_port: Option<u16>,
     display: Option<Spanned<u16>>,
     #[serde(default)]
@@ -143,11 +147,24 @@ impl Reader<'_> {
             users: table.users.into_iter().map(Spanned::into_inner).collect(),
             address: table.address.into_inner(),
             rpc_port: table.rpc_port.unwrap_or(RPC_PORT),
+            rpc: Way {
+                key_file: table.rpc_key_file,
+                tls: table.rpc_tls.map(|tls| self.tls(id, tls)).transpose()?,
+            },
             x_port: table.x_port.unwrap_or(display_port),
             blocked: table.blocked,
             is_application: table.is_application,
             properties: self.properties(table.properties)?,
         })
+    }
+
+    fn tls(&self, vm: u64, tls: Spanned<Tls>) -> Result<Tls, Error> {
+        let at = tls.span().start;
+        let tls = tls.into_inner();
+        if tls.cert.is_some() != tls.key.is_some() {
+            return Err(self.error(at, &format!("vm {vm}: cert and key go together")));
+        }
+        Ok(tls)
     }
 
     fn properties(
@@ -245,6 +262,10 @@ address = "10.3.15.7"
             (
                 "[[vm]]\nid = 1\nname = \"n\"\nusers = []\naddress = \"h\"\ncolour = 1",
                 "inventory.toml:6: unknown field `colour`",
+            ),
+            (
+                "[[vm]]\nid = 1\nname = \"n\"\nusers = []\naddress = \"h\"\nrpc_tls = { ca = \"/c\", key = \"/k\" }",
+                "inventory.toml:6: vm 1: cert and key go together",
             ),
             (
                 "[[vm]]\nid = 1\nname = \"n\"\nusers = []\naddress = \"h\"\ndisplay = 65000",

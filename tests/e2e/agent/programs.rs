@@ -3,7 +3,7 @@
 use qvd_rpc::{Call, Reply};
 use qvd_tests::play;
 use qvd_tests::process::Stream;
-use qvd_tests::rig::{Agent, Desktop};
+use qvd_tests::rig::{Agent, Desktop, unknown_user};
 
 use super::WAIT;
 
@@ -25,7 +25,7 @@ fn status_and_check_config_say_what_is() {
         agent.wait_for_state(stopped, WAIT).await?;
         let mut status = run(&["status", "--config", &config])?;
         status
-            .expect("stopped: no such user: no-such-user", WAIT)
+            .expect(&format!("stopped: {}", unknown_user("no-such-user")), WAIT)
             .await?;
         assert!(status.wait(WAIT).await?.success());
         let mut check = run(&["check-config", &config])?;

@@ -104,7 +104,39 @@ fn stray(agent: &Agent, bytes: &[u8]) -> std::io::Result<TcpStream> {
 }
 
 #[test]
-fn a_client_that_is_none_does_not_take_a_suspended_desktop_away() {
+fn who_is_no_client_takes_the_port_neither_from_a_start_nor_from_a_resume() {
+    play("agent_strays", async |scene| {
+        let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+        let mut terminal = None;
+        for _ in ["start", "resume"] {
+            seat.agent.start_session(&[]).await?;
+            seat.becomes(SessionState::Listening).await?;
+            let mut strays: Vec<_> = strays()
+                .iter()
+                .map(|(_, bytes)| stray(&seat.agent, bytes))
+                .collect::<std::io::Result<_>>()?;
+            // One that stays and says nothing, as a scanner of ports does.
+            strays.push(TcpStream::connect(("127.0.0.1", seat.agent.x_port()))?);
+            let client = attach(scene, &seat.agent, &seat.display)?;
+            seat.becomes(SessionState::Connected).await?;
+            seat.drawn().await?;
+            assert_eq!(waited(&seat.agent).await?.reason, None);
+            let name = session(&seat.agent)?;
+            let now = process_with(&name, "xterm")?;
+            assert_eq!(*terminal.get_or_insert(now), now);
+            kill(client.proxy.pid())?;
+            seat.becomes(SessionState::Suspended).await?;
+        }
+        seat.leave().await?;
+        Ok(())
+    });
+}
+
+/// What greets as a client does, and is none.
+const IMPOSTOR: &[u8] = b"NXPROXY-no such thing\xff\xff\xff\xff";
+
+#[test]
+fn an_impostor_does_not_take_a_suspended_desktop_away() {
     play("agent_stray_resume", async |scene| {
         let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
         let client = seat.connect(scene, &[]).await?;
@@ -113,19 +145,16 @@ fn a_client_that_is_none_does_not_take_a_suspended_desktop_away() {
         let terminal = process_with(&name, "xterm")?;
         kill(client.proxy.pid())?;
         seat.becomes(SessionState::Suspended).await?;
-        for (what, bytes) in strays() {
-            seat.agent.start_session(&[]).await?;
-            seat.becomes(SessionState::Listening).await?;
-            let _stray = stray(&seat.agent, bytes)?;
-            seat.becomes(SessionState::Suspended).await?;
-            let reason = waited(&seat.agent).await?.reason;
-            assert_eq!(
-                reason.as_deref(),
-                Some("the client's connection failed before the session was resumed"),
-                "{what}"
-            );
-            assert_eq!(process_with(&name, "xterm")?, terminal, "{what}");
-        }
+        seat.agent.start_session(&[]).await?;
+        seat.becomes(SessionState::Listening).await?;
+        let stray = stray(&seat.agent, IMPOSTOR)?;
+        seat.becomes(SessionState::Suspended).await?;
+        drop(stray);
+        let reason = waited(&seat.agent).await?.reason;
+        assert_eq!(
+            reason.as_deref(),
+            Some("the client's connection failed before the session was resumed")
+        );
         let _client = seat.connect(scene, &[]).await?;
         seat.drawn().await?;
         assert_eq!(process_with(&name, "xterm")?, terminal);
@@ -135,23 +164,21 @@ fn a_client_that_is_none_does_not_take_a_suspended_desktop_away() {
 }
 
 #[test]
-fn a_client_that_is_none_ends_a_start_with_a_reason() {
+fn an_impostor_ends_a_start_with_a_reason() {
     play("agent_stray_start", async |scene| {
         let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
-        for (what, bytes) in strays() {
-            agent.start_session(&[]).await?;
-            agent.wait_for_state(SessionState::Listening, WAIT).await?;
-            let name = session(&agent)?;
-            let _stray = stray(&agent, bytes)?;
-            agent.wait_for_state(SessionState::Stopped, WAIT).await?;
-            let reason = waited(&agent).await?.reason.unwrap_or_default();
-            assert!(
-                reason.starts_with("nxagent exited with status 1: "),
-                "{what}: {reason}"
-            );
-            assert!(!reason.contains("nx/nx"), "{what}: {reason}");
-            nothing_left(&agent, &name)?;
-        }
+        agent.start_session(&[]).await?;
+        agent.wait_for_state(SessionState::Listening, WAIT).await?;
+        let name = session(&agent)?;
+        let _stray = stray(&agent, IMPOSTOR)?;
+        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        let reason = waited(&agent).await?.reason.unwrap_or_default();
+        assert!(
+            reason.starts_with("nxagent exited with status 1: "),
+            "{reason}"
+        );
+        assert!(!reason.contains("nx/nx"), "{reason}");
+        nothing_left(&agent, &name)?;
         Ok(())
     });
 }

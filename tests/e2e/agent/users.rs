@@ -14,13 +14,13 @@ use qvd_tests::{Scene, play};
 use super::{Seat, WAIT, processes, session, waited};
 
 /// A user made for a test, gone after it.
-struct MadeUser {
-    name: String,
-    uid: String,
+pub struct MadeUser {
+    pub name: String,
+    pub uid: String,
 }
 
 impl MadeUser {
-    fn new() -> Result<Self, Box<dyn std::error::Error>> {
+    pub fn new() -> Result<Self, Box<dyn std::error::Error>> {
         // Two tests of one process have users of their own.
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -45,7 +45,7 @@ impl Drop for MadeUser {
 
 /// Lets another user pass through the test's folder, as through `/run/qvd`, and
 /// run the session's script.
-fn open_to_others(scene: &Scene) -> std::io::Result<()> {
+pub fn open_to_others(scene: &Scene) -> std::io::Result<()> {
     let set = |path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
     set(scene.directory().to_owned(), 0o711)?;
     set(scene.path("vm-session"), 0o755)

@@ -3,7 +3,9 @@
 
 mod cuts;
 mod desktop;
+mod guarded;
 mod heads;
+mod hooks;
 mod inventory;
 mod programs_fail;
 mod raw;

@@ -108,6 +108,11 @@ impl Agent {
             ("vma.rpc.address", Ipv4Addr::LOCALHOST.to_string()),
             ("vma.rpc.port", port.number().to_string()),
             ("vma.user.default.name", user_name()?),
+            // No test changes the machine that it runs on.
+            ("vma.user.home.drive", String::new()),
+            ("command.groupadd", "/nonexistent/groupadd".into()),
+            // Not the disk of who runs the tests.
+            ("vma.user.home.drive", String::new()),
             ("internal.nxagent.display", display.number().to_string()),
             ("command.x-session", session.display().to_string()),
         ];
@@ -145,12 +150,21 @@ impl Agent {
     ///
     /// As [`Self::start_daemon`].
     pub async fn start_daemon_as(&mut self, scene: &Scene, user: &str) -> Result<()> {
-        let program = scene
-            .installed("setpriv", "util-linux")?
-            .named(self.name.clone());
+        let setpriv = scene.installed("setpriv", "util-linux")?;
+        let wrapper = setpriv.args(["--reuid", user, "--regid", user, "--init-groups", "--"]);
+        self.start_daemon_under(scene, wrapper).await
+    }
+
+    /// Starts the daemon by a program that becomes the one that its further
+    /// arguments name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start_daemon`].
+    pub async fn start_daemon_under(&mut self, scene: &Scene, wrapper: Program) -> Result<()> {
         let daemon = scene.start(
-            program
-                .args(["--reuid", user, "--regid", user, "--init-groups", "--"])
+            wrapper
+                .named(self.name.clone())
                 .arg(crate::programs::built("qvd-vma")?)
                 .args(["daemon", "--config"])
                 .arg(&self.config),

@@ -45,3 +45,13 @@ fn properties<'a>(keys: impl IntoIterator<Item = (&'a str, String)>) -> String {
         .map(|(key, value)| format!("{key} = {value}\n"))
         .collect()
 }
+
+/// Why an agent of the rig starts no session for a user whom the system does
+/// not know: it is configured to add nobody.
+pub fn unknown_user(name: &str) -> String {
+    if rustix::process::geteuid().is_root() {
+        "/nonexistent/groupadd is not installed".to_owned()
+    } else {
+        format!("no such user: {name}")
+    }
+}

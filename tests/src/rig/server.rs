@@ -47,6 +47,8 @@ pub struct Vm {
     pub rpc_port: u16,
     /// The agent's port for the client's connection.
     pub x_port: u16,
+    /// More lines of its table, TOML.
+    pub more: String,
 }
 
 impl Vm {
@@ -59,6 +61,7 @@ impl Vm {
             address: Ipv4Addr::LOCALHOST.to_string(),
             rpc_port: agent.rpc().port(),
             x_port: agent.x_port(),
+            more: String::new(),
         }
     }
 }
@@ -198,13 +201,14 @@ async fn write_inventory(scene: &Scene, path: &Path, inventory: &Inventory) -> R
             .join(", ");
         text.push_str(&format!(
             "[[vm]]\nid = {}\nname = {}\nusers = [{users}]\naddress = {}\n\
-             rpc_port = {}\nx_port = {}\n\
+             rpc_port = {}\nx_port = {}\n{}\n\
              properties = {{ \"qvd.vm.user.name\" = {session_user} }}\n\n",
             vm.id,
             quoted(&vm.name),
             quoted(&vm.address),
             vm.rpc_port,
             vm.x_port,
+            vm.more,
         ));
     }
     let new = scene.write("inventory.new", text)?;

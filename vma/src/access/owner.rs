@@ -182,6 +182,7 @@ mod tests {
 
     /// What `look` finds once the descriptor is closed everywhere: a child that
     /// another test starts holds a copy of it between its fork and its exec.
+    #[expect(clippy::disallowed_methods, reason = "nothing tells of the exec")]
     fn once_let_go(look: impl Fn() -> Option<u32>) -> Option<u32> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {

@@ -3,23 +3,30 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use qvd_config::VmaConfig;
-use qvd_rpc::{Parameters, Reply, Waited};
+use qvd_rpc::{Parameters, Reply, SessionState, Waited};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::launch::{self, Plan};
+use super::asked::{ByHand, Waiting};
+use super::gate::Gate;
+use super::launch::{self, Plan, random_name};
 use super::link::{Link, Report};
 use super::port::NxPort;
 use super::rpc::Handle;
-use super::user;
-use crate::access::Access;
+use super::{slave, vnc};
 use crate::control::{Command, User};
-use crate::machine::{Effect, Event, Machine, Stage};
+use crate::hooks::arguments::Properties;
+use crate::hooks::{Detached, Hook, Records, Runner, end_leftovers};
+use crate::log::Log;
+use crate::machine::{Effect, Event, Machine};
 use crate::parameters::SessionSpec;
+use crate::provision::{self, Account};
 use crate::session::paths::nx_socket;
 use crate::settings::{SessionPaths, defaults, timeouts};
 
@@ -40,32 +47,104 @@ pub enum Ask {
     Expire,
 }
 
+/// How things are, for who asks on the machine itself.
+pub struct Description {
+    /// The session's state.
+    pub state: SessionState,
+    /// Why the last start or resume failed.
+    pub reason: Option<String>,
+    /// Login name of its user.
+    pub user: Option<String>,
+    /// Its name.
+    pub session: Option<String>,
+    /// When it came into that state.
+    pub since: SystemTime,
+    /// Process id of nxagent.
+    pub nxagent: Option<i32>,
+    /// Number of its display.
+    pub display: u16,
+}
+
 /// What the core is told.
 pub enum Input {
     /// A call, and where its answer goes.
     Call(Ask, oneshot::Sender<Reply>),
     /// A stage is over; provisioning found this user.
     Prepared(u64, Result<Option<User>, String>),
+    /// The hook has ended that was asked whether an action may be carried out.
+    Allowed(Hook, Result<(), String>),
     /// From the session process.
     Session(Report),
+    /// Another configuration, and the rules of the RPC port that it has.
+    Reload(Box<VmaConfig>, Arc<Gate>),
+    /// The log file is another, or goes elsewhere.
+    LogChanged,
+    /// Of who wants to see the session.
+    Vnc(vnc::Ask),
+    /// Run a hook by hand.
+    Hook(Hook, ByHand),
+    /// How are things?
+    Describe(oneshot::Sender<Description>),
 }
 
 pub(super) struct Core {
-    config: VmaConfig,
-    paths: SessionPaths,
-    access: Access,
-    machine: Machine,
+    pub(super) config: Arc<VmaConfig>,
+    pub(super) paths: SessionPaths,
+    gate: watch::Sender<Arc<Gate>>,
+    pub(super) log: Log,
+    questions: vnc::Questions,
+    /// When the session came into its state.
+    since: SystemTime,
+    /// Process id of nxagent, while there is one.
+    nxagent: Option<i32>,
+    pub(super) machine: Machine,
     input: mpsc::UnboundedReceiver<Input>,
-    sender: mpsc::UnboundedSender<Input>,
+    pub(super) sender: mpsc::UnboundedSender<Input>,
     published: watch::Sender<Waited>,
     /// The session process, while there is one.
-    link: Option<Link>,
+    pub(super) link: Option<Link>,
     port: Option<NxPort>,
     clients: mpsc::UnboundedReceiver<OwnedFd>,
     client_sender: mpsc::UnboundedSender<OwnedFd>,
     /// The user that provisioning found.
     user: Option<User>,
     timer: Pin<Box<Sleep>>,
+    pub(super) hooks: Runner,
+    pub(super) detached: Detached,
+    /// Calls that wait for a hook.
+    pub(super) waiting: Waiting,
+    /// Cuts the stage short that is carried out.
+    pub(super) cut: Option<oneshot::Sender<()>>,
+    /// What the session was started or resumed with last.
+    pub(super) current: Current,
+}
+
+/// What hooks are told of the session that is, or is being made.
+#[derive(Default)]
+pub(super) struct Current {
+    /// Its name in logs.
+    pub session: Option<String>,
+    /// What it was started with.
+    pub properties: Properties,
+    /// Its user's home, once he was found, with his name: not always where
+    /// the broker, or the configuration, would have it.
+    pub home: Option<(String, PathBuf)>,
+}
+
+impl Current {
+    /// The user was found.
+    fn found(&mut self, user: &User) {
+        self.home = Some((user.name.clone(), user.home.clone()));
+        self.tell_home(&user.name);
+    }
+
+    /// Has hooks told the real home of this user, where it is known.
+    pub(super) fn tell_home(&mut self, user: &str) {
+        if let Some((_, home)) = self.home.as_ref().filter(|(name, _)| name == user) {
+            let home = home.display().to_string();
+            self.properties.set("qvd.vm.user.home", home);
+        }
+    }
 }
 
 impl Core {
@@ -74,7 +153,8 @@ impl Core {
     pub(super) async fn new(
         config: VmaConfig,
         paths: SessionPaths,
-        access: Access,
+        gate: Gate,
+        log: Log,
     ) -> (Self, Handle) {
         let machine = Machine::new(timeouts(&config));
         let (sender, input) = mpsc::unbounded_channel();
@@ -84,14 +164,23 @@ impl Core {
             reason: None,
         };
         let (published, state) = watch::channel(start);
+        let hook_log = config.log.path.join("qvd-hooks.log");
+        let hooks = Runner::new(hook_log, &config.process.run, paths.display);
+        let (gate, rules) = watch::channel(Arc::new(gate));
         let handle = Handle {
             input: sender.clone(),
             state,
+            gate: rules,
         };
+        let records = Records::new(&config.process.run, paths.display);
         let mut core = Self {
-            config,
+            config: Arc::new(config),
             paths,
-            access,
+            gate,
+            log,
+            questions: vnc::Questions::default(),
+            since: SystemTime::now(),
+            nxagent: None,
             machine,
             input,
             sender,
@@ -102,7 +191,22 @@ impl Core {
             client_sender,
             user: None,
             timer: Box::pin(sleep(NEVER)),
+            detached: Detached::new(hooks.clone()),
+            hooks,
+            waiting: Waiting::default(),
+            cut: None,
+            current: Current::default(),
         };
+        let left = tokio::task::spawn_blocking(move || end_leftovers(&records)).await;
+        if let Ok(count @ 1..) = left {
+            tracing::warn!("ended {count} processes of hooks of an earlier agent");
+        }
+        let of = core.config.clone();
+        match tokio::task::spawn_blocking(move || provision::recover(&of)).await {
+            Ok(Err(error)) => tracing::error!("{error}"),
+            Err(error) => tracing::error!("{error}"),
+            Ok(Ok(())) => {}
+        }
         core.adopt().await;
         (core, handle)
     }
@@ -110,8 +214,12 @@ impl Core {
     async fn adopt(&mut self) {
         match Link::adopt(&self.paths, self.sender.clone()).await {
             Ok(Some((link, user, state))) => {
-                tracing::info!(session = link.session(), %user, "took a running session over");
+                self.current.session = Some(link.name().to_owned());
+                self.log.set_session(Some(link.name()));
+                tracing::info!(%user, "took a running session over");
                 self.link = Some(link);
+                // Its log file may have been moved away while nobody watched.
+                self.tell_log();
                 self.step(Event::Adopted { user, state });
             }
             Ok(None) => {}
@@ -134,19 +242,39 @@ impl Core {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Call(ask, reply) => {
-                // A caller that has gone needs no answer.
-                let _ = reply.send(self.call(ask));
-            }
+            Input::Call(ask, reply) => self.asked(ask, reply),
+            Input::Allowed(hook, outcome) => self.allowed(hook, &outcome),
             Input::Prepared(number, found) => {
                 let outcome = found.map(|user| {
-                    if user.is_some() {
-                        self.user = user;
+                    if let Some(user) = user {
+                        self.current.found(&user);
+                        self.user = Some(user);
                     }
                 });
                 self.step(Event::Prepared(number, outcome));
             }
             Input::Session(Report::Nx(state)) => self.step(Event::Nx(state)),
+            Input::Session(Report::Started(nxagent)) => self.nxagent = Some(nxagent),
+            Input::Session(Report::Vnc(number, answer)) => self.questions.answered(number, answer),
+            Input::Reload(config, gate) => {
+                self.machine.set_timeouts(timeouts(&config));
+                self.config = Arc::new(*config);
+                self.gate.send_replace(gate);
+            }
+            Input::LogChanged => self.tell_log(),
+            Input::Vnc(vnc::Ask::May(reply)) => {
+                let state = self.machine.state();
+                if let Some(command) = self.questions.ask(reply, state, &self.config) {
+                    self.tell(command, None);
+                }
+            }
+            Input::Vnc(vnc::Ask::Show(number, connection)) => {
+                self.tell(vnc::show(number, &self.config), Some(connection));
+            }
+            Input::Hook(hook, by_hand) => self.run_by_hand(hook, by_hand),
+            Input::Describe(reply) => {
+                let _ = reply.send(self.describe());
+            }
             Input::Session(Report::Gone { session, reason }) => {
                 if self
                     .link
@@ -154,13 +282,19 @@ impl Core {
                     .is_some_and(|link| link.session() == session)
                 {
                     self.link = None;
+                    self.nxagent = None;
+                    self.questions.clear();
                     self.step(Event::Gone { reason });
+                    if self.link.is_none() {
+                        self.log.set_session(None);
+                    }
                 }
             }
         }
     }
 
-    fn call(&mut self, ask: Ask) -> Reply {
+    /// Carries a call out that no hook has refused.
+    pub(super) fn call(&mut self, ask: Ask) -> Reply {
         let event = match ask {
             Ask::Start(parameters) => match self.spec(&parameters) {
                 Ok(spec) => Event::StartAsked(Box::new(spec)),
@@ -172,9 +306,10 @@ impl Core {
             Ask::Suspend => Event::SuspendAsked,
             Ask::Stop => Event::StopAsked,
             Ask::Poweroff => return self.power_off(),
-            // The place of the expire hook.
             Ask::Expire => {
                 tracing::info!("the disk image of this VM has expired");
+                // It may ask the user: the caller does not wait for that.
+                self.run_detached(Hook::Expire);
                 return Reply::Nothing;
             }
         };
@@ -184,24 +319,14 @@ impl Core {
 
     /// What a start asks for, or why it cannot be done.
     fn spec(&self, parameters: &Parameters) -> Result<SessionSpec, String> {
-        let spec = SessionSpec::from_parameters(parameters, &defaults(&self.config))?;
+        let account = Account::from_parameters(parameters, &self.config)?;
+        let mut spec = SessionSpec::from_parameters(parameters, account, &defaults(&self.config))?;
+        if spec.session.is_none() {
+            spec.session = Some(random_name()?);
+        }
         // Later on, a session to be resumed would wait for them in vain.
         spec.options_line(&nx_socket(&self.paths.dir), self.display())?;
         Ok(spec)
-    }
-
-    fn power_off(&self) -> Reply {
-        let command = self.config.command.poweroff.as_path();
-        tracing::info!("switching the VM off with {}", command.display());
-        let mut child = std::process::Command::new(command);
-        child.stdin(std::process::Stdio::null());
-        match child.spawn() {
-            Ok(mut child) => {
-                tokio::task::spawn_blocking(move || child.wait());
-                Reply::Nothing
-            }
-            Err(error) => Reply::Failure(format!("{} cannot be run: {error}", command.display())),
-        }
     }
 
     /// Has the machine take an event that is no call.
@@ -237,7 +362,14 @@ impl Core {
             }
             Effect::Wake(spec) => {
                 match spec.options_line(&nx_socket(&self.paths.dir), self.display()) {
-                    Ok(options) => self.tell(Command::Wake { options }, None),
+                    Ok(options) => {
+                        let wake = Command::Wake {
+                            options,
+                            name: spec.session.clone(),
+                            slave: slave::of(&self.config, &spec),
+                        };
+                        self.tell(wake, None);
+                    }
                     Err(reason) => tracing::warn!("session cannot be woken: {reason}"),
                 }
             }
@@ -252,27 +384,15 @@ impl Core {
             Effect::ClosePort => self.port = None,
             Effect::Arm(time) => self.arm(time),
             Effect::Disarm => self.arm(NEVER),
-            // The place of the state hooks.
-            Effect::Entered(state) => tracing::debug!("entered {state}"),
+            Effect::CutShort => {
+                if let Some(cut) = self.cut.take() {
+                    let _ = cut.send(());
+                }
+            }
+            Effect::Entered(state) => self.entered(state),
+            Effect::ClientLeft => self.run_detached(Hook::Suspend),
         }
         None
-    }
-
-    /// Carries a stage out beside everything else.
-    fn prepare(&self, number: u64, stage: Stage, spec: &SessionSpec) {
-        let name = spec.user.clone();
-        let done = self.sender.clone();
-        match stage {
-            // The places of the pre-connect and connect hooks.
-            Stage::PreConnect | Stage::Connect => {
-                let _ = done.send(Input::Prepared(number, Ok(None)));
-            }
-            Stage::Provision => {
-                tokio::task::spawn_blocking(move || {
-                    let _ = done.send(Input::Prepared(number, user::find(&name).map(Some)));
-                });
-            }
-        }
     }
 
     fn launch(&mut self, spec: &SessionSpec) -> Result<(), String> {
@@ -282,13 +402,10 @@ impl Core {
             paths: &self.paths,
             spec,
             user,
+            log: &self.log,
         };
         let started = launch::start(plan)?;
-        tracing::info!(
-            session = started.record.session,
-            user = started.record.user,
-            "session"
-        );
+        tracing::info!(user = started.record.user, "session");
         self.link = Some(Link::new(started, &self.paths, self.sender.clone())?);
         Ok(())
     }
@@ -297,7 +414,11 @@ impl Core {
         // Ports above 4000 + display would not fit; the display's type says so.
         let port = 4000u16.saturating_add(self.display());
         let address = SocketAddr::new(self.config.nx.address, port);
-        let port = NxPort::open(address, self.access.clone(), self.client_sender.clone())?;
+        let port = NxPort::open(
+            address,
+            self.gate.borrow().access.clone(),
+            self.client_sender.clone(),
+        )?;
         self.port = Some(port);
         Ok(())
     }
@@ -309,6 +430,27 @@ impl Core {
         }
     }
 
+    /// Has the session process log where the daemon does.
+    fn tell_log(&self) {
+        if self.link.is_some() {
+            let settings = self.log.settings();
+            let file = self.log.file().and_then(|_| crate::log::current());
+            self.tell(Command::Log { settings }, file.map(Into::into));
+        }
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            state: self.machine.state(),
+            reason: self.machine.reason().map(str::to_owned),
+            user: self.machine.user().map(str::to_owned),
+            session: self.link.as_ref().and(self.current.session.clone()),
+            since: self.since,
+            nxagent: self.nxagent,
+            display: self.display(),
+        }
+    }
+
     fn arm(&mut self, time: Duration) {
         self.timer.as_mut().reset(Instant::now() + time);
     }
@@ -317,11 +459,16 @@ impl Core {
         self.config.nx.display.number()
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let state = self.machine.state();
         let reason = self.machine.reason();
         self.published.send_if_modified(|published| {
             let changed = published.state != state || published.reason.as_deref() != reason;
+            self.since = if published.state == state {
+                self.since
+            } else {
+                SystemTime::now()
+            };
             if changed {
                 let user = self.machine.user().unwrap_or_default();
                 match reason {

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use qvd_config::VmaConfig;
 use rustix::net::{
@@ -13,17 +14,21 @@ use rustix::net::{
 };
 
 use super::record::Record;
-use tracing_subscriber::filter::LevelFilter;
-
+use super::service::{Service, session_program};
 use crate::control::{Launch, User};
-use crate::parameters::SessionSpec;
+use crate::log::Log;
+use crate::parameters::{AUDIO_PORTS, PRINTING_PORTS, SessionSpec};
 use crate::procs::MARK;
+use crate::provision::program::Program;
 use crate::session::paths::nx_socket;
 use crate::settings::SessionPaths;
 
 /// Daemons that may be connecting to a session process at once: the one of
 /// the moment and the next.
 const BACKLOG: i32 = 4;
+
+/// How long it may take to unmount what a user has left: it is lazy.
+const UNMOUNT: Duration = Duration::from_secs(2);
 
 /// What a session is started from.
 pub struct Plan<'a> {
@@ -35,6 +40,8 @@ pub struct Plan<'a> {
     pub spec: &'a SessionSpec,
     /// Whom it runs as.
     pub user: User,
+    /// The log it writes to as well.
+    pub log: &'a Log,
 }
 
 /// A session process that was started and has not been told anything yet.
@@ -64,6 +71,7 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         paths,
         spec,
         user,
+        log,
     } = plan;
     let display = config.nx.display.number();
     let options = spec.options_line(&nx_socket(&paths.dir), display)?;
@@ -71,12 +79,17 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
     make_dir(&paths.dir, &user).map_err(|e| fault(&paths.dir, &e))?;
     make_x11_dir();
     let session = random_name()?;
-    let cgroup = make_cgroup(&session);
+    let service = Service::for_session(&session);
+    let cgroup = match service {
+        Some(_) => None,
+        None => make_cgroup(&session),
+    };
     let listener = listen_on(&paths.control).map_err(|e| fault(&paths.control, &e))?;
     let command = &config.command;
     let x_session = command.x_session.as_path().display().to_string();
     let launch = Launch {
         session: session.clone(),
+        name: spec.session.clone(),
         display,
         dir: paths.dir.clone(),
         options,
@@ -85,18 +98,23 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         x_session: std::iter::once(x_session)
             .chain(command.x_session_args.as_slice().iter().cloned())
             .collect(),
-        environment: vec![("LANG".to_owned(), config.default.lang.to_string())],
+        environment: environment(config, spec),
         umask: config.user.umask.bits().into(),
         cgroup: cgroup.clone(),
+        slave: super::slave::of(config, spec),
+        pam: service.is_some(),
         user,
     };
-    let child = spawn(&session, listener).map_err(|e| format!("session process: {e}"))?;
+    let child = spawn(&launch, service.as_ref(), listener, log)
+        .map_err(|e| format!("session process: {e}"))?;
     let pid = i32::try_from(child.id()).map_err(|_| "session process: odd number")?;
     let record = Record {
         session,
+        name: launch.name.clone(),
         user: launch.user.name.clone(),
         pid,
         cgroup,
+        unit: service.map(|service| service.unit),
     };
     record
         .write(&paths.record)
@@ -108,6 +126,26 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         control,
         child,
     })
+}
+
+/// What the agent itself says of the session's environment.
+fn environment(config: &VmaConfig, spec: &SessionSpec) -> Vec<(String, String)> {
+    let mut environment = vec![("LANG".to_owned(), config.default.lang.to_string())];
+    let zones = Path::new("/usr/share/zoneinfo");
+    // Of a zone that the image does not know, programs would make UTC.
+    if let Some(zone) = spec.timezone.as_ref().filter(|z| zones.join(z).is_file()) {
+        environment.push(("TZ".to_owned(), zone.clone()));
+    }
+    let display = config.nx.display.number();
+    if config.channel.audio {
+        let port = display.saturating_add(AUDIO_PORTS);
+        environment.push(("PULSE_SERVER".to_owned(), format!("tcp:localhost:{port}")));
+    }
+    if config.channel.printing {
+        let port = display.saturating_add(PRINTING_PORTS);
+        environment.push(("CUPS_SERVER".to_owned(), format!("localhost:{port}")));
+    }
+    environment
 }
 
 /// Connects to the control socket of a session process.
@@ -124,7 +162,27 @@ pub fn connect_to(path: &Path) -> io::Result<OwnedFd> {
 pub fn clear(paths: &SessionPaths) {
     let _ = fs::remove_file(&paths.control);
     let _ = fs::remove_file(&paths.record);
+    unmount_below(&paths.dir);
     let _ = fs::remove_dir_all(&paths.dir);
+}
+
+/// Takes away what the user's programs have mounted in his runtime folder
+/// (FUSE), and nobody serves any more. By a program, since the daemon itself
+/// has not the capability; nearly always there is nothing to do.
+fn unmount_below(dir: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    let places: Vec<PathBuf> = places
+        .map(|place| place.replace("\\040", " ").into())
+        .filter(|place: &PathBuf| place.starts_with(dir))
+        .collect();
+    // What was mounted last may be on what was mounted before.
+    for place in places.iter().rev() {
+        let umount = Program::new("umount").args(["--lazy", "--no-canonicalize"]);
+        if let Err(error) = umount.arg(place).limit(UNMOUNT).run() {
+            tracing::warn!("{error}");
+        }
+    }
 }
 
 /// Removes what an nxagent that was killed leaves of its display. Only for a
@@ -138,7 +196,8 @@ fn fault(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
 
-fn random_name() -> Result<String, String> {
+/// A name that nobody can guess; 32 hex digits.
+pub(super) fn random_name() -> Result<String, String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| format!("no randomness: {e}"))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
@@ -181,15 +240,27 @@ fn unix_socket() -> io::Result<OwnedFd> {
     )?)
 }
 
-fn spawn(session: &str, listener: OwnedFd) -> io::Result<Child> {
-    // After an upgrade the program of this process may be gone from its path.
-    let own = std::env::current_exe().ok().filter(|path| path.exists());
-    let program = own.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-    Command::new(program)
-        .arg("session")
-        .env_clear()
-        .env(MARK, session)
-        .env(crate::log::LEVEL, LevelFilter::current().to_string())
+fn spawn(
+    launch: &Launch,
+    service: Option<&Service>,
+    listener: OwnedFd,
+    log: &Log,
+) -> io::Result<Child> {
+    let log_settings = serde_json::to_string(&log.settings())?;
+    let mut command = match service {
+        Some(service) => service.command(launch, &log_settings),
+        None => {
+            let (program, arguments) = session_program();
+            let mut command = Command::new(program);
+            command
+                .args(arguments)
+                .env_clear()
+                .env(MARK, &launch.session)
+                .env(crate::log::VARIABLE, log_settings);
+            command
+        }
+    };
+    command
         .stdin(Stdio::from(listener))
         .stdout(Stdio::null())
         .spawn()

@@ -1,10 +1,12 @@
 //! The daemon's end of a session process, from its start or adoption until
 //! every process of the session is gone.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -14,7 +16,8 @@ use tokio::time::timeout;
 use super::core::Input;
 use super::launch::{Started, clear, clear_display, connect_to};
 use super::record::Record;
-use crate::control::{Channel, Command, Event, Hello, NxState, VERSION};
+use super::service;
+use crate::control::{Channel, Command, Event, Hello, NxState, VERSION, Vnc};
 use crate::procs;
 use crate::settings::SessionPaths;
 use crate::sys::watch;
@@ -37,6 +40,10 @@ const SWEEPS: u32 = 250;
 pub enum Report {
     /// nxagent's state.
     Nx(NxState),
+    /// nxagent runs, with this process id.
+    Started(i32),
+    /// An answer to [`Command::VncAsk`].
+    Vnc(u64, Vnc),
     /// No process of the session is left.
     Gone {
         /// The session's name.
@@ -49,7 +56,7 @@ pub enum Report {
 /// A session process.
 pub struct Link {
     record: Record,
-    process: Option<OwnedFd>,
+    process: Process,
     commands: mpsc::UnboundedSender<(Command, Option<OwnedFd>)>,
 }
 
@@ -107,6 +114,9 @@ impl Link {
                     );
                 }
                 let user = record.user.clone();
+                if let Some(nxagent) = hello.nxagent {
+                    let _ = core.send(Input::Session(Report::Started(nxagent)));
+                }
                 let link = Self::attach(record, channel, None, paths, core);
                 Ok(Some((link, user, hello.state)))
             }
@@ -127,19 +137,19 @@ impl Link {
         core: mpsc::UnboundedSender<Input>,
     ) -> Self {
         let (commands, queue) = mpsc::unbounded_channel();
-        let open = |pid: Pid| pidfd_open(pid, PidfdFlags::empty()).ok();
         let pid = child
             .as_ref()
             .map(Pid::from_child)
             .or_else(|| record.process());
-        let process = pid.and_then(open);
-        let watched = process.as_ref().and_then(|fd| fd.try_clone().ok());
+        let process = Rc::new(RefCell::new(pid.and_then(open)));
         let keeper = Keeper {
             record: record.clone(),
             paths: paths.clone(),
             core,
+            process: process.clone(),
+            child,
         };
-        tokio::task::spawn_local(keeper.keep(channel, queue, watched, child));
+        tokio::task::spawn_local(keeper.keep(channel, queue));
         Self {
             record,
             process,
@@ -147,10 +157,16 @@ impl Link {
         }
     }
 
-    /// The session's name.
+    /// The mark of the session's processes.
     #[must_use]
     pub fn session(&self) -> &str {
         &self.record.session
+    }
+
+    /// The session's name in logs, when it was started.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.record.name.as_deref().unwrap_or(&self.record.session)
     }
 
     /// Tells the process something, with a descriptor if there is one.
@@ -161,8 +177,12 @@ impl Link {
 
     /// Kills the process; its keeper sees to the rest of the session.
     pub fn kill(&self) {
-        if let Some(process) = &self.process {
+        if let Some(process) = &*self.process.borrow() {
             let _ = pidfd_send_signal(process, Signal::KILL);
+        }
+        if self.record.unit.is_some() {
+            // What was killed may only be who asked systemd for it.
+            procs::signal(&procs::marked(&self.record.session), Signal::KILL);
         }
     }
 }
@@ -183,23 +203,38 @@ struct Keeper {
     record: Record,
     paths: SessionPaths,
     core: mpsc::UnboundedSender<Input>,
+    process: Process,
+    /// The process that the daemon has started itself.
+    child: Option<Child>,
+}
+
+/// The session process, or systemd-run until that has said which one it is.
+type Process = Rc<RefCell<Option<OwnedFd>>>;
+
+fn open(pid: Pid) -> Option<OwnedFd> {
+    pidfd_open(pid, PidfdFlags::empty()).ok()
 }
 
 impl Keeper {
     async fn keep(
-        self,
+        mut self,
         channel: Channel,
         mut commands: mpsc::UnboundedReceiver<(Command, Option<OwnedFd>)>,
-        process: Option<OwnedFd>,
-        child: Option<Child>,
     ) {
         let mut reason = None;
         let listen = async {
             loop {
                 match channel.receive::<Event>().await {
                     Ok(Some((Event::Nx { state }, _))) => self.report(Report::Nx(state)),
+                    Ok(Some((Event::Started { nxagent }, _))) => {
+                        self.report(Report::Started(nxagent));
+                    }
+                    Ok(Some((Event::Vnc { number, answer }, _))) => {
+                        self.report(Report::Vnc(number, answer));
+                    }
                     Ok(Some((Event::Ended { reason: why }, _))) => return Ok(why),
-                    Ok(Some((Event::Hello(_) | Event::Unknown, _))) => {}
+                    Ok(Some((Event::Hello(hello), _))) => self.met(&hello),
+                    Ok(Some((Event::Unknown, _))) => {}
                     Ok(None) => return Err("the session process ended unexpectedly".to_owned()),
                     Err(error) => return Err(error.to_string()),
                 }
@@ -222,13 +257,36 @@ impl Keeper {
             },
             () = speak => {}
         }
-        self.gone(process, child).await;
+        if let Some(why) = self.gone().await {
+            reason = Some(why);
+        }
         let session = self.record.session.clone();
         self.report(Report::Gone { session, reason });
     }
 
-    /// Sees to it that every process of the session is gone, and its files.
-    async fn gone(&self, process: Option<OwnedFd>, child: Option<Child>) {
+    /// A session process that systemd has started says which one it is: now
+    /// the daemon can do without systemd-run.
+    fn met(&mut self, hello: &Hello) {
+        let said = Pid::from_raw(hello.pid).filter(|_| self.record.unit.is_some());
+        let Some(pid) = said.filter(|pid| procs::is_marked(*pid, &self.record.session)) else {
+            return;
+        };
+        self.record.pid = hello.pid;
+        self.record.cgroup = service::cgroup(pid);
+        if let Err(error) = self.record.write(&self.paths.record) {
+            tracing::warn!(%error, "session record");
+        }
+        *self.process.borrow_mut() = open(pid);
+        if let Some(mut asker) = self.child.take() {
+            let _ = asker.kill();
+            let _ = asker.wait();
+        }
+    }
+
+    /// Sees to it that every process of the session is gone, and its files;
+    /// gives a reason that only the end of the process tells.
+    async fn gone(&mut self) -> Option<String> {
+        let process = self.process.borrow_mut().take();
         if let Some(process) = process {
             let killer = process.try_clone();
             if timeout(LAST_BREATH, ended(process)).await.is_err() {
@@ -239,13 +297,17 @@ impl Keeper {
                 }
             }
         }
-        if let Some(mut child) = child {
-            // It has ended: this only takes its status.
-            let _ = child.try_wait();
-        }
+        // It has ended: this only takes its status.
+        let status = self
+            .child
+            .take()
+            .and_then(|mut child| child.try_wait().ok()?);
         sweep(&self.record).await;
         clear_display(self.paths.display);
         clear(&self.paths);
+        let code = status?.code()?;
+        let unit = self.record.unit.as_ref()?;
+        service::failure(unit, &self.record.user, code)
     }
 
     fn report(&self, report: Report) {
@@ -275,7 +337,8 @@ async fn sweep(record: &Record) {
         procs::signal(&left, Signal::KILL);
         tokio::time::sleep(SWEEP).await;
     }
-    if let Some(group) = &record.cgroup {
+    // One of systemd's is systemd's to remove: it would wait for word of it.
+    if let (Some(group), None) = (&record.cgroup, &record.unit) {
         remove_group(group).await;
     }
 }

@@ -1,26 +1,41 @@
 //! The daemon: RPC, configuration, and the session's state. It handles no byte
 //! of a session, and the session does not depend on its life.
 
+mod asked;
 mod core;
+mod ctl;
+mod gate;
 mod launch;
 mod link;
+mod places;
 mod port;
+mod power;
 mod record;
+mod reload;
 mod rpc;
-mod user;
+mod service;
+mod slave;
+mod stages;
+mod tls;
+mod vnc;
+
+pub use gate::Gate;
 
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use qvd_config::VmaConfig;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
-use crate::access::Access;
-use crate::settings::SessionPaths;
+use self::reload::Reloader;
+use crate::log::Log;
+use crate::settings::{Loaded, SessionPaths};
 
 /// Longest path of a Unix socket, in bytes, with its end.
 const MAX_SOCKET_PATH: usize = 108;
@@ -29,7 +44,7 @@ const MAX_SOCKET_PATH: usize = 108;
 ///
 /// # Errors
 /// When it cannot start: a port in use, a folder that cannot be made.
-pub fn main(config: VmaConfig) -> anyhow::Result<()> {
+pub fn main(path: PathBuf, loaded: Loaded, log: Log) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Threads only look users up and search /proc.
@@ -37,23 +52,34 @@ pub fn main(config: VmaConfig) -> anyhow::Result<()> {
         .build()
         .context("runtime")?;
     let local = tokio::task::LocalSet::new();
-    runtime.block_on(local.run_until(run(config)))
+    runtime.block_on(local.run_until(run(path, loaded, log)))
 }
 
-async fn run(config: VmaConfig) -> anyhow::Result<()> {
+async fn run(path: PathBuf, loaded: Loaded, log: Log) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let config = loaded.config.clone();
     let paths = SessionPaths::new(&config);
     prepare_run(&config.process.run, &paths)?;
-    let access = Access::new(
-        config.rpc.allow.clone(),
-        rustix::process::geteuid().is_root(),
-    );
+    let gate = Gate::new(&config).map_err(anyhow::Error::msg)?;
     let listener = bind(&config).await?;
     let address = listener.local_addr()?;
     let pid_file = config.process.pid_file.clone();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let (core, handle) = core::Core::new(config, paths, access.clone()).await;
+    let socket = paths.agent.clone();
+    let control = ctl::listen_on(&socket).with_context(|| socket.display().to_string())?;
+    let (core, handle) = core::Core::new(config, paths, gate, log.clone()).await;
+    let (reload, requests) = mpsc::unbounded_channel();
+    let reloader = Reloader::new(path.clone(), &loaded, log, handle.input.clone(), requests)
+        .context("watching files")?;
+    let context = ctl::Context {
+        handle: handle.clone(),
+        reload,
+        config: path,
+        rpc: address.to_string(),
+        started,
+    };
     if let Some(path) = &pid_file {
         let pid = format!("{}\n", std::process::id());
         crate::files::write_public(path, pid.as_bytes())
@@ -63,13 +89,16 @@ async fn run(config: VmaConfig) -> anyhow::Result<()> {
     notify_ready();
     tokio::select! {
         () = core.run() => {}
-        () = rpc::serve(listener, access, handle) => {}
+        () = rpc::serve(listener, handle) => {}
+        () = reloader.run() => {}
+        ended = ctl::serve(control, context) => ended.context("control socket")?,
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     if let Some(path) = &pid_file {
         let _ = fs::remove_file(path);
     }
+    let _ = fs::remove_file(&socket);
     tracing::info!("daemon ends; a session that runs goes on");
     Ok(())
 }

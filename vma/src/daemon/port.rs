@@ -1,20 +1,36 @@
 //! The NX port: open only while a session is awaited, for one connection.
 
+use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use rustix::net::{RecvFlags, recv};
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 use crate::access::Access;
+
+/// What a client says first (seen: `NXPROXY-3.5.0-3.5.99 …`). Whoever says
+/// anything else, or nothing, does not take the port from the client.
+const GREETING: &[u8] = b"NXPROXY-";
+
+/// How long a connection may take to say it.
+const GREET: Duration = Duration::from_secs(5);
+
+/// Most connections that are listened to at a time; the oldest gives way.
+const MAX_WAITING: usize = 16;
 
 /// An open port. It is closed when it has given its connection, or is dropped.
 pub struct NxPort(JoinHandle<()>);
 
 impl NxPort {
-    /// Opens the port; the first connection of a peer that may connect goes
-    /// to `clients`.
+    /// Opens the port; the first connection of a peer that may connect and
+    /// greets as a client does goes to `clients`.
     ///
     /// # Errors
     /// One sentence that names the port.
@@ -42,8 +58,21 @@ async fn accept_one(
     access: Access,
     clients: mpsc::UnboundedSender<OwnedFd>,
 ) {
+    let mut waiting = JoinSet::new();
+    let mut order = VecDeque::new();
     loop {
-        let (client, peer) = match listener.accept().await {
+        let accepted = tokio::select! {
+            Some(greeted) = waiting.join_next() => {
+                if let Ok(Some(client)) = greeted {
+                    let _ = clients.send(client);
+                    // Those who wait are let go with this.
+                    return;
+                }
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        let (client, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Of a connection that broke before it was accepted.
@@ -59,13 +88,118 @@ async fn accept_one(
             tracing::warn!(%peer, "refused on the NX port");
             continue;
         }
-        tracing::info!(%peer, "client on the NX port");
-        match client.into_std() {
-            Ok(client) => {
-                let _ = clients.send(client.into());
-                return;
-            }
-            Err(error) => tracing::warn!(%error, %peer, "NX port"),
+        if waiting.len() >= MAX_WAITING
+            && let Some(oldest) = order.pop_front()
+        {
+            let oldest: tokio::task::AbortHandle = oldest;
+            oldest.abort();
         }
+        order.retain(|task| !task.is_finished());
+        order.push_back(waiting.spawn_local(greeted(client, peer)));
+    }
+}
+
+/// The connection, once it has greeted as a client.
+async fn greeted(client: TcpStream, peer: SocketAddr) -> Option<OwnedFd> {
+    match timeout(GREET, greeting(&client)).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => {
+            tracing::warn!(%peer, "no client of NX on the NX port");
+            return None;
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%error, %peer, "NX port");
+            return None;
+        }
+        Err(_) => {
+            tracing::warn!(%peer, "says nothing on the NX port");
+            return None;
+        }
+    }
+    tracing::info!(%peer, "client on the NX port");
+    match client.into_std() {
+        Ok(client) => Some(client.into()),
+        Err(error) => {
+            tracing::warn!(%error, %peer, "NX port");
+            None
+        }
+    }
+}
+
+/// Whether the peer greets as a client. Its bytes stay where they are, for the
+/// session process to read.
+async fn greeting(client: &TcpStream) -> io::Result<bool> {
+    loop {
+        let ready = client.ready(Interest::READABLE).await?;
+        match client.try_io(Interest::READABLE, || peek(client)) {
+            // Nothing more will come, and that would be told again and again.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && ready.is_read_closed() => {
+                return Ok(false);
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            greeted => return greeted,
+        }
+    }
+}
+
+/// Looks at the first bytes. What may yet become a greeting is to be waited
+/// for, though there is something to read.
+fn peek(client: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; GREETING.len()];
+    let (length, _) = recv(client, &mut first[..], RecvFlags::PEEK)?;
+    let said = first.get(..length).unwrap_or_default();
+    if length > 0 && length < GREETING.len() && GREETING.starts_with(said) {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    Ok(said == GREETING)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(20);
+
+    async fn open() -> (NxPort, SocketAddr, mpsc::UnboundedReceiver<OwnedFd>) {
+        let (sender, clients) = mpsc::unbounded_channel();
+        let listener = qvd_net::socket::listen("127.0.0.1", 0).unwrap();
+        let address = (Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()).into();
+        let access = Access::new(vec!["127.0.0.1".parse().unwrap()], false);
+        let task = tokio::task::spawn_local(accept_one(listener, access, sender));
+        (NxPort(task), address, clients)
+    }
+
+    #[tokio::test]
+    async fn who_is_no_client_does_not_take_the_port() {
+        LocalSet::new()
+            .run_until(async {
+                let (_port, address, mut clients) = open().await;
+                let mut strays = Vec::new();
+                for _ in 0..3 * MAX_WAITING {
+                    strays.push(TcpStream::connect(address).await.unwrap());
+                }
+                let mut http = TcpStream::connect(address).await.unwrap();
+                http.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+                let mut half = TcpStream::connect(address).await.unwrap();
+                half.write_all(b"NXPR").await.unwrap();
+                half.shutdown().await.unwrap();
+                let mut client = TcpStream::connect(address).await.unwrap();
+                client.write_all(b"NXPRO").await.unwrap();
+                tokio::task::yield_now().await;
+                client.write_all(b"XY-3.5.0 rest").await.unwrap();
+                let taken = timeout(WAIT, clients.recv()).await.unwrap().unwrap();
+                let mut bytes = [0; 64];
+                let (length, _) = recv(&taken, &mut bytes[..], RecvFlags::empty()).unwrap();
+                assert_eq!(&bytes[..length], b"NXPROXY-3.5.0 rest");
+                // It was the only one, and the port is closed.
+                assert!(timeout(WAIT, clients.recv()).await.unwrap().is_none());
+                assert!(TcpStream::connect(address).await.is_err());
+            })
+            .await;
     }
 }

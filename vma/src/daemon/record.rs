@@ -16,14 +16,20 @@ use crate::procs;
 /// A session that was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The session's name.
+    /// The mark of the session's processes.
     pub session: String,
+    /// Its name in logs.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Login name of its user.
     pub user: String,
     /// Process id of the session process.
     pub pid: i32,
     /// Its control group.
     pub cgroup: Option<PathBuf>,
+    /// The service of systemd in which it runs.
+    #[serde(default)]
+    pub unit: Option<String>,
 }
 
 impl Record {

@@ -8,84 +8,14 @@
 #[cfg(test)]
 mod tests;
 mod timers;
+mod words;
 
 use qvd_rpc::{Reply, SessionState};
 
 use crate::control::NxState;
 use crate::parameters::SessionSpec;
 pub use timers::Timeouts;
-
-/// Steps before a session is started or resumed, each of which can fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Before anything else (the pre-connect hook's place).
-    PreConnect,
-    /// The user is looked up, and made where that is configured.
-    Provision,
-    /// Last before nxagent is started or woken (the connect hook's place).
-    Connect,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Event {
-    /// RPC `x_start`.
-    StartAsked(Box<SessionSpec>),
-    /// RPC `x_suspend`.
-    SuspendAsked,
-    /// RPC `x_stop`.
-    StopAsked,
-    /// A stage is over. The number is that of its [`Effect::Prepare`]: a stage
-    /// of a start that was given up says nothing about the next one.
-    Prepared(u64, Result<(), String>),
-    /// The NX port is open, or could not be opened.
-    PortOpened(Result<(), String>),
-    /// nxagent's state changed, as the session process says.
-    Nx(NxState),
-    /// No process of the session is left.
-    Gone {
-        /// Why, when it ended neither by itself nor on demand.
-        reason: Option<String>,
-    },
-    /// The time of [`Effect::Arm`] is over.
-    TimedOut,
-    /// A session process of an earlier daemon was found.
-    Adopted {
-        /// Login name of its user.
-        user: String,
-        /// The state of its nxagent.
-        state: NxState,
-    },
-}
-
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Answer the call that was this event.
-    Reply(Reply),
-    /// Carry out a stage, then report [`Event::Prepared`] with this number.
-    Prepare(u64, Stage, Box<SessionSpec>),
-    /// Start a session process.
-    Launch(Box<SessionSpec>),
-    /// Wake nxagent with the options of this start.
-    Wake(Box<SessionSpec>),
-    /// Have nxagent let the client go, or give up waiting for one.
-    Suspend,
-    /// End the session: politely, then with force.
-    Terminate,
-    /// Kill whatever is left of the session.
-    Kill,
-    /// Open the NX port, then report [`Event::PortOpened`].
-    OpenPort,
-    /// Close the NX port.
-    ClosePort,
-    /// Report [`Event::TimedOut`] after this time; replaces an earlier one.
-    Arm(std::time::Duration),
-    /// Forget the timer.
-    Disarm,
-    /// A state was entered that others are told of (the state hooks' place).
-    Entered(SessionState),
-}
+pub use words::{Effect, Event, Stage};
 
 /// Where the session is.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -137,16 +67,21 @@ impl Machine {
         }
     }
 
+    /// Keeps these times from now on; a timer that runs goes on.
+    pub fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.timeouts = timeouts;
+    }
+
     /// The state as `x_state` says it.
     #[must_use]
     pub fn state(&self) -> SessionState {
         match &self.state {
             State::Stopped => SessionState::Stopped,
-            State::Preparing {
-                stage: Stage::Provision,
-                ..
-            } => SessionState::Provisioning,
-            State::Preparing { .. } | State::Launching | State::Waking => SessionState::Starting,
+            // Hooks too are the administrator's own programs, and take the time
+            // that they take: only in this state does a broker of the reference
+            // wait for more than ten seconds.
+            State::Preparing { .. } => SessionState::Provisioning,
+            State::Launching | State::Waking => SessionState::Starting,
             State::Listening { .. } => SessionState::Listening,
             State::Connected => SessionState::Connected,
             State::Suspending => SessionState::Suspending,
@@ -247,7 +182,12 @@ impl Machine {
             // The stage that runs reports its end; nothing was started yet.
             State::Preparing { resume: false, .. } => {
                 self.state = State::Stopping { process: false };
-                vec![]
+                vec![Effect::CutShort]
+            }
+            State::Preparing { resume: true, .. } => {
+                let mut effects = self.terminate(None);
+                effects.push(Effect::CutShort);
+                effects
             }
             _ => self.terminate(None),
         };
@@ -346,18 +286,22 @@ impl Machine {
             }
             (NxState::Suspending, State::Connected | State::Listening { .. } | State::Waking) => {
                 self.note_failed_resume();
+                let mut effects = self.client_left();
                 self.state = State::Suspending;
-                vec![Effect::ClosePort, Effect::Arm(self.timeouts.suspending)]
+                effects.extend([Effect::ClosePort, Effect::Arm(self.timeouts.suspending)]);
+                effects
             }
             (NxState::Suspended, State::Preparing { .. } | State::Suspended) => vec![],
             (NxState::Suspended, _) => {
                 self.note_failed_resume();
+                let mut effects = self.client_left();
                 self.state = State::Suspended;
-                vec![
+                effects.extend([
                     Effect::ClosePort,
                     Effect::Disarm,
                     Effect::Entered(SessionState::Suspended),
-                ]
+                ]);
+                effects
             }
             (NxState::Terminating, _) => {
                 self.state = State::Stopping { process: true };
@@ -373,6 +317,14 @@ impl Machine {
         if matches!(self.state, State::Listening { resumed: true }) {
             let reason = "the client's connection failed before the session was resumed";
             self.reason = Some(reason.into());
+        }
+    }
+
+    /// What a suspension that nobody asked for means.
+    fn client_left(&self) -> Vec<Effect> {
+        match self.state {
+            State::Connected => vec![Effect::ClientLeft],
+            _ => vec![],
         }
     }
 
@@ -409,6 +361,9 @@ impl Machine {
                 self.terminate(within("nxagent did not suspend", self.timeouts.suspending))
             }
             State::Stopping { process: true } => {
+                let time = self.timeouts.stopping.as_secs();
+                let late = format!("the session did not end within {time} s and was killed");
+                self.reason.get_or_insert(late);
                 vec![Effect::Kill, Effect::Arm(self.timeouts.stopping)]
             }
             _ => vec![],

@@ -3,15 +3,20 @@ use qvd_rpc::Parameters;
 
 use super::*;
 use crate::parameters::Defaults;
+use crate::provision::Account;
 
 fn spec_for(user: &str) -> Box<SessionSpec> {
     let defaults = Defaults {
-        user: user.into(),
         keyboard: "pc105/us".into(),
         link: "lan".into(),
         tolerancechecks: "risky".into(),
+        audio: false,
+        printing: false,
+        slave: false,
+        display: 100,
     };
-    Box::new(SessionSpec::from_parameters(&Parameters::new(), &defaults).unwrap())
+    let account = Account::of_test(user);
+    Box::new(SessionSpec::from_parameters(&Parameters::new(), account, &defaults).unwrap())
 }
 
 fn start() -> Event {
@@ -120,9 +125,10 @@ fn a_session_is_started_suspended_resumed_and_stopped() {
 }
 
 #[test]
-fn the_state_is_provisioning_while_the_user_is_provisioned() {
+fn the_state_is_provisioning_while_hooks_run_and_the_user_is_made() {
     let mut machine = machine();
     machine.step(start());
+    assert_eq!(machine.state(), SessionState::Provisioning);
     machine.step(Event::Prepared(1, Ok(())));
     assert_eq!(machine.state(), SessionState::Provisioning);
     machine.step(Event::Prepared(2, Err("no such user: ann".into())));
@@ -141,7 +147,41 @@ fn a_stage_of_a_start_that_was_given_up_says_nothing_about_the_next() {
     machine.step(start());
     let late = machine.prepared - 1;
     assert_eq!(machine.step(Event::Prepared(late, Ok(()))), []);
-    assert_eq!(machine.state(), SessionState::Starting);
+    assert_eq!(machine.state(), SessionState::Provisioning);
+}
+
+#[test]
+fn a_stop_cuts_the_stage_short_that_is_carried_out() {
+    let mut machine = machine();
+    machine.step(start());
+    assert!(machine.step(Event::StopAsked).contains(&Effect::CutShort));
+    assert_eq!(
+        machine.state(),
+        SessionState::Stopping,
+        "until it has ended"
+    );
+    machine.step(Event::Prepared(1, Err("cut short".into())));
+    assert_eq!(
+        (machine.state(), machine.reason()),
+        (SessionState::Stopped, None)
+    );
+    let mut machine = suspended();
+    machine.step(start());
+    assert!(machine.step(Event::StopAsked).contains(&Effect::CutShort));
+}
+
+#[test]
+fn only_a_client_that_goes_by_itself_is_said_to_have_left() {
+    let mut left = connected();
+    let effects = left.step(Event::Nx(NxState::Suspending));
+    assert!(effects.contains(&Effect::ClientLeft));
+    let effects = left.step(Event::Nx(NxState::Suspended));
+    assert!(!effects.contains(&Effect::ClientLeft), "once only");
+    let mut sent = connected();
+    sent.step(Event::SuspendAsked);
+    for state in [NxState::Suspending, NxState::Suspended] {
+        assert!(!sent.step(Event::Nx(state)).contains(&Effect::ClientLeft));
+    }
 }
 
 #[test]

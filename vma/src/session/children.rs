@@ -1,25 +1,21 @@
 //! The programs of a session and what becomes of them.
 
 use std::io;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
-use super::output::Output;
+use super::environment::Environment;
 use super::{keymap, paths};
 use crate::control::Launch;
-use crate::procs::MARK;
+use crate::output::Output;
 use crate::sys::bind_to_parent;
-
-/// The search path of a session that is given no other.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games";
 
 /// Starts nxagent; gives what it prints, too.
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn start_nxagent(launch: &Launch) -> io::Result<(Pid, Output)> {
+pub fn start_nxagent(launch: &Launch, environment: &Environment) -> io::Result<(Pid, Output)> {
     let options = paths::options(&launch.dir);
     let display = launch.display;
     let mut command = Command::new(&launch.nxagent);
@@ -39,9 +35,16 @@ pub fn start_nxagent(launch: &Launch) -> io::Result<(Pid, Output)> {
         .arg("-display")
         .arg(format!("nx/nx,options={}:{display}", options.display()))
         .env_clear()
-        .envs(environment(launch))
+        .envs(environment.system())
         .env("NX_CLIENT", paths::dialog(&launch.dir))
         .stdin(Stdio::null());
+    if let Some(slave) = &launch.slave {
+        // nxagent runs it with this environment for each connection.
+        command
+            .env("NX_SLAVE_CMD", &slave.program)
+            .env("QVD_VMA_CONFIG", paths::slave_config(&launch.dir))
+            .env("QVD_SLAVE_KEY_FILE", paths::slave_key(&launch.dir));
+    }
     spawn(command)
 }
 
@@ -50,7 +53,7 @@ pub fn start_nxagent(launch: &Launch) -> io::Result<(Pid, Output)> {
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn start_x_session(launch: &Launch) -> io::Result<(Pid, Output)> {
+pub fn start_x_session(launch: &Launch, environment: &Environment) -> io::Result<(Pid, Output)> {
     let (program, arguments) = launch
         .x_session
         .split_first()
@@ -59,9 +62,7 @@ pub fn start_x_session(launch: &Launch) -> io::Result<(Pid, Output)> {
     command
         .args(arguments)
         .env_clear()
-        .envs(environment(launch))
-        .env("DISPLAY", format!(":{}", launch.display))
-        .env("XAUTHORITY", paths::xauthority(&launch.dir))
+        .envs(on_display(launch, environment.desktop()))
         .stdin(Stdio::null());
     spawn(command)
 }
@@ -75,20 +76,20 @@ fn spawn(mut command: Command) -> io::Result<(Pid, Output)> {
     Ok((Pid::from_child(&child), output))
 }
 
-/// The environment of the session's programs. Where the administrator's or the
-/// user's files say something else, they win, but for what makes the session
-/// what it is.
-fn environment(launch: &Launch) -> Vec<(String, String)> {
-    let user = &launch.user;
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let mut variables = vec![("PATH".to_owned(), PATH.to_owned())];
-    variables.extend(launch.environment.iter().cloned());
+/// The environment of programs that the agent shows on the session's display.
+pub fn on_display<'a>(
+    launch: &Launch,
+    variables: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Vec<(String, String)> {
+    let own = |(name, value): (&String, &String)| (name.clone(), value.clone());
+    let mut variables: Vec<(String, String)> = variables.map(own).collect();
+    let authority = paths::xauthority(&launch.dir);
     variables.extend([
-        ("HOME".to_owned(), text(&user.home)),
-        ("USER".to_owned(), user.name.clone()),
-        ("LOGNAME".to_owned(), user.name.clone()),
-        ("SHELL".to_owned(), text(&user.shell)),
-        (MARK.to_owned(), launch.session.clone()),
+        ("DISPLAY".to_owned(), format!(":{}", launch.display)),
+        (
+            "XAUTHORITY".to_owned(),
+            authority.to_string_lossy().into_owned(),
+        ),
     ]);
     variables
 }

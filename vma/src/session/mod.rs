@@ -1,4 +1,4 @@
-//! The session process: `qvd-vma session`, one a session, run as its user.
+//! The session process: `qvd-vma-session`, one a session, run as its user.
 //!
 //! It owns nxagent, the user's X session, the client's connection and every
 //! byte of it, and outlives the daemon: a daemon that starts later connects to
@@ -7,21 +7,24 @@
 
 mod bridge;
 mod children;
+pub mod environment;
 mod keymap;
 mod nxagent;
-mod output;
 mod privileges;
 mod run;
+mod vnc;
 mod xauthority;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, accept_with};
 
-use crate::control::{Command, Launch, receive_blocking};
+use crate::control::{Command, Launch, Slave, receive_blocking};
+use crate::log::Log;
 
 /// How long a new session process waits for its daemon's first words.
 const FIRST_WORDS: Duration = Duration::from_secs(10);
@@ -31,18 +34,19 @@ const FIRST_WORDS: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What kept the session from being run, in words for the daemon's log.
-pub fn main() -> anyhow::Result<()> {
+pub fn main(log: Log) -> anyhow::Result<()> {
     let listener = std::io::stdin().as_fd().try_clone_to_owned()?;
     let daemon = accept_within(&listener, FIRST_WORDS)?;
     let Command::Start(launch) = receive_within(&daemon, FIRST_WORDS)? else {
         anyhow::bail!("first message is not a start");
     };
+    log.set_session(launch.name.as_deref().or(Some(&launch.session)));
     privileges::become_session(&launch)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let local = tokio::task::LocalSet::new();
-    runtime.block_on(local.run_until(run::Session::run(*launch, listener, daemon)))
+    runtime.block_on(local.run_until(run::Session::run(*launch, listener, daemon, log)))
 }
 
 /// Where a session keeps its things, below [`Launch::dir`].
@@ -65,6 +69,24 @@ pub mod paths {
     #[must_use]
     pub fn xauthority(dir: &Path) -> PathBuf {
         dir.join("Xauthority")
+    }
+
+    /// `XDG_RUNTIME_DIR`, where the system has none.
+    #[must_use]
+    pub fn runtime(dir: &Path) -> PathBuf {
+        dir.join("runtime")
+    }
+
+    /// The key of the slave channel, without a line end.
+    #[must_use]
+    pub fn slave_key(dir: &Path) -> PathBuf {
+        dir.join("slave.conf")
+    }
+
+    /// The configuration of the slave server.
+    #[must_use]
+    pub fn slave_config(dir: &Path) -> PathBuf {
+        dir.join("slaveserver.conf")
     }
 
     /// The program nxagent runs for its dialogs: this one by another name.
@@ -118,6 +140,13 @@ pub(crate) fn cannot_start(program: &std::path::Path, error: &io::Error, hint: &
     }
 }
 
+/// Writes down what the slave server reads: a resume has another key.
+pub(crate) fn prepare_slave(dir: &Path, slave: &Slave) -> io::Result<()> {
+    let config = slave.config.expose();
+    crate::files::write_private(&paths::slave_config(dir), config.as_bytes())?;
+    crate::files::write_private(&paths::slave_key(dir), slave.key.expose().as_bytes())
+}
+
 /// The launch's session folder is the user's own before anything is put there.
 pub(crate) fn prepare_dir(launch: &Launch) -> anyhow::Result<()> {
     use anyhow::Context as _;
@@ -126,6 +155,9 @@ pub(crate) fn prepare_dir(launch: &Launch) -> anyhow::Result<()> {
     xauthority::write(&paths::xauthority(dir), launch.display).with_context(files)?;
     crate::files::write_private(&paths::options(dir), launch.options.as_bytes())
         .with_context(files)?;
+    if let Some(slave) = &launch.slave {
+        prepare_slave(dir, slave).with_context(files)?;
+    }
     let program = std::env::current_exe()?;
     let dialog = paths::dialog(dir);
     let _ = std::fs::remove_file(&dialog);

@@ -15,6 +15,11 @@ pub const POKE_AFTER: Duration = Duration::from_millis(250);
 /// without any busy program can take minutes (seen).
 const NOTICE_POKES: u32 = 120;
 
+/// After so many pokes in vain the signal is sent again: one that comes just as
+/// nxagent begins to wait, or as its client is lost, can have no effect at all
+/// (seen).
+const SIGNAL_AGAIN: u32 = 6;
+
 /// How many times it is poked, after it was asked to suspend, before its client
 /// is dropped: one that is still being drawn to, or does not read, can hold a
 /// suspend up for 5 s and longer (seen), a lost client does not.
@@ -103,6 +108,7 @@ impl NxAgent {
             self.complain(line);
         }
         if line.starts_with("Info: Waiting for connection from") {
+            self.waking = false;
             return self.enter(NxState::Waiting {
                 resumed: self.has_desktop,
             });
@@ -195,7 +201,8 @@ impl NxAgent {
         if let Some(pokes) = &mut self.leaving {
             if *pokes < PATIENCE {
                 *pokes += 1;
-                return vec![Action::Poke, Action::ArmPoke];
+                let waits = matches!(self.state, NxState::Waiting { .. });
+                return Self::point_out(waits && *pokes == SIGNAL_AGAIN);
             }
             self.leaving = None;
             self.noticing = NOTICE_POKES;
@@ -205,7 +212,17 @@ impl NxAgent {
             return vec![];
         }
         self.noticing -= 1;
-        vec![Action::Poke, Action::ArmPoke]
+        // Should it have suspended this very moment, it wakes, and the daemon,
+        // which awaits no client, sends it back.
+        Self::point_out(self.noticing.is_multiple_of(SIGNAL_AGAIN))
+    }
+
+    fn point_out(signal: bool) -> Vec<Action> {
+        if signal {
+            vec![Action::Hangup, Action::Poke, Action::ArmPoke]
+        } else {
+            vec![Action::Poke, Action::ArmPoke]
+        }
     }
 
     /// The daemon wants the client let go, or the wait for one given up.
@@ -312,6 +329,28 @@ mod tests {
         assert_eq!(agent.poke(), [Action::Poke, Action::ArmPoke]);
         agent.line("Session: Resuming session at ''.");
         assert_eq!(agent.poke(), [], "it is awake");
+    }
+
+    #[test]
+    fn a_signal_without_effect_is_sent_again() {
+        let hangups = |agent: &mut NxAgent, times: u32| {
+            let actions = (0..times).flat_map(|_| agent.poke());
+            actions.filter(|a| *a == Action::Hangup).count()
+        };
+        let mut waiting = NxAgent::default();
+        waiting.line("Session: Session started at 'x'.");
+        waiting.line("Session: Session suspended at 'x'.");
+        waiting.wake();
+        waiting.line("Info: Waiting for connection from this host on socket 'x'.");
+        waiting.suspend();
+        assert_eq!(hangups(&mut waiting, SIGNAL_AGAIN), 1);
+        waiting.line("Session: Session suspended at 'x'.");
+        assert_eq!(hangups(&mut waiting, 50), 0);
+
+        let mut lost = NxAgent::default();
+        lost.line("Session: Session started at 'x'.");
+        lost.client_gone();
+        assert_eq!(hangups(&mut lost, SIGNAL_AGAIN), 1);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::ffi::CString;
 use anyhow::Context as _;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, geteuid, initgroups, setgid, setsid, setuid};
+use nix::unistd::{
+    Gid, Uid, geteuid, getgroups, getpid, getsid, initgroups, setgid, setgroups, setsid, setuid,
+};
 
 use crate::control::Launch;
 
@@ -15,7 +17,10 @@ use crate::control::Launch;
 /// # Errors
 /// When a step fails: the session must not be run with more than its user has.
 pub fn become_session(launch: &Launch) -> anyhow::Result<()> {
-    setsid().context("new session")?;
+    // systemd has done so for its services.
+    if getsid(None).context("session")? != getpid() {
+        setsid().context("new session")?;
+    }
     if let Some(cgroup) = &launch.cgroup {
         // "0" is the writer itself.
         std::fs::write(cgroup.join("cgroup.procs"), "0")
@@ -25,7 +30,13 @@ pub fn become_session(launch: &Launch) -> anyhow::Result<()> {
         let user = &launch.user;
         let name = CString::new(user.name.as_str()).context("user name")?;
         let gid = Gid::from_raw(user.gid);
-        initgroups(&name, gid).with_context(|| format!("groups of {}", user.name))?;
+        let mut groups: Vec<Gid> = user.known.iter().copied().map(Gid::from_raw).collect();
+        if groups.is_empty() {
+            initgroups(&name, gid).with_context(|| format!("groups of {}", user.name))?;
+            groups = getgroups().context("groups")?;
+        }
+        groups.extend(user.groups.iter().copied().map(Gid::from_raw));
+        setgroups(&groups).with_context(|| format!("groups of {}", user.name))?;
         setgid(gid).with_context(|| format!("group of {}", user.name))?;
         setuid(Uid::from_raw(user.uid)).with_context(|| format!("user {}", user.name))?;
     } else if geteuid().as_raw() != launch.user.uid {

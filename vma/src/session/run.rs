@@ -15,11 +15,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::environment::Environment;
 use super::nxagent::{Action, NxAgent, POKE_AFTER};
-use super::output::Output;
+use super::vnc::Showing;
 use super::{bridge, cannot_start, children, may_command, paths, prepare_dir};
 use crate::control::{Channel, Command, Event, Hello, Launch, VERSION};
 use crate::files::write_private;
+use crate::log::Log;
+use crate::output::Output;
 use crate::procs;
 
 /// How long nxagent has to end by itself; it takes 1 s, sometimes 6 s (seen).
@@ -49,6 +52,7 @@ enum Ending {
 
 pub(super) struct Session {
     launch: Launch,
+    environment: Environment,
     agent: NxAgent,
     nxagent: Option<Pid>,
     x_session: Option<Pid>,
@@ -60,6 +64,8 @@ pub(super) struct Session {
     bridge: Option<JoinHandle<()>>,
     ending: Ending,
     reason: Option<String>,
+    showing: Showing,
+    log: Log,
     poke: Pin<Box<Sleep>>,
     deadline: Pin<Box<Sleep>>,
 }
@@ -76,8 +82,10 @@ impl Session {
         launch: Launch,
         listener: OwnedFd,
         daemon: OwnedFd,
+        log: Log,
     ) -> anyhow::Result<()> {
         let mut session = Self {
+            environment: Environment::read(&launch),
             launch,
             agent: NxAgent::default(),
             nxagent: None,
@@ -88,6 +96,8 @@ impl Session {
             bridge: None,
             ending: Ending::No,
             reason: None,
+            showing: Showing::default(),
+            log,
             poke: Box::pin(sleep(NEVER)),
             deadline: Box::pin(sleep(NEVER)),
         };
@@ -103,7 +113,7 @@ impl Session {
         let started = prepare_dir(&self.launch)
             .map_err(|e| format!("{e:#}"))
             .and_then(|()| {
-                children::start_nxagent(&self.launch).map_err(|e| {
+                children::start_nxagent(&self.launch, &self.environment).map_err(|e| {
                     cannot_start(&self.launch.nxagent, &e, "install the package nxagent")
                 })
             });
@@ -111,6 +121,9 @@ impl Session {
             Ok((pid, output)) => {
                 self.nxagent = Some(pid);
                 self.output = output;
+                self.report(Event::Started {
+                    nxagent: pid.as_raw_nonzero().get(),
+                });
             }
             Err(reason) => {
                 self.reason = Some(reason);
@@ -203,6 +216,8 @@ impl Session {
             user: self.launch.user.name.clone(),
             display: self.launch.display,
             state: self.agent.state(),
+            pid: rustix::process::getpid().as_raw_nonzero().get(),
+            nxagent: self.nxagent.map(|pid| pid.as_raw_nonzero().get()),
         };
         let _ = events.send(Event::Hello(hello));
         self.daemon = Some(Daemon {
@@ -227,7 +242,19 @@ impl Session {
                 Some(client) => self.serve_client(client),
                 None => tracing::warn!("told to serve a client without its connection"),
             },
-            Command::Wake { options } => {
+            Command::Wake {
+                options,
+                name,
+                slave,
+            } => {
+                if let Some(slave) = &slave
+                    && let Err(error) = super::prepare_slave(&self.launch.dir, slave)
+                {
+                    tracing::warn!("folders cannot be shared: {error}");
+                }
+                if name.is_some() {
+                    self.log.set_session(name.as_deref());
+                }
                 let path = paths::options(&self.launch.dir);
                 if let Err(error) = write_private(&path, options.as_bytes()) {
                     tracing::warn!(%error, file = %path.display(), "cannot be written");
@@ -242,6 +269,35 @@ impl Session {
                 self.act(actions);
             }
             Command::Terminate => self.end(),
+            Command::Log { settings } => self.log.follow(settings, fd.map(Into::into)),
+            Command::VncAsk {
+                number,
+                program,
+                confirm,
+                command,
+            } => {
+                let confirm = confirm.then_some(command.as_deref());
+                let answer =
+                    self.showing
+                        .ask(&self.launch, &self.environment, number, &program, confirm);
+                if let Some(answer) = answer {
+                    self.report(Event::Vnc { number, answer });
+                }
+            }
+            Command::VncShow {
+                number,
+                program,
+                arguments,
+            } => {
+                let shown = fd.ok_or(io::ErrorKind::InvalidInput.into()).and_then(|fd| {
+                    let launch = &self.launch;
+                    self.showing
+                        .show(launch, &self.environment, number, &program, &arguments, fd)
+                });
+                if let Err(error) = shown {
+                    tracing::warn!(%error, "the session cannot be shown");
+                }
+            }
             Command::Start(_) | Command::Unknown => tracing::warn!("command not understood"),
         }
     }
@@ -298,7 +354,7 @@ impl Session {
         if self.ending != Ending::No {
             return;
         }
-        match children::start_x_session(&self.launch) {
+        match children::start_x_session(&self.launch, &self.environment) {
             Ok((pid, output)) => {
                 self.x_session = Some(pid);
                 self.x_output = output;
@@ -326,6 +382,8 @@ impl Session {
             } else if self.x_session == Some(pid) {
                 self.x_session = None;
                 self.x_session_ended(status);
+            } else if let Some((number, answer)) = self.showing.ended(pid, status) {
+                self.report(Event::Vnc { number, answer });
             }
         }
     }
@@ -409,6 +467,8 @@ impl Session {
             paths::options(dir),
             paths::xauthority(dir),
             paths::dialog(dir),
+            paths::slave_key(dir),
+            paths::slave_config(dir),
         ] {
             let _ = std::fs::remove_file(file);
         }

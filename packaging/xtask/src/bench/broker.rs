@@ -44,6 +44,7 @@ impl Broker {
             address: Ipv4Addr::LOCALHOST.to_string(),
             rpc_port: agent.port(),
             x_port: backend.port(),
+            more: String::new(),
         };
         let inventory = Inventory {
             users: vec![user.clone()],

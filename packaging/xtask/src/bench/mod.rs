@@ -8,8 +8,12 @@ mod figure;
 mod load;
 mod memory;
 mod reference;
+mod session;
+mod shares;
 mod tunnel;
 mod usage;
+
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -21,7 +25,18 @@ use crate::workspace::Metadata;
 use crate::{install, run};
 
 /// The crates whose programs are measured.
-const PROGRAMS: [&str; 6] = ["-p", "qvd-vma", "-p", "qvd-server", "-p", "qvd-client"];
+const PROGRAMS: [&str; 10] = [
+    "-p",
+    "qvd-vma",
+    "-p",
+    "qvd-server",
+    "-p",
+    "qvd-client",
+    "-p",
+    "qvd-slaveserver",
+    "-p",
+    "qvd-slaveclient",
+];
 
 /// What to measure and how to tell it.
 #[derive(Debug, clap::Args)]
@@ -48,12 +63,16 @@ enum Group {
     Tunnel,
     /// The broker's memory with idle tunnels.
     Memory,
+    /// Shared folders: speed directly and over long links, memory.
+    Shares,
 }
 
 /// What all measurements share.
 struct Bench {
     scene: Scene,
     runs: usize,
+    /// Where the released programs are.
+    programs: PathBuf,
 }
 
 /// Builds the programs as they are shipped, measures and tells.
@@ -67,10 +86,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let programs = Metadata::read()?.target_directory.join("release");
     allow_many_files()?;
 
-    let scene = Scene::new("bench")?.with_programs(programs);
+    let scene = Scene::new("bench")?.with_programs(&programs);
     let bench = Bench {
         scene,
         runs: arguments.runs.max(1),
+        programs,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -92,6 +112,7 @@ impl Bench {
         let mut figures = Vec::new();
         if wanted(Group::Agent) {
             figures.extend(agent::measure(self).await?);
+            figures.extend(session::measure(self).await?);
         }
         if wanted(Group::Client) {
             figures.extend(client::measure(self).await?);
@@ -101,6 +122,9 @@ impl Bench {
         }
         if wanted(Group::Memory) {
             figures.extend(memory::measure(self).await?);
+        }
+        if wanted(Group::Shares) {
+            figures.extend(shares::measure(self)?);
         }
         Ok(figures)
     }

@@ -51,12 +51,25 @@ pub(crate) fn processor_time(group: u32) -> Result<Duration> {
 pub(crate) fn memory(group: u32) -> Result<Memory> {
     let mut total = Memory::default();
     for pid in members(group)? {
-        let path = format!("/proc/{pid}/smaps_rollup");
-        let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-        total.rss += field(&text, "Rss:");
-        total.pss += field(&text, "Pss:");
+        let one = memory_of(pid)?;
+        total.rss += one.rss;
+        total.pss += one.pss;
     }
     Ok(total)
+}
+
+/// Memory of the process `pid` alone.
+///
+/// # Errors
+///
+/// When there is none.
+pub(crate) fn memory_of(pid: u32) -> Result<Memory> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    Ok(Memory {
+        rss: field(&text, "Rss:"),
+        pss: field(&text, "Pss:"),
+    })
 }
 
 fn field(text: &str, name: &str) -> f64 {

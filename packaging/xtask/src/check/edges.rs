@@ -23,6 +23,32 @@ const EDGES: &[(&str, &str, &str)] = &[
         "qvd-http1",
         "drives HTTP connections over sockets",
     ),
+    (
+        "qvd-slave",
+        "qvd-http1",
+        "the slave channel's requests are HTTP heads",
+    ),
+    ("qvd-share", "qvd-sftp", "drives both of its engines"),
+    ("qvd-slaveserver", "qvd-config", "reads vma.conf"),
+    ("qvd-slaveserver", "qvd-http1", "answers requests"),
+    ("qvd-slaveserver", "qvd-share", "mounts and serves folders"),
+    (
+        "qvd-slaveserver",
+        "qvd-slave",
+        "the VM's side of the channel",
+    ),
+    (
+        "qvd-slaveserver",
+        "qvd-slaveclient",
+        "its tests are the client's end",
+    ),
+    ("qvd-slaveclient", "qvd-http1", "sends requests"),
+    ("qvd-slaveclient", "qvd-share", "serves and mounts folders"),
+    (
+        "qvd-slaveclient",
+        "qvd-slave",
+        "the client's side of the channel",
+    ),
     ("qvd-vma", "qvd-config", "reads vma.conf"),
     ("qvd-vma", "qvd-http1", "answers RPC requests"),
     ("qvd-vma", "qvd-net", "sockets and relays"),
@@ -62,6 +88,17 @@ const EDGES: &[(&str, &str, &str)] = &[
         "ends sessions, and is an agent for benchmarks",
     ),
     ("xtask", "qvd-broker", "is a client for benchmarks"),
+    ("xtask", "qvd-config", "writes manual pages of the keys"),
+    (
+        "xtask",
+        "qvd-vma",
+        "writes the manual page of its command line",
+    ),
+    (
+        "xtask",
+        "qvd-client",
+        "writes the manual page and the completions of its command line",
+    ),
     ("xtask", "qvd-http1", "is an agent for benchmarks"),
 ];
 

@@ -62,6 +62,30 @@ words! {
 }
 
 words! {
+    /// A call that an agent takes.
+    RpcMethod: "ping, x_state, x_wait, x_start, x_suspend, x_stop, poweroff, expire or vnc_connect" {
+        /// Whether the agent is there.
+        Ping = "ping",
+        /// The state of the session.
+        State = "x_state",
+        /// The next state of the session.
+        Wait = "x_wait",
+        /// Starts or resumes the session.
+        Start = "x_start",
+        /// Suspends it.
+        Suspend = "x_suspend",
+        /// Stops it.
+        Stop = "x_stop",
+        /// Switches the virtual machine off.
+        Poweroff = "poweroff",
+        /// Says that the disk image has expired.
+        Expire = "expire",
+        /// Shows the session to an administrator.
+        Vnc = "vnc_connect",
+    }
+}
+
+words! {
     /// How far apart the releases of nxagent and nxproxy may be.
     ToleranceChecks: "strict, safe, risky or bypass" {
         /// The same release.
@@ -80,6 +104,16 @@ words! {
     NxEngine: "nxproxy" {
         /// The installed nxproxy.
         Nxproxy = "nxproxy",
+    }
+}
+
+words! {
+    /// The program that mounts shared folders.
+    ShareEngine: "qvd or sshfs" {
+        /// The agent's own.
+        Qvd = "qvd",
+        /// The installed sshfs.
+        Sshfs = "sshfs",
     }
 }
 

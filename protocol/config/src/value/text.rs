@@ -1,5 +1,6 @@
 //! Texts with a grammar of their own.
 
+use secrecy::{ExposeSecret as _, SecretString};
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
@@ -155,6 +156,17 @@ impl HomePath {
     }
 }
 
+/// As it is written in a configuration.
+impl fmt::Display for HomePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_relative() {
+            write!(f, "~/{}", self.0.display())
+        } else {
+            self.0.display().fmt(f)
+        }
+    }
+}
+
 impl Value for HomePath {
     fn expected() -> Cow<'static, str> {
         "a path, absolute or beneath ~/".into()
@@ -226,6 +238,37 @@ pub(crate) fn unquoted(text: &str) -> &str {
     text.strip_prefix('"')
         .and_then(|text| text.strip_suffix('"'))
         .unwrap_or(text)
+}
+
+from_str!(CallKey);
+
+/// A secret that callers of the agent show. Of the letters that a header can
+/// carry as they are (RFC 6750), and long enough not to be guessed.
+#[derive(Debug, Clone)]
+pub struct CallKey(SecretString);
+
+impl CallKey {
+    /// The secret itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl Value for CallKey {
+    const SECRET: bool = true;
+
+    fn expected() -> Cow<'static, str> {
+        "16 to 256 letters, digits and -._~+/=".into()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let fits = (16..=256).contains(&text.len())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b));
+        fits.then(|| Self(text.into()))
+    }
 }
 
 #[cfg(test)]
@@ -311,5 +354,16 @@ mod tests {
         assert!(Locale::parse("en_US;x").is_none());
         assert_eq!(Ranged::<1, 5>::parse("5").unwrap().number(), 5);
         assert!(Ranged::<1, 5>::parse("6").is_none());
+    }
+
+    #[test]
+    fn keys_of_callers_are_long_and_not_shown() {
+        let key = CallKey::parse("0123456789abcdef").unwrap();
+        assert_eq!(key.expose(), "0123456789abcdef");
+        assert!(!format!("{key:?}").contains("0123"));
+        for wrong in ["", "short", "0123456789 abcdef", "0123456789abcdef\n"] {
+            assert!(CallKey::parse(wrong).is_none(), "{wrong}");
+        }
+        assert!(CallKey::parse(&"x".repeat(257)).is_none());
     }
 }

@@ -256,7 +256,7 @@ fn warnings_say_what_has_no_effect() {
             "a.conf:3: mine: unknown key",
             "a.conf:3: mine: `${nothing}` names a key that is not set",
             "a.conf:5: vma.rpc.port: replaces the value set at a.conf:4",
-            "a.conf:6: command.xinit: the key is accepted and has no effect yet",
+            "a.conf:6: command.xinit: the key is not supported yet, it has no effect",
         ]
     );
 }

@@ -1,4 +1,4 @@
-//! What the programs of a session print.
+//! What programs print.
 
 use std::fs::File;
 use std::io;
@@ -45,6 +45,36 @@ impl Output {
             return self.lines.finish().into_iter().collect();
         }
         self.lines.push(chunk.get(..length).unwrap_or_default())
+    }
+
+    /// The lines that are there by now, without waiting for more, of at most
+    /// about `limit` bytes: the last words of a program that has ended.
+    pub fn rest(&mut self, limit: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut taken = 0;
+        while let Some(pipe) = &mut self.pipe
+            && taken < limit
+        {
+            let mut chunk = [0; 4096];
+            match pipe.try_read(&mut chunk) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(0) | Err(_) => {
+                    self.pipe = None;
+                    lines.extend(self.lines.finish());
+                }
+                Ok(length) => {
+                    taken += length;
+                    lines.extend(self.lines.push(chunk.get(..length).unwrap_or_default()));
+                }
+            }
+        }
+        lines
+    }
+
+    /// Whether nobody can print any more.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.pipe.is_none()
     }
 }
 

@@ -1,0 +1,185 @@
+//! `cargo xtask man`: the manual pages and what shells complete, made of the
+//! same tables and command lines as the programs.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use clap_complete::Shell;
+use qvd_config::Program;
+
+use crate::run;
+use crate::workspace::Metadata;
+
+/// Writes every page into `target/man/` and has groff read it, and the
+/// completions into `target/completions/`, which each shell reads.
+pub(crate) fn run() -> Result<()> {
+    let target = Metadata::read()?.target_directory;
+    let folder = target.join("man");
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let mut pages: Vec<(String, String)> = Program::ALL
+        .into_iter()
+        .map(|program| {
+            let file = PathBuf::from(program.file());
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            (format!("{name}.5"), qvd_config::manual(program))
+        })
+        .collect();
+    commands(qvd_vma::cli::command(), "8", &mut pages)?;
+    commands(client(), "1", &mut pages)?;
+    for (name, page) in pages {
+        let path = folder.join(name);
+        fs::write(&path, page).with_context(|| path.display().to_string())?;
+        lint(&path)?;
+        println!("{}", path.display());
+    }
+    completions(&target.join("completions"))
+}
+
+/// The client's command line. What stands behind its options in the help has
+/// sections of its own in the page.
+fn client() -> clap::Command {
+    qvd_client::cli::command().after_help("")
+}
+
+/// What is known of the client beyond its options, as sections of its page.
+fn client_sections() -> String {
+    let mut text = ".SH \"EXIT STATUS\"\n.TP\n.B 0\n\
+                    The list was written, or the session ended in order.\n"
+        .to_owned();
+    for code in qvd_client::core::Code::ALL {
+        let (status, word) = (code.exit_status(), roff(code.as_str()));
+        let meaning = roff(code.meaning());
+        text.push_str(&format!(
+            ".TP\n.B {status} {word}\n{}.\n",
+            capital(&meaning)
+        ));
+    }
+    text.push_str(
+        ".PP\nThe word beside the status stands in the log and in the errors of \\-\\-json.\n",
+    );
+    text.push_str(".SH ENVIRONMENT\n");
+    for (name, meaning) in qvd_client::cli::ENVIRONMENT {
+        text.push_str(&format!(".TP\n.B {name}\n{}.\n", capital(&roff(meaning))));
+    }
+    text.push_str(".SH FILES\n");
+    for (name, meaning) in qvd_client::cli::FILES {
+        text.push_str(&format!(
+            ".TP\n.I {}\n{}.\n",
+            roff(name),
+            capital(&roff(meaning))
+        ));
+    }
+    text.push_str(".SH \"SEE ALSO\"\n.BR client.conf (5)\n");
+    text
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(chars).collect()
+}
+
+/// A text of ours for roff.
+fn roff(text: &str) -> String {
+    text.replace('\\', "\\e")
+        .replace('-', "\\-")
+        .replace('\'', "\\(aq")
+}
+
+fn completions(folder: &std::path::Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    for (shell, program) in [
+        (Shell::Bash, "bash"),
+        (Shell::Zsh, "zsh"),
+        (Shell::Fish, "fish"),
+    ] {
+        let path = clap_complete::generate_to(shell, &mut client(), "qvdclient", folder)?;
+        // The shell reads it without running it.
+        let mut reads = std::process::Command::new(program);
+        let output = run::captured(reads.arg("-n").arg(&path))
+            .with_context(|| format!("install the package {program}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{}: {said}", path.display());
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+/// The pages of a program and of each of its commands.
+fn commands(
+    mut command: clap::Command,
+    section: &str,
+    pages: &mut Vec<(String, String)>,
+) -> Result<()> {
+    command.build();
+    let mut todo = vec![(command.get_name().to_owned(), command)];
+    while let Some((name, command)) = todo.pop() {
+        for below in command.get_subcommands() {
+            if !below.is_hide_set() && below.get_name() != "help" {
+                let name = format!("{name}-{}", below.get_name());
+                todo.push((name, below.clone()));
+            }
+        }
+        let mut page = Vec::new();
+        let title = command
+            .display_name(name.clone())
+            .disable_help_subcommand(true);
+        clap_mangen::Man::new(title)
+            .title(name.to_uppercase())
+            .section(section)
+            .manual("QVD")
+            .render(&mut page)?;
+        if name == "qvdclient" {
+            page.extend(client_sections().into_bytes());
+        }
+        pages.push((format!("{name}.{section}"), String::from_utf8(page)?));
+    }
+    Ok(())
+}
+
+/// groff's warnings are errors here.
+fn lint(path: &std::path::Path) -> Result<()> {
+    let mut groff = std::process::Command::new("groff");
+    groff.args(["-man", "-ww", "-z", "-Tutf8"]).arg(path);
+    let output = run::captured(&mut groff).context("install the package groff")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success() && said.is_empty(),
+        "{}: {said}",
+        path.display()
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_page_has_every_option_and_every_status() {
+        let mut pages = Vec::new();
+        commands(client(), "1", &mut pages).unwrap();
+        let names: Vec<_> = pages.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["qvdclient.1", "qvdclient-diagnose.1", "qvdclient-check.1"]
+        );
+        let page = &pages.first().unwrap().1;
+        for option in client()
+            .get_arguments()
+            .filter(|option| !option.is_hide_set())
+        {
+            let long = roff(&format!("--{}", option.get_long().unwrap()));
+            assert!(page.contains(&long), "{long}");
+        }
+        assert!(
+            !page.contains("secrets"),
+            "what is hidden is not in the page"
+        );
+        for code in qvd_client::core::Code::ALL {
+            let line = format!(".B {} {}", code.exit_status(), roff(code.as_str()));
+            assert!(page.contains(&line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! `cargo xtask soak`: the long form of the tests that repeat sessions.
+
+use anyhow::Result;
+use qvd_tests::programs::BIN_DIR_VARIABLE;
+
+use crate::workspace::Metadata;
+use crate::{install, run};
+
+/// Has the soak tests run in full.
+const WHOLE: &str = "QVD_SOAK";
+
+/// Installs what is missing, builds the programs as they are shipped and runs
+/// the soak tests, one after the other.
+pub(crate) fn run() -> Result<()> {
+    install::run(false)?;
+    let programs = Metadata::read()?.target_directory.join("release");
+    run::shown(run::cargo().args(["build", "--workspace", "--bins", "--release", "--locked"]))?;
+    let mut tests = run::cargo();
+    tests.args(["test", "-p", "qvd-tests", "--test", "e2e", "--locked", "--"]);
+    tests.args(["soak::", "--nocapture", "--test-threads=1"]);
+    tests.env(BIN_DIR_VARIABLE, programs).env(WHOLE, "1");
+    run::shown(&mut tests)
+}
