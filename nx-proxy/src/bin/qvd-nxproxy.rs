@@ -1,5 +1,7 @@
 //! Decodes recorded NX sessions.
 
+#![forbid(unsafe_code)]
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
