@@ -146,10 +146,25 @@ impl Drop for Agent {
 ///
 /// When it is missing.
 pub fn start_proxy(scene: &Scene, display: &Display, socket: &Path) -> Result<Process> {
+    start_proxy_with(scene, display, socket, &[])
+}
+
+/// As [`start_proxy`], with these options, each as `key=value`.
+///
+/// # Errors
+///
+/// When it is missing.
+pub fn start_proxy_with(
+    scene: &Scene,
+    display: &Display,
+    socket: &Path,
+    options: &[&str],
+) -> Result<Process> {
+    let options: String = options.iter().map(|option| format!(",{option}")).collect();
     // The number only names the directory of the session's files: two in one
     // home need two numbers.
     let session = format!(
-        "nx/nx,connect=unix:{}:{}",
+        "nx/nx,connect=unix:{}{options}:{}",
         socket.display(),
         display.number()
     );

@@ -41,6 +41,9 @@ pub enum Command {
         /// What logs name the session from now on.
         #[serde(default)]
         name: Option<String>,
+        /// The slave channel from now on.
+        #[serde(default)]
+        slave: Option<Slave>,
     },
     /// Let the client go, or cancel a resume.
     Suspend,
@@ -77,8 +80,7 @@ pub enum Command {
     Unknown,
 }
 
-/// The session a process is to run. Holds no secret: the X cookie is made by
-/// the process itself.
+/// The session a process is to run. The X cookie is made by the process itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
     /// Marks the session's processes; 32 hex digits.
@@ -107,10 +109,50 @@ pub struct Launch {
     pub umask: u32,
     /// The session's control group, entered before privileges are dropped.
     pub cgroup: Option<PathBuf>,
+    /// The slave channel, if the session has one.
+    #[serde(default)]
+    pub slave: Option<Slave>,
     /// Whether systemd and PAM have made the process what it is: the user's,
     /// with an environment of its own.
     #[serde(default)]
     pub pam: bool,
+}
+
+/// The slave channel of a session, on which folders are shared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slave {
+    /// The program that serves a connection of it.
+    pub program: PathBuf,
+    /// The configuration of that program.
+    pub config: Hidden,
+    /// What a client must show.
+    pub key: Hidden,
+}
+
+/// Text that is not shown: a secret, or what may hold one. The control socket
+/// is for root and the session's user alone.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Hidden {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[hidden]")
+    }
 }
 
 /// Whom a session runs as.
@@ -122,7 +164,11 @@ pub struct User {
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
-    /// Ids of groups beside those that the system knows the user in.
+    /// Ids of the groups that the system knows the user in; none when nobody
+    /// has asked it, and the session process is to.
+    #[serde(default)]
+    pub known: Vec<u32>,
+    /// Ids of groups beside those.
     #[serde(default)]
     pub groups: Vec<u32>,
     /// Home folder.

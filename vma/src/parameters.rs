@@ -10,6 +10,7 @@ use std::path::Path;
 
 use qvd_rpc::Parameters;
 
+use crate::control::Hidden;
 use crate::hooks::arguments::Properties;
 use crate::provision::Account;
 
@@ -50,6 +51,8 @@ pub struct SessionSpec {
     pub session: Option<String>,
     /// The client's time zone, a name below `/usr/share/zoneinfo`.
     pub timezone: Option<String>,
+    /// What the client shows on the slave channel.
+    pub slave_key: Option<Hidden>,
     /// The account that the session needs.
     pub account: Account,
     /// All that was asked for, as hooks are told.
@@ -69,6 +72,8 @@ pub struct Defaults {
     pub audio: bool,
     /// `vma.printing.enable`.
     pub printing: bool,
+    /// `vma.slave.enable`, and there is a `vma.slave.command`.
+    pub slave: bool,
     /// `internal.nxagent.display`.
     pub display: u16,
 }
@@ -154,6 +159,15 @@ impl SessionSpec {
         let session_form = "8 to 64 letters, digits and -";
         let session = named("session-id", session_form, is_session_id)?;
         let timezone = named("timezone", "the name of a time zone", is_timezone)?;
+        let slave_key = match parameters.value("qvd.slave.key") {
+            Some(key) if !is_slave_key(key) => {
+                return Err(refused("qvd.slave.key", "8 to 128 letters and digits"));
+            }
+            key => key.map(|key| Hidden::from(key.to_owned())),
+        };
+        if defaults.slave && slave_key.is_some() {
+            options.push(("slave", "1".to_owned()));
+        }
         let mut properties = Properties::new(parameters.iter());
         properties.fill("qvd.vm.user.name", &account.name);
         properties.fill("qvd.vm.user.groups", account.groups.join(","));
@@ -164,6 +178,7 @@ impl SessionSpec {
             options,
             session,
             timezone,
+            slave_key,
             properties,
         })
     }
@@ -278,6 +293,11 @@ fn is_session_id(text: &str) -> bool {
     (8..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
+/// The reference's are 64 letters and digits.
+fn is_slave_key(text: &str) -> bool {
+    (8..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
 /// `Europe/Madrid`, `Etc/GMT+1`. Of a zone in words of its own, `CET-1CEST`, the
 /// rules could be anything; nothing in it leaves the folder of zones.
 fn is_timezone(text: &str) -> bool {
@@ -309,6 +329,7 @@ mod tests {
             tolerancechecks: "risky".into(),
             audio: false,
             printing: false,
+            slave: false,
             display: 100,
         }
     }

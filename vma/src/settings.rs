@@ -121,6 +121,7 @@ pub fn defaults(config: &VmaConfig) -> Defaults {
         tolerancechecks: config.nx.tolerance_checks.to_string(),
         audio: config.channel.audio,
         printing: config.channel.printing,
+        slave: config.channel.slave && config.channel.slave_command.is_some(),
         display: config.nx.display.number(),
     }
 }

@@ -127,7 +127,7 @@ impl Settings {
         if tls.is_none() && needs_broker {
             warnings.push("the connection is not encrypted".into());
         }
-        let token = token(&mut arguments, &config, environment);
+        let token = token(&mut arguments, &config, environment, &mut warnings);
         // The test of the way logs in where it can.
         let login_needed = needs_broker && task != Task::Check && token.is_none();
         let login = match &config.login.user {
@@ -227,11 +227,29 @@ fn task(arguments: &Arguments, config: &ClientConfig) -> Task {
     }
 }
 
+/// The warning of a secret on the command line.
+fn seen(arguments: &Arguments, what: &str, better: &str) -> String {
+    match arguments.secrets_fd {
+        Some(_) => {
+            format!("every user of this machine could see {what} for a moment: better use {better}")
+        }
+        None => format!("every user of this machine can see {what}: better use {better}"),
+    }
+}
+
 fn token(
     arguments: &mut Arguments,
     config: &ClientConfig,
     environment: &Environment,
+    warnings: &mut Vec<String>,
 ) -> Option<SecretString> {
+    if arguments.token.is_some() {
+        warnings.push(seen(
+            arguments,
+            "the token given with --token",
+            "QVDBEARERTOKEN",
+        ));
+    }
     // Who says as whom to log in does not want the configuration's token.
     let named = arguments.username.is_some() || environment.login.is_some();
     let configured = config.login.auto_connect_token.as_ref();
@@ -246,12 +264,11 @@ fn password(
     warnings: &mut Vec<String>,
 ) -> Result<Option<SecretString>, Failure> {
     if let Some(password) = arguments.password.take() {
-        let seen = match arguments.secrets_fd {
-            Some(_) => "could see the password given with -w for a moment",
-            None => "can see the password given with -w",
-        };
-        let better = "better use --password-file, or be asked";
-        warnings.push(format!("every user of this machine {seen}: {better}"));
+        warnings.push(seen(
+            arguments,
+            "the password given with -w",
+            "--password-file",
+        ));
         return Ok(Some(password));
     }
     if let Some(file) = &arguments.password_file {

@@ -135,6 +135,42 @@ const SESSION: &[Package] = &[
         why: "reads what it completes for the client",
     },
     Package {
+        name: "openssh-sftp-server",
+        why: "the reference for sharing a folder",
+    },
+    Package {
+        name: "sshfs",
+        why: "the reference for mounting a folder",
+    },
+    Package {
+        name: "fuse3",
+        why: "fusermount3, by which a user mounts",
+    },
+    Package {
+        name: "git",
+        why: "works in a shared folder",
+    },
+    Package {
+        name: "sqlite3",
+        why: "works in a shared folder",
+    },
+    Package {
+        name: "pulseaudio",
+        why: "plays a session's sound at the client",
+    },
+    Package {
+        name: "pulseaudio-utils",
+        why: "pactl, which asks it from the session",
+    },
+    Package {
+        name: "cups-daemon",
+        why: "has the client's printers",
+    },
+    Package {
+        name: "cups-client",
+        why: "lpstat, which asks for them from the session",
+    },
+    Package {
         name: "shellcheck",
         why: "reads the example hooks",
     },

@@ -18,7 +18,8 @@ pub use group::Numbered;
 pub use log4perl::{Appender, Destination, Log4perl, SyslogSocket};
 pub use net::{HostName, Network};
 pub use session::{
-    Bandwidth, Display, Geometry, Keyboard, Link, LogLevel, NxEngine, RpcMethod, ToleranceChecks,
+    Bandwidth, Display, Geometry, Keyboard, Link, LogLevel, NxEngine, RpcMethod, ShareEngine,
+    ToleranceChecks,
 };
 pub use text::{
     CallKey, FsType, HomePath, Locale, ProgramName, Ranged, Umask, UserName, VariableName, Words,

@@ -14,7 +14,7 @@ use crate::properties::Properties;
 use crate::read::{Reader, section};
 use crate::value::{
     CallKey, Display, FsType, HomePath, Keyboard, Link, Locale, Log4perl, LogLevel, Network,
-    ProgramName, RpcMethod, ToleranceChecks, Umask, UserName, Words,
+    ProgramName, RpcMethod, ShareEngine, ToleranceChecks, Umask, UserName, Words,
 };
 
 mod command;
@@ -262,14 +262,14 @@ section! {
             "The disk whose first partition is mounted on the directory of the homes when a home is missing and that directory is on the device of /. A disk that holds nothing at all is given a partition and a file system; one with a file system and no partitions is mounted whole; one that holds anything else is refused and left untouched. Empty, or no such device: none.";
         home_fs: FsType = "vma.user.home.fs", "ext4", Supported,
             "The type of file system made on an empty disk of the homes, by mkfs.TYPE. One that is there is mounted as it is.";
-        shares_path: HomePath = "vma.user.shares.path", "~/Redirected", Unused,
+        shares_path: HomePath = "vma.user.shares.path", "~/Redirected", Supported,
             "The directory in which the client's shared folders appear.";
         umask: Umask = "vma.user.umask", "0022", Supported,
             "The permissions that the user's new files do not get, in octal.";
         shell: PathBuf = "vma.user.shell", "/bin/bash", Supported,
             "The login shell of a user who is made. One who exists has his own.";
         desktop_icons: bool = "vma.apps.desktop_icons.enable", "0", Unused,
-            "Whether an application session shows icons on its desktop.";
+            "Whether an application session of the reference shows icons on its desktop. The agent leaves the desktop to the X session.";
     }
 }
 
@@ -292,12 +292,16 @@ section! {
             "Whether the session's sound is played by the client: nxagent carries it, and PULSE_SERVER names its port.";
         printing: bool = "vma.printing.enable", "0", Supported,
             "Whether the client's printers are printers of the session: nxagent carries them, and CUPS_SERVER names its port.";
-        slave: bool = "vma.slave.enable", "0", Unused,
-            "Whether the slave channel is open, on which folders are shared.";
-        slave_command: Option<ProgramName> = "vma.slave.command", "qvd-vma-slaveserver", Unused,
+        slave: bool = "vma.slave.enable", "1", Supported,
+            "Whether the slave channel is open, on which folders are shared. The manual has it on, unlike the reference's programs.";
+        slave_command: Option<ProgramName> = "vma.slave.command", "qvd-vma-slaveserver", Supported,
             "The program that serves the slave channel. Empty: there is none and folders cannot be shared.";
-        sshfs_args: Words = "vma.sshfs.extra_args", "", Unused,
-            "Arguments for sshfs, which mounts shared folders.";
+        share_engine: ShareEngine = "vma.share.engine", "qvd", Supported,
+            "What mounts shared folders: qvd, the agent's own file system, or sshfs.";
+        share_timeout: Duration = "vma.share.timeout", "30", Supported,
+            "Seconds that the sharing end may be silent before what was asked of it fails.";
+        sshfs_args: Words = "vma.sshfs.extra_args", "", Supported,
+            "Arguments for sshfs, where it mounts shared folders.";
         x11vnc_args: Words = "vma.x11vnc.extra_args", "", Supported,
             "Arguments for x11vnc, with which an administrator sees the session.";
         x11vnc_confirm: bool = "vma.x11vnc.confirm.enabled", "1", Supported,

@@ -122,7 +122,7 @@ fn a_program_that_sheds_its_environment_goes_with_the_session() {
         let hidden = command_lines("sleep 4325")?;
         assert_eq!(hidden.len(), 1);
         if rustix::process::geteuid().is_root() {
-            kill(process_with(&session(&seat.agent)?, "qvd-vma session")?)?;
+            kill(process_with(&session(&seat.agent)?, "qvd-vma-session")?)?;
             seat.becomes(SessionState::Stopped).await?;
         } else {
             seat.leave().await?;
@@ -156,7 +156,7 @@ fn a_session_process_that_is_killed_takes_everything_with_it() {
         seat.drawn().await?;
         let name = session(&seat.agent)?;
         process_with(&name, "sleep 4321")?;
-        kill(process_with(&name, "qvd-vma session")?)?;
+        kill(process_with(&name, "qvd-vma-session")?)?;
         seat.becomes(SessionState::Stopped).await?;
         let reason = waited(&seat.agent).await?.reason;
         assert_eq!(
@@ -194,7 +194,7 @@ fn a_session_and_its_daemon_killed_together_leave_a_clean_start() {
         let name = session(&seat.agent)?;
         seat.agent.daemon()?.signal(Signal::KILL)?;
         seat.agent.daemon()?.wait(WAIT).await?;
-        kill(process_with(&name, "qvd-vma session")?)?;
+        kill(process_with(&name, "qvd-vma-session")?)?;
         seat.agent.start_daemon(scene).await?;
         assert_eq!(seat.agent.state().await?, SessionState::Stopped);
         nothing_left(&seat.agent, &name)?;

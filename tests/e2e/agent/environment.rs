@@ -242,7 +242,7 @@ fn systemd_and_pam_give_a_session_what_a_login_gives() {
         let client = seat.connect(scene, &ANN).await?;
         seat.drawn().await?;
         let name = session(&seat.agent)?;
-        super::kill(process_with(&name, "qvd-vma session")?)?;
+        super::kill(process_with(&name, "qvd-vma-session")?)?;
         seat.becomes(SessionState::Stopped).await?;
         super::nothing_left(&seat.agent, &name)?;
         drop(client);

@@ -1,6 +1,7 @@
 //! The agent with a stock nxproxy as its client.
 
 mod calls;
+mod channels;
 mod cycles;
 mod deaths;
 mod environment;
@@ -17,6 +18,7 @@ mod programs;
 mod provisioning;
 mod reload;
 pub mod security;
+mod shares;
 mod soak;
 mod strangers;
 mod users;
@@ -91,6 +93,14 @@ impl Seat {
         let session = session(&self.agent)?;
         self.agent.call(Call::XStop).await?;
         self.becomes(SessionState::Stopped).await?;
+        // Hooks that nobody waits for end a moment later.
+        let hooks = async {
+            let runs = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("hook-");
+            while files(&self.agent).iter().any(|name| runs(name)) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = tokio::time::timeout(WAIT, hooks).await;
         nothing_left(&self.agent, &session)
     }
 }
@@ -204,18 +214,20 @@ fn process_with(session: &str, text: &str) -> Result<u32> {
     })
 }
 
+/// What is in the agent's run folder beside the daemon's own socket.
+fn files(agent: &Agent) -> Vec<std::ffi::OsString> {
+    let entries = fs::read_dir(agent.run_directory()).into_iter().flatten();
+    let names = entries.flatten().map(|entry| entry.file_name());
+    names
+        .filter(|name| !name.to_string_lossy().starts_with("agent-"))
+        .collect()
+}
+
 /// A stopped session leaves no process, no file, no X socket and no control
 /// group.
 fn nothing_left(agent: &Agent, session: &str) -> Result<()> {
     let left = processes(session);
-    let files: Vec<_> = fs::read_dir(agent.run_directory())
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.file_name())
-        // The daemon's own.
-        .filter(|name| !name.to_string_lossy().starts_with("agent-"))
-        .collect();
+    let files = files(agent);
     let display = agent.display();
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let group = own.lines().find_map(|line| line.strip_prefix("0::"));

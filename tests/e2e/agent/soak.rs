@@ -75,7 +75,7 @@ fn suspends_and_resumes_leave_nothing() {
         for round in 0..times {
             let client = seat.connect(scene, &[]).await?;
             let daemon = seat.agent.daemon()?.pid();
-            let process = super::process_with(&super::session(&seat.agent)?, "qvd-vma session")?;
+            let process = super::process_with(&super::session(&seat.agent)?, "qvd-vma-session")?;
             if round == 9 {
                 first = Some((descriptors(daemon)?, descriptors(process)?, memory(daemon)?));
             }

@@ -97,7 +97,7 @@ fn the_configuration_is_shown_without_a_broker() {
 #[test]
 fn long_options_open_a_session_that_has_one_name_in_every_log() {
     play("client_long_options", async |scene| {
-        let mut agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+        let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
         let (user, mut server) = broker(scene, &agent).await?;
         let options = Options {
             window_manager: true,

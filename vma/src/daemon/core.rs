@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,7 +19,7 @@ use super::launch::{self, Plan, random_name};
 use super::link::{Link, Report};
 use super::port::NxPort;
 use super::rpc::Handle;
-use super::vnc;
+use super::{slave, vnc};
 use crate::control::{Command, User};
 use crate::hooks::arguments::Properties;
 use crate::hooks::{Detached, Hook, Records, Runner, end_leftovers};
@@ -125,6 +126,25 @@ pub(super) struct Current {
     pub session: Option<String>,
     /// What it was started with.
     pub properties: Properties,
+    /// Its user's home, once he was found, with his name: not always where
+    /// the broker, or the configuration, would have it.
+    pub home: Option<(String, PathBuf)>,
+}
+
+impl Current {
+    /// The user was found.
+    fn found(&mut self, user: &User) {
+        self.home = Some((user.name.clone(), user.home.clone()));
+        self.tell_home(&user.name);
+    }
+
+    /// Has hooks told the real home of this user, where it is known.
+    pub(super) fn tell_home(&mut self, user: &str) {
+        if let Some((_, home)) = self.home.as_ref().filter(|(name, _)| name == user) {
+            let home = home.display().to_string();
+            self.properties.set("qvd.vm.user.home", home);
+        }
+    }
 }
 
 impl Core {
@@ -226,8 +246,9 @@ impl Core {
             Input::Allowed(hook, outcome) => self.allowed(hook, &outcome),
             Input::Prepared(number, found) => {
                 let outcome = found.map(|user| {
-                    if user.is_some() {
-                        self.user = user;
+                    if let Some(user) = user {
+                        self.current.found(&user);
+                        self.user = Some(user);
                     }
                 });
                 self.step(Event::Prepared(number, outcome));
@@ -342,8 +363,12 @@ impl Core {
             Effect::Wake(spec) => {
                 match spec.options_line(&nx_socket(&self.paths.dir), self.display()) {
                     Ok(options) => {
-                        let name = spec.session.clone();
-                        self.tell(Command::Wake { options, name }, None);
+                        let wake = Command::Wake {
+                            options,
+                            name: spec.session.clone(),
+                            slave: slave::of(&self.config, &spec),
+                        };
+                        self.tell(wake, None);
                     }
                     Err(reason) => tracing::warn!("session cannot be woken: {reason}"),
                 }

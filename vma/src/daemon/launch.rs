@@ -14,7 +14,7 @@ use rustix::net::{
 };
 
 use super::record::Record;
-use super::service::{Service, own_program};
+use super::service::{Service, session_program};
 use crate::control::{Launch, User};
 use crate::log::Log;
 use crate::parameters::{AUDIO_PORTS, PRINTING_PORTS, SessionSpec};
@@ -101,6 +101,7 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         environment: environment(config, spec),
         umask: config.user.umask.bits().into(),
         cgroup: cgroup.clone(),
+        slave: super::slave::of(config, spec),
         pam: service.is_some(),
         user,
     };
@@ -245,14 +246,14 @@ fn spawn(
     listener: OwnedFd,
     log: &Log,
 ) -> io::Result<Child> {
-    let program = own_program();
     let log_settings = serde_json::to_string(&log.settings())?;
     let mut command = match service {
-        Some(service) => service.command(launch, &program, &log_settings),
+        Some(service) => service.command(launch, &log_settings),
         None => {
+            let (program, arguments) = session_program();
             let mut command = Command::new(program);
             command
-                .arg("session")
+                .args(arguments)
                 .env_clear()
                 .env(MARK, &launch.session)
                 .env(crate::log::VARIABLE, log_settings);

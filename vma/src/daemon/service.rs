@@ -86,7 +86,8 @@ impl Service {
 
     /// The command that has systemd start the session process, with this
     /// process's variables and standard streams.
-    pub fn command(&self, launch: &Launch, program: &Path, log: &str) -> Command {
+    pub fn command(&self, launch: &Launch, log: &str) -> Command {
+        let (program, arguments) = session_program();
         let mut command = Command::new(ASKER);
         command
             .env_clear()
@@ -116,7 +117,7 @@ impl Service {
         for (name, value) in variables {
             command.arg(format!("--setenv={name}={value}"));
         }
-        command.arg("--").arg(program).arg("session");
+        command.arg("--").arg(program).args(arguments);
         command
     }
 }
@@ -145,9 +146,21 @@ pub fn failure(unit: &str, user: &str, code: i32) -> Option<String> {
     }
 }
 
+/// The program of a session process and its arguments: the small one beside
+/// our own, or our own where that is installed alone.
+pub fn session_program() -> (PathBuf, &'static [&'static str]) {
+    let own = own_program();
+    let small = own.with_file_name("qvd-vma-session");
+    if small.is_file() {
+        (small, &[])
+    } else {
+        (own, &["session"])
+    }
+}
+
 /// The program of this process, by a path that another process can follow.
 /// After an upgrade it is the new one.
-pub fn own_program() -> PathBuf {
+fn own_program() -> PathBuf {
     let Ok(own) = std::env::current_exe() else {
         return PathBuf::from("/proc/self/exe");
     };

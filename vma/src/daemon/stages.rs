@@ -11,7 +11,7 @@ use qvd_config::VmaConfig;
 use qvd_rpc::SessionState;
 use tokio::sync::oneshot;
 
-use super::core::{Core, Current, Input};
+use super::core::{Core, Input};
 use crate::control::User;
 use crate::hooks::{Failure, Hook, Order, Runner, Situation};
 use crate::machine::Stage;
@@ -25,10 +25,9 @@ impl Core {
         self.cut = Some(cut);
         if stage == Stage::PreConnect {
             self.log.set_session(spec.session.as_deref());
-            self.current = Current {
-                session: spec.session.clone(),
-                properties: spec.properties.clone(),
-            };
+            self.current.session.clone_from(&spec.session);
+            self.current.properties.clone_from(&spec.properties);
+            self.current.tell_home(&spec.user);
         }
         let situation = Situation {
             state: match stage {

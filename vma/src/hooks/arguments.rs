@@ -71,6 +71,11 @@ impl Properties {
         properties
     }
 
+    /// Sets one that is no secret, whatever was said before.
+    pub fn set(&mut self, key: &str, value: impl Into<String>) {
+        self.open.insert(key.to_owned(), value.into());
+    }
+
     /// Sets one that is no secret and has no value yet.
     pub fn fill(&mut self, key: &str, value: impl Into<String>) {
         let slot = self.open.entry(key.to_owned()).or_default();

@@ -12,6 +12,7 @@ fn spec_for(user: &str) -> Box<SessionSpec> {
         tolerancechecks: "risky".into(),
         audio: false,
         printing: false,
+        slave: false,
         display: 100,
     };
     let account = Account::of_test(user);

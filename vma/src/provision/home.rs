@@ -168,6 +168,7 @@ mod tests {
             name: "me".into(),
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
+            known: Vec::new(),
             groups: Vec::new(),
             home: "/".into(),
             shell: "/bin/sh".into(),

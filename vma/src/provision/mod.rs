@@ -127,6 +127,7 @@ pub fn complete(config: &VmaConfig, account: &Account, mut user: User) -> Result
         let (name, uid) = (&user.name, user.uid);
         tracing::warn!("user {name} has id {uid}, not the one of qvd.vm.user.uid");
     }
+    user.known = user::known_groups(&user)?;
     user.groups = user::further_groups(account, &user)?;
     journal.set_up(&user.name)?;
     Ok(user)

@@ -1,11 +1,12 @@
 //! The user of a session, looked up where the system looks users up, and made
 //! where it knows none.
 
+use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Group, Uid};
+use nix::unistd::{Gid, Group, Uid, getgrouplist};
 use qvd_config::VmaConfig;
 
 use super::account::{Account, LOWEST_ID, NO_ID};
@@ -31,6 +32,7 @@ pub fn find(name: &str) -> Result<Option<User>, String> {
         name: name.to_owned(),
         uid: user.uid.as_raw(),
         gid: user.gid.as_raw(),
+        known: Vec::new(),
         groups: Vec::new(),
         home: user.dir,
         shell: user.shell,
@@ -205,6 +207,17 @@ fn group_of(gid: u32) -> Result<Option<String>, String> {
     Ok(answer(found, "group id", gid)?.map(|group| group.name))
 }
 
+/// The groups that the system knows a user in, his own among them.
+///
+/// # Errors
+/// One sentence.
+pub fn known_groups(user: &User) -> Result<Vec<u32>, String> {
+    let fault = |e: &dyn std::fmt::Display| format!("groups of {}: {e}", user.name);
+    let name = CString::new(user.name.as_str()).map_err(|e| fault(&e))?;
+    let groups = getgrouplist(&name, Gid::from_raw(user.gid)).map_err(|e| fault(&e.desc()))?;
+    Ok(groups.into_iter().map(Gid::as_raw).collect())
+}
+
 /// Ids of the groups that the broker names and the system does not know the
 /// user in. They are the session's alone: what the account database says of a
 /// user who exists is its administrator's.
@@ -212,15 +225,13 @@ fn group_of(gid: u32) -> Result<Option<String>, String> {
 /// # Errors
 /// One sentence.
 pub fn further_groups(account: &Account, user: &User) -> Result<Vec<u32>, String> {
-    let known = uzers::get_user_groups(&user.name, user.gid).unwrap_or_default();
-    let known: Vec<u32> = known.iter().map(uzers::Group::gid).collect();
     let mut further = Vec::new();
     for name in &account.groups {
         match group(name)? {
             Some(group) if group.gid.as_raw() == 0 => {
                 tracing::warn!(user = user.name, "not put into group {name}");
             }
-            Some(group) if !known.contains(&group.gid.as_raw()) => {
+            Some(group) if !user.known.contains(&group.gid.as_raw()) => {
                 further.push(group.gid.as_raw());
             }
             Some(_) => {}

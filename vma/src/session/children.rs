@@ -38,6 +38,13 @@ pub fn start_nxagent(launch: &Launch, environment: &Environment) -> io::Result<(
         .envs(environment.system())
         .env("NX_CLIENT", paths::dialog(&launch.dir))
         .stdin(Stdio::null());
+    if let Some(slave) = &launch.slave {
+        // nxagent runs it with this environment for each connection.
+        command
+            .env("NX_SLAVE_CMD", &slave.program)
+            .env("QVD_VMA_CONFIG", paths::slave_config(&launch.dir))
+            .env("QVD_SLAVE_KEY_FILE", paths::slave_key(&launch.dir));
+    }
     spawn(command)
 }
 

@@ -1,4 +1,4 @@
-//! The session process: `qvd-vma session`, one a session, run as its user.
+//! The session process: `qvd-vma-session`, one a session, run as its user.
 //!
 //! It owns nxagent, the user's X session, the client's connection and every
 //! byte of it, and outlives the daemon: a daemon that starts later connects to
@@ -17,12 +17,13 @@ mod xauthority;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, accept_with};
 
-use crate::control::{Command, Launch, receive_blocking};
+use crate::control::{Command, Launch, Slave, receive_blocking};
 use crate::log::Log;
 
 /// How long a new session process waits for its daemon's first words.
@@ -76,6 +77,18 @@ pub mod paths {
         dir.join("runtime")
     }
 
+    /// The key of the slave channel, without a line end.
+    #[must_use]
+    pub fn slave_key(dir: &Path) -> PathBuf {
+        dir.join("slave.conf")
+    }
+
+    /// The configuration of the slave server.
+    #[must_use]
+    pub fn slave_config(dir: &Path) -> PathBuf {
+        dir.join("slaveserver.conf")
+    }
+
     /// The program nxagent runs for its dialogs: this one by another name.
     #[must_use]
     pub fn dialog(dir: &Path) -> PathBuf {
@@ -127,6 +140,13 @@ pub(crate) fn cannot_start(program: &std::path::Path, error: &io::Error, hint: &
     }
 }
 
+/// Writes down what the slave server reads: a resume has another key.
+pub(crate) fn prepare_slave(dir: &Path, slave: &Slave) -> io::Result<()> {
+    let config = slave.config.expose();
+    crate::files::write_private(&paths::slave_config(dir), config.as_bytes())?;
+    crate::files::write_private(&paths::slave_key(dir), slave.key.expose().as_bytes())
+}
+
 /// The launch's session folder is the user's own before anything is put there.
 pub(crate) fn prepare_dir(launch: &Launch) -> anyhow::Result<()> {
     use anyhow::Context as _;
@@ -135,6 +155,9 @@ pub(crate) fn prepare_dir(launch: &Launch) -> anyhow::Result<()> {
     xauthority::write(&paths::xauthority(dir), launch.display).with_context(files)?;
     crate::files::write_private(&paths::options(dir), launch.options.as_bytes())
         .with_context(files)?;
+    if let Some(slave) = &launch.slave {
+        prepare_slave(dir, slave).with_context(files)?;
+    }
     let program = std::env::current_exe()?;
     let dialog = paths::dialog(dir);
     let _ = std::fs::remove_file(&dialog);

@@ -30,12 +30,13 @@ pub fn become_session(launch: &Launch) -> anyhow::Result<()> {
         let user = &launch.user;
         let name = CString::new(user.name.as_str()).context("user name")?;
         let gid = Gid::from_raw(user.gid);
-        initgroups(&name, gid).with_context(|| format!("groups of {}", user.name))?;
-        if !user.groups.is_empty() {
-            let mut groups = getgroups().context("groups")?;
-            groups.extend(user.groups.iter().copied().map(Gid::from_raw));
-            setgroups(&groups).with_context(|| format!("groups of {}", user.name))?;
+        let mut groups: Vec<Gid> = user.known.iter().copied().map(Gid::from_raw).collect();
+        if groups.is_empty() {
+            initgroups(&name, gid).with_context(|| format!("groups of {}", user.name))?;
+            groups = getgroups().context("groups")?;
         }
+        groups.extend(user.groups.iter().copied().map(Gid::from_raw));
+        setgroups(&groups).with_context(|| format!("groups of {}", user.name))?;
         setgid(gid).with_context(|| format!("group of {}", user.name))?;
         setuid(Uid::from_raw(user.uid)).with_context(|| format!("user {}", user.name))?;
     } else if geteuid().as_raw() != launch.user.uid {

@@ -242,7 +242,16 @@ impl Session {
                 Some(client) => self.serve_client(client),
                 None => tracing::warn!("told to serve a client without its connection"),
             },
-            Command::Wake { options, name } => {
+            Command::Wake {
+                options,
+                name,
+                slave,
+            } => {
+                if let Some(slave) = &slave
+                    && let Err(error) = super::prepare_slave(&self.launch.dir, slave)
+                {
+                    tracing::warn!("folders cannot be shared: {error}");
+                }
                 if name.is_some() {
                     self.log.set_session(name.as_deref());
                 }
@@ -458,6 +467,8 @@ impl Session {
             paths::options(dir),
             paths::xauthority(dir),
             paths::dialog(dir),
+            paths::slave_key(dir),
+            paths::slave_config(dir),
         ] {
             let _ = std::fs::remove_file(file);
         }

@@ -9,6 +9,7 @@ mod load;
 mod memory;
 mod reference;
 mod session;
+mod shares;
 mod tunnel;
 mod usage;
 
@@ -24,7 +25,18 @@ use crate::workspace::Metadata;
 use crate::{install, run};
 
 /// The crates whose programs are measured.
-const PROGRAMS: [&str; 6] = ["-p", "qvd-vma", "-p", "qvd-server", "-p", "qvd-client"];
+const PROGRAMS: [&str; 10] = [
+    "-p",
+    "qvd-vma",
+    "-p",
+    "qvd-server",
+    "-p",
+    "qvd-client",
+    "-p",
+    "qvd-slaveserver",
+    "-p",
+    "qvd-slaveclient",
+];
 
 /// What to measure and how to tell it.
 #[derive(Debug, clap::Args)]
@@ -51,6 +63,8 @@ enum Group {
     Tunnel,
     /// The broker's memory with idle tunnels.
     Memory,
+    /// Shared folders: speed directly and over long links, memory.
+    Shares,
 }
 
 /// What all measurements share.
@@ -108,6 +122,9 @@ impl Bench {
         }
         if wanted(Group::Memory) {
             figures.extend(memory::measure(self).await?);
+        }
+        if wanted(Group::Shares) {
+            figures.extend(shares::measure(self)?);
         }
         Ok(figures)
     }

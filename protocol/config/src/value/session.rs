@@ -107,6 +107,16 @@ words! {
     }
 }
 
+words! {
+    /// The program that mounts shared folders.
+    ShareEngine: "qvd or sshfs" {
+        /// The agent's own.
+        Qvd = "qvd",
+        /// The installed sshfs.
+        Sshfs = "sshfs",
+    }
+}
+
 /// The number of an X display that nxagent may have. The greatest keeps every
 /// port that is derived from it (display + 11000) in range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

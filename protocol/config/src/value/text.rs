@@ -156,6 +156,17 @@ impl HomePath {
     }
 }
 
+/// As it is written in a configuration.
+impl fmt::Display for HomePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_relative() {
+            write!(f, "~/{}", self.0.display())
+        } else {
+            self.0.display().fmt(f)
+        }
+    }
+}
+
 impl Value for HomePath {
     fn expected() -> Cow<'static, str> {
         "a path, absolute or beneath ~/".into()

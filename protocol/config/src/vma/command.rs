@@ -33,21 +33,21 @@ section! {
             "mount, which mounts the disk of the homes.";
         umount: ProgramName = "command.umount", "/bin/umount", Supported,
             "umount, which unmounts the disk of the homes when it was mounted and mount reports a failure.";
-        sshfs: ProgramName = "command.sshfs", "/usr/bin/sshfs", Unused,
-            "sshfs, with which the reference mounts shared folders.";
+        sshfs: ProgramName = "command.sshfs", "/usr/bin/sshfs", Supported,
+            "sshfs, which mounts shared folders where vma.share.engine says so.";
         sftp_server: ProgramName = "command.sftp-server", "/usr/lib/openssh/sftp-server", Unused,
-            "sftp-server, with which the reference serves the session's folders to the client.";
-        open_file: ProgramName = "command.open_file", "xdg-open", Unused,
+            "sftp-server, with which the reference serves the session's folders to the client. The slave server serves them itself.";
+        open_file: ProgramName = "command.open_file", "xdg-open", Supported,
             "The program that opens a file the client hands over.";
         x11vnc: ProgramName = "command.x11vnc", "/usr/bin/x11vnc", Supported,
             "x11vnc, with which an administrator sees the session.";
         lpadmin: ProgramName = "command.lpadmin", "/usr/sbin/lpadmin", Unused,
-            "lpadmin, which makes the client's printers printers of the session.";
+            "lpadmin, with which the reference makes the client's printers printers of the session. The agent has programs print at the client's CUPS itself.";
         lpstat: ProgramName = "command.lpstat", "/usr/bin/lpstat", Unused,
-            "lpstat, which lists the session's printers.";
+            "lpstat, with which the reference lists the session's printers; see command.lpadmin.";
         cupsenable: ProgramName = "command.cupsenable", "/usr/sbin/cupsenable", Unused,
-            "cupsenable, which starts a printer.";
+            "cupsenable, with which the reference starts a printer; see command.lpadmin.";
         cupsaccept: ProgramName = "command.cupsaccept", "/usr/sbin/cupsaccept", Unused,
-            "cupsaccept, which lets a printer take jobs.";
+            "cupsaccept, with which the reference lets a printer take jobs; see command.lpadmin.";
     }
 }

@@ -219,6 +219,7 @@ mod tests {
                 name: "ann".into(),
                 uid: rustix::process::geteuid().as_raw(),
                 gid: rustix::process::getegid().as_raw(),
+                known: Vec::new(),
                 groups: Vec::new(),
                 home: dir.to_owned(),
                 shell: "/bin/zsh".into(),
@@ -232,6 +233,7 @@ mod tests {
             environment: vec![("LANG".into(), "qq_QQ.UTF-8".into())],
             umask: 0o022,
             cgroup: None,
+            slave: None,
             pam,
         }
     }

@@ -1,0 +1,119 @@
+use std::io;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
+
+/// A connected stream of bytes: a socket, or a pipe for each direction.
+#[derive(Debug)]
+pub struct Channel {
+    input: OwnedFd,
+    output: Output,
+}
+
+#[derive(Debug)]
+enum Output {
+    /// The input is a socket, and is written to as well.
+    Socket,
+    Pipe(OwnedFd),
+}
+
+impl Channel {
+    /// A connected socket.
+    #[must_use]
+    pub fn socket(socket: impl Into<OwnedFd>) -> Self {
+        Self {
+            input: socket.into(),
+            output: Output::Socket,
+        }
+    }
+
+    /// Standard input and output: the same socket as on the slave channel, or
+    /// two pipes.
+    ///
+    /// # Errors
+    /// When they cannot be duplicated.
+    pub fn stdio() -> io::Result<Self> {
+        let input = rustix::stdio::stdin().try_clone_to_owned()?;
+        let output = rustix::stdio::stdout().try_clone_to_owned()?;
+        let is_socket = rustix::fs::fstat(&input)
+            .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_socket());
+        Ok(Self {
+            input,
+            output: if is_socket {
+                Output::Socket
+            } else {
+                Output::Pipe(output)
+            },
+        })
+    }
+
+    /// Reads what is there, and waits where nothing is. 0: the peer has
+    /// closed.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = match self.output {
+                Output::Socket => {
+                    recv(&self.input, &mut *buffer, RecvFlags::empty()).map(|(n, _)| n)
+                }
+                Output::Pipe(_) => rustix::io::read(&self.input, &mut *buffer),
+            };
+            match count {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => {
+                    wait(&self.input, PollFlags::IN, None)?;
+                }
+                count => return Ok(count?),
+            }
+        }
+    }
+
+    /// Writes what fits without waiting; `None` where nothing does. A pipe is
+    /// waited for.
+    pub(crate) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        loop {
+            let count = match &self.output {
+                Output::Socket => sendmsg(
+                    &self.input,
+                    parts,
+                    &mut SendAncillaryBuffer::default(),
+                    SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+                ),
+                Output::Pipe(output) => rustix::io::writev(output, parts),
+            };
+            match count {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(None),
+                count => return Ok(Some(count?)),
+            }
+        }
+    }
+
+    /// Waits until something can be written; `false` when the time has passed.
+    pub(crate) fn wait_writable(&self, time: Duration) -> io::Result<bool> {
+        let fd = match &self.output {
+            Output::Socket => &self.input,
+            Output::Pipe(output) => output,
+        };
+        wait(fd, PollFlags::OUT, Some(time))
+    }
+
+    /// Ends both directions; whoever reads or writes is woken. Does nothing to
+    /// pipes, which end with their other end.
+    pub(crate) fn shutdown(&self) {
+        // One that is shut down already is as wanted.
+        let _ = shutdown(&self.input, Shutdown::Both);
+    }
+}
+
+fn wait(fd: &OwnedFd, flags: PollFlags, time: Option<Duration>) -> io::Result<bool> {
+    let time = time.and_then(|time| Timespec::try_from(time).ok());
+    let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), flags)];
+    match poll(&mut fds, time.as_ref()) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

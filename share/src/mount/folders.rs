@@ -1,0 +1,335 @@
+//! Listing folders: many packets at once, and what was seen is kept.
+
+use std::time::Duration;
+
+use fuser::{
+    Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyOpen,
+};
+use qvd_sftp::{Attributes, Request, Response, Status};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use super::convert;
+use super::core::{Core, Fault, Outcome};
+use super::tree::{LEASE, Tree};
+
+/// Packets asked for at first. A server of ours puts some 1,000 names into
+/// one, OpenSSH's a hundred.
+const FIRST: u32 = 4;
+const FIRST_OF_MANY: u32 = 8;
+
+/// Most packets asked for at once.
+const MOST: u32 = 64;
+
+/// Names looked up in vain in a folder before it is listed unasked.
+const MISSES: u32 = 3;
+
+/// Most names of a folder that is listed unasked.
+const MOST_UNASKED: usize = 10_000;
+
+/// An open folder.
+#[derive(Default)]
+pub(super) struct Folder {
+    ino: u64,
+    /// Nobody has it open: it is listed to be known.
+    unasked: bool,
+    handle: Vec<u8>,
+    entries: Vec<(Vec<u8>, Attributes)>,
+    whole: bool,
+    fault: Option<Errno>,
+    under_way: u32,
+    batch: u32,
+    waiting: Vec<(u64, Listing)>,
+}
+
+/// A wish for the names from some place on.
+pub(super) enum Listing {
+    Names(ReplyDirectory),
+    Plus(ReplyDirectoryPlus),
+}
+
+impl Listing {
+    fn error(self, errno: Errno) {
+        match self {
+            Self::Names(reply) => reply.error(errno),
+            Self::Plus(reply) => reply.error(errno),
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn opendir(&mut self, ino: u64, reply: ReplyOpen) {
+        if self.is_gone() {
+            return self.later(move || reply.error(Errno::EIO));
+        }
+        let now = self.now;
+        if let Some(entries) = self.tree.names(ino, now) {
+            let folder = Folder {
+                ino,
+                entries,
+                whole: true,
+                ..Folder::default()
+            };
+            let fh = self.handle();
+            self.folders.insert(fh, folder);
+            return self.later(move || reply.opened(FileHandle(fh), FopenFlags::empty()));
+        }
+        let Some(path) = self.tree.path(ino) else {
+            return self.later(move || reply.error(Errno::ENOENT));
+        };
+        self.ask(
+            &Request::Opendir { path: &path },
+            move |core, outcome| match core.opened_folder(ino, outcome, false) {
+                Ok(fh) => {
+                    core.later(move || reply.opened(FileHandle(fh), FopenFlags::empty()));
+                }
+                Err(fault) => core.later(move || reply.error(fault.errno)),
+            },
+        );
+    }
+
+    fn opened_folder(&mut self, ino: u64, outcome: Outcome, unasked: bool) -> Result<u64, Fault> {
+        let answer = outcome?;
+        let Response::Handle(handle) = answer.response() else {
+            return Err(Errno::EIO.into());
+        };
+        let first = if self.extensions.errno {
+            FIRST
+        } else {
+            FIRST_OF_MANY
+        };
+        let folder = Folder {
+            ino,
+            unasked,
+            handle: handle.to_vec(),
+            batch: first,
+            ..Folder::default()
+        };
+        let fh = self.handle();
+        self.folders.insert(fh, folder);
+        self.ask_names(fh);
+        Ok(fh)
+    }
+
+    /// A name was looked up in vain: after some of these the folder is listed,
+    /// which answers those that follow.
+    pub(super) fn missed(&mut self, parent: u64) {
+        if self.tree.missed(parent, self.now) != MISSES
+            || self.folders.values().any(|folder| folder.ino == parent)
+        {
+            return;
+        }
+        self.list_unasked(parent);
+    }
+
+    /// Lists a folder to know it.
+    pub(super) fn list_unasked(&mut self, parent: u64) {
+        let Some(path) = self.tree.path(parent) else {
+            return;
+        };
+        self.ask(&Request::Opendir { path: &path }, move |core, outcome| {
+            // It was nobody's wish: nobody is told that it failed.
+            let _ = core.opened_folder(parent, outcome, true);
+        });
+    }
+
+    fn ask_names(&mut self, fh: u64) {
+        let Some(folder) = self.folders.get_mut(&fh) else {
+            return;
+        };
+        let count = folder.batch;
+        folder.under_way = count;
+        folder.batch = count.saturating_mul(8).min(MOST);
+        let handle = folder.handle.clone();
+        for _ in 0..count {
+            let request = Request::Readdir { handle: &handle };
+            self.ask(&request, move |core, outcome| core.names(fh, outcome));
+        }
+    }
+
+    fn names(&mut self, fh: u64, outcome: Outcome) {
+        let Some(folder) = self.folders.get_mut(&fh) else {
+            return;
+        };
+        folder.under_way = folder.under_way.saturating_sub(1);
+        match outcome {
+            Ok(answer) => {
+                if let Response::Names(names) = answer.response() {
+                    let safe = names.filter(|entry| is_name(entry.name));
+                    let entries = safe.map(|entry| (entry.name.to_vec(), entry.attributes));
+                    folder.entries.extend(entries);
+                } else {
+                    folder.fault = Some(Errno::EIO);
+                }
+            }
+            Err(fault) if fault.failure.map(|f| f.status) == Some(Status::EndOfFile) => {
+                folder.whole = true;
+            }
+            Err(fault) => folder.fault = Some(fault.errno),
+        }
+        if folder.under_way > 0 {
+            return;
+        }
+        if folder.unasked && folder.entries.len() > MOST_UNASKED {
+            return self.releasedir(fh);
+        }
+        if !folder.whole && folder.fault.is_none() {
+            return self.ask_names(fh);
+        }
+        self.listed(fh);
+    }
+
+    /// Everything is there, or will not be.
+    fn listed(&mut self, fh: u64) {
+        let Some(folder) = self.folders.get_mut(&fh) else {
+            return;
+        };
+        let waiting = std::mem::take(&mut folder.waiting);
+        let unasked = folder.unasked;
+        if folder.whole && folder.fault.is_none() {
+            let (ino, entries) = (folder.ino, folder.entries.clone());
+            let now = self.now;
+            self.tree.listed(ino, entries.into_iter(), now);
+        }
+        for (offset, reply) in waiting {
+            self.readdir(fh, offset, reply);
+        }
+        if unasked {
+            self.releasedir(fh);
+        }
+    }
+
+    pub(super) fn readdir(&mut self, fh: u64, offset: u64, mut reply: Listing) {
+        let Some(folder) = self.folders.get_mut(&fh) else {
+            return self.later(move || reply.error(Errno::EBADF));
+        };
+        if let Some(errno) = folder.fault {
+            return self.later(move || reply.error(errno));
+        }
+        if !folder.whole || folder.under_way > 0 {
+            folder.waiting.push((offset, reply));
+            return;
+        }
+        let ino = folder.ino;
+        let entries = std::mem::take(&mut folder.entries);
+        self.fill(ino, &entries, offset, &mut reply);
+        if let Some(folder) = self.folders.get_mut(&fh) {
+            folder.entries = entries;
+        }
+        self.later(move || match reply {
+            Listing::Names(reply) => reply.ok(),
+            Listing::Plus(reply) => reply.ok(),
+        });
+    }
+
+    fn fill(
+        &mut self,
+        ino: u64,
+        entries: &[(Vec<u8>, Attributes)],
+        offset: u64,
+        reply: &mut Listing,
+    ) {
+        let parent = self.tree.node(ino).map_or(Tree::ROOT, |node| node.parent);
+        let dots = [(b".".as_slice(), ino), (b"..".as_slice(), parent)];
+        let own = Attributes::with_mode(convert::FOLDER | 0o755);
+        let mut next = offset;
+        for (name, number) in dots.into_iter().skip(usize::try_from(offset).unwrap_or(2)) {
+            next += 1;
+            let name = OsStr::from_bytes(name);
+            let full = match reply {
+                Listing::Names(reply) => {
+                    reply.add(INodeNo(number), next, fuser::FileType::Directory, name)
+                }
+                Listing::Plus(reply) => {
+                    let attr = convert::attr(number, &own, self.owner);
+                    reply.add(
+                        INodeNo(number),
+                        next,
+                        name,
+                        &Duration::ZERO,
+                        &attr,
+                        Generation(0),
+                    )
+                }
+            };
+            if full {
+                return;
+            }
+        }
+        let skip = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
+        let now = self.now;
+        for (name, attributes) in entries.iter().skip(skip) {
+            next += 1;
+            let known = self.tree.number(ino, name);
+            let shown = OsStr::from_bytes(name);
+            let full = match reply {
+                Listing::Names(reply) => {
+                    // Any number that is not 0 does: `stat` tells the real one.
+                    let number = known.unwrap_or(u64::MAX - 1);
+                    reply.add(INodeNo(number), next, convert::kind(attributes), shown)
+                }
+                Listing::Plus(reply) => {
+                    // What is being written is known better here.
+                    let attributes = known
+                        .filter(|number| self.is_dirty(*number))
+                        .and_then(|number| self.tree.last_known(number))
+                        .unwrap_or(*attributes);
+                    let time = if attributes.mode.is_some() {
+                        LEASE
+                    } else {
+                        Duration::ZERO
+                    };
+                    let number = self.tree.found(ino, name, attributes, now);
+                    let attr = convert::attr(number, &attributes, self.owner);
+                    let full = reply.add(INodeNo(number), next, shown, &time, &attr, Generation(0));
+                    if full {
+                        self.tree.forget(number, 1, now);
+                    }
+                    full
+                }
+            };
+            if full {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn releasedir(&mut self, fh: u64) {
+        let Some(folder) = self.folders.remove(&fh) else {
+            return;
+        };
+        for (_, reply) in folder.waiting {
+            self.later(move || reply.error(Errno::EIO));
+        }
+        if !folder.handle.is_empty() {
+            let request = Request::Close {
+                handle: &folder.handle,
+            };
+            self.ask_done(&request, |_, _| {});
+        }
+    }
+
+    pub(super) fn fail_folders(&mut self) {
+        let mut folders: Vec<_> = self.folders.values_mut().collect();
+        let waiting: Vec<_> = folders
+            .iter_mut()
+            .flat_map(|folder| {
+                folder.fault = Some(Errno::EIO);
+                std::mem::take(&mut folder.waiting)
+            })
+            .collect();
+        for (_, reply) in waiting {
+            self.later(move || reply.error(Errno::EIO));
+        }
+    }
+}
+
+/// Whether a peer's name is one: a component, and not a dot.
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty()
+        && name != b"."
+        && name != b".."
+        && !name.iter().any(|b| matches!(b, b'/' | 0))
+        && name.len() <= 255
+}

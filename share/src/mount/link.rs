@@ -1,0 +1,244 @@
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Error;
+use super::core::Core;
+use crate::Channel;
+use crate::serve::take_sent;
+
+/// Bytes read from the channel at once.
+const READ: usize = 256 * 1024;
+
+/// Most packets sent by one call.
+const PACKETS: usize = 16;
+
+/// The channel with the client on it: whoever asks something sends it too,
+/// one thread reads answers, one looks after deadlines and a full channel.
+#[derive(Debug)]
+pub(super) struct Link {
+    channel: Channel,
+    core: Mutex<Core>,
+    writer: Mutex<VecDeque<(Vec<u8>, usize)>>,
+    keeper: Mutex<Keeper>,
+    wake: Condvar,
+    over: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Keeper {
+    /// The channel is full.
+    blocked: bool,
+    /// Nothing is under way: it sleeps until something is.
+    sleeps: bool,
+    over: bool,
+}
+
+impl Link {
+    /// Begins the dialogue, and returns when the peer has.
+    pub(super) fn start(
+        channel: Channel,
+        early: &[u8],
+        timeout: Duration,
+    ) -> Result<Arc<Self>, Error> {
+        let link = Arc::new(Self {
+            channel,
+            core: Mutex::new(Core::new(timeout, Instant::now())),
+            writer: Mutex::default(),
+            keeper: Mutex::default(),
+            wake: Condvar::new(),
+            over: Condvar::new(),
+        });
+        let thread = |name: &str, life: fn(&Self)| {
+            let link = Arc::clone(&link);
+            let started = thread::Builder::new()
+                .name(name.into())
+                .spawn(move || life(&link));
+            started.map(|_| ()).map_err(Error::Thread)
+        };
+        link.flush();
+        if let Err(error) = link.with(|core| core.receive(early)) {
+            return Err(Error::Peer(io::Error::other(error)));
+        }
+        thread("share-read", Self::read)?;
+        thread("share-keep", Self::keep)?;
+        if link.await_ready(timeout) {
+            Ok(link)
+        } else {
+            link.gone();
+            Err(Error::Peer(io::ErrorKind::TimedOut.into()))
+        }
+    }
+
+    fn await_ready(&self, timeout: Duration) -> bool {
+        let core = self.lock();
+        let waits = |core: &mut Core| !core.is_ready() && !core.is_gone();
+        let waited = self.over.wait_timeout_while(core, timeout, waits);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_ready()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Keeper> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the state, sends what that asks for, and answers
+    /// the kernel what can be answered: without the lock.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Core) -> R) -> R {
+        let mut core = self.lock();
+        core.now = Instant::now();
+        let result = act(&mut core);
+        let replies = core.take_replies();
+        let output = core.has_output();
+        drop(core);
+        if output {
+            self.flush();
+        }
+        for reply in replies {
+            reply();
+        }
+        result
+    }
+
+    /// Sends what there is, unless another thread does so already: it looks
+    /// again before it stops.
+    fn flush(&self) {
+        loop {
+            let Ok(mut writer) = self.writer.try_lock() else {
+                return;
+            };
+            let drained = self.drain(&mut writer);
+            drop(writer);
+            match drained {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.keeper().blocked = true;
+                    self.wake.notify_one();
+                    return;
+                }
+                Err(_) => {
+                    self.gone();
+                    return;
+                }
+            }
+            if !self.lock().has_output() {
+                break;
+            }
+        }
+        let mut keeper = self.keeper();
+        if keeper.sleeps {
+            keeper.sleeps = false;
+            drop(keeper);
+            self.wake.notify_one();
+        }
+    }
+
+    /// `false`: the channel is full.
+    fn drain(&self, unsent: &mut VecDeque<(Vec<u8>, usize)>) -> io::Result<bool> {
+        loop {
+            {
+                let mut core = self.lock();
+                while unsent.len() < PACKETS {
+                    let Some(packet) = core.poll_transmit() else {
+                        break;
+                    };
+                    unsent.push_back((packet, 0));
+                }
+            }
+            if unsent.is_empty() {
+                return Ok(true);
+            }
+            let parts: Vec<_> = unsent
+                .iter()
+                .map(|(packet, sent)| IoSlice::new(packet.get(*sent..).unwrap_or_default()))
+                .collect();
+            let Some(count) = self.channel.try_write(&parts)? else {
+                return Ok(false);
+            };
+            take_sent(unsent, count);
+            self.lock().sent();
+        }
+    }
+
+    /// The life of the thread that reads.
+    fn read(&self) {
+        let mut buffer = vec![0; READ];
+        loop {
+            let count = match self.channel.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => count,
+            };
+            let bytes = buffer.get(..count).unwrap_or_default();
+            let received = self.with(|core| {
+                let first = !core.is_ready();
+                core.receive(bytes).map(|()| first)
+            });
+            match received {
+                Ok(true) => self.over.notify_all(),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the sharing end");
+                    break;
+                }
+            }
+        }
+        self.gone();
+    }
+
+    /// The life of the thread that keeps deadlines, and sends when a full
+    /// channel has room again.
+    fn keep(&self) {
+        loop {
+            let deadline = {
+                let mut core = self.lock();
+                core.now = Instant::now();
+                core.poll_timeout()
+            };
+            let time = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let mut keeper = self.keeper();
+            if keeper.over {
+                return;
+            }
+            if keeper.blocked {
+                keeper.blocked = false;
+                drop(keeper);
+                let time = time.unwrap_or(Duration::from_secs(1));
+                match self.channel.wait_writable(time) {
+                    Ok(true) => self.flush(),
+                    Ok(false) => self.keeper().blocked = true,
+                    Err(_) => self.gone(),
+                }
+            } else if let Some(time) = time {
+                drop(self.wake.wait_timeout(keeper, time));
+            } else {
+                keeper.sleeps = true;
+                let waits = |keeper: &mut Keeper| keeper.sleeps && !keeper.over && !keeper.blocked;
+                drop(self.wake.wait_while(keeper, waits));
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now())
+                && self.with(Core::handle_timeout).is_err()
+            {
+                self.gone();
+            }
+        }
+    }
+
+    /// The channel is gone, or shall be: everything fails at once.
+    pub(super) fn gone(&self) {
+        self.with(Core::fail);
+        self.keeper().over = true;
+        self.wake.notify_all();
+        self.over.notify_all();
+        self.channel.shutdown();
+    }
+
+    pub(super) fn wait_gone(&self) {
+        let core = self.lock();
+        drop(self.over.wait_while(core, |core| !core.is_gone()));
+    }
+}

@@ -1,0 +1,12 @@
+//! Shared folders with real mounts, beside OpenSSH's `sftp-server` and sshfs
+//! in every pairing.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod chaos;
+mod escape;
+mod pairings;
+mod posix;
+mod programs;
+mod raw;
+mod rig;

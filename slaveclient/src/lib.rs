@@ -1,0 +1,24 @@
+//! The client's end of the slave channel.
+//!
+//! Every function here takes a connected stream, so that a running client can
+//! use its own channel, and the command line program the port that the client
+//! has written down ([`Session`]):
+//!
+//! - [`share`] offers a folder; [`Sharing::serve`] serves it until either end
+//!   ends it.
+//! - [`fetch`] asks for a folder of the VM's; the stream is then an SFTP
+//!   server, which [`qvd_share::mount`] mounts.
+//! - [`open`] opens a file of a shared folder in the session.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+mod error;
+mod register;
+mod request;
+mod session;
+
+pub use error::Error;
+pub use register::{Entry, Registered, Registry};
+pub use request::{Fetched, Offer, Sharing, fetch, open, share};
+pub use session::Session;

@@ -1,0 +1,195 @@
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use qvd_share::serve::Stopper;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// How long a share's process may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Most bytes of a question or an answer.
+const MAX_LINE: u64 = 64 * 1024;
+
+/// A shared folder, as the process that serves it tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The name under which the VM mounts it.
+    pub name: String,
+    /// The folder.
+    pub path: PathBuf,
+    /// Nothing in it can be changed from the VM.
+    pub read_only: bool,
+    /// The session it is shared with.
+    pub session: String,
+}
+
+/// The shares of a user's processes: a socket each, in a folder of the
+/// user's, on which the process tells of its share and is asked to end it.
+/// What does not answer is not shared.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    folder: PathBuf,
+}
+
+/// A share in the registry; taken out when this is dropped.
+#[derive(Debug)]
+pub struct Registered {
+    socket: PathBuf,
+}
+
+impl Registry {
+    /// The one in `folder` (`~/.qvd`).
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.join("shares"),
+        }
+    }
+
+    /// Puts a share in. `stopper` ends it when it is asked to.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn register(&self, entry: &Entry, stopper: Stopper) -> Result<Registered, Error> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .map_err(Error::file(&self.folder))?;
+        let socket = self.folder.join(format!("{}.sock", std::process::id()));
+        // Of an earlier process with our number.
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).map_err(Error::file(&socket))?;
+        let registered = Registered { socket };
+        let line = serde_json::to_vec(entry)
+            .map_err(|error| Error::file(&self.folder)(io::Error::other(error)))?;
+        std::thread::Builder::new()
+            .name("register".into())
+            .spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    // Whoever asked and left gets no answer.
+                    let _ = answer(&stream, &line, &stopper);
+                }
+            })
+            .map_err(Error::file(&self.folder))?;
+        Ok(registered)
+    }
+
+    /// All shares.
+    #[must_use]
+    pub fn list(&self) -> Vec<Entry> {
+        let mut entries: Vec<_> = self
+            .sockets()
+            .filter_map(|path| ask(&path, "list"))
+            .collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries
+    }
+
+    /// Ends the share of that name or path.
+    ///
+    /// # Errors
+    /// [`Error::NotShared`].
+    pub fn unshare(&self, what: &str) -> Result<Entry, Error> {
+        let path = std::fs::canonicalize(what).ok();
+        for socket in self.sockets() {
+            let Some(entry) = ask(&socket, "list") else {
+                continue;
+            };
+            if entry.name == what || Some(&entry.path) == path.as_ref() {
+                return ask(&socket, "end").ok_or_else(|| Error::NotShared(what.into()));
+            }
+        }
+        Err(Error::NotShared(what.into()))
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = PathBuf> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten();
+        entries.flatten().map(|entry| entry.path()).filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "sock")
+        })
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        // If somebody removed it, it is removed.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+fn answer(mut stream: &UnixStream, line: &[u8], stopper: &Stopper) -> io::Result<()> {
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.set_write_timeout(Some(ANSWER))?;
+    let mut word = String::new();
+    BufReader::new(stream.take(MAX_LINE)).read_line(&mut word)?;
+    stream.write_all(line)?;
+    stream.write_all(b"\n")?;
+    if word.trim() == "end" {
+        stopper.stop();
+    }
+    Ok(())
+}
+
+/// Asks a share's process. One whose process is gone is taken out.
+fn ask(socket: &Path, word: &str) -> Option<Entry> {
+    let mut stream = match UnixStream::connect(socket) {
+        Ok(stream) => stream,
+        Err(error) => {
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                let _ = std::fs::remove_file(socket);
+            }
+            return None;
+        }
+    };
+    stream.set_read_timeout(Some(ANSWER)).ok()?;
+    stream.write_all(format!("{word}\n").as_bytes()).ok()?;
+    let mut line = String::new();
+    BufReader::new(stream.take(MAX_LINE))
+        .read_line(&mut line)
+        .ok()?;
+    serde_json::from_str(&line).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_listed_until_it_is_ended_or_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::new(folder.path());
+        assert!(registry.list().is_empty());
+        let entry = Entry {
+            name: "docs".into(),
+            path: folder.path().canonicalize().unwrap(),
+            read_only: true,
+            session: "default".into(),
+        };
+        let registered = registry.register(&entry, Stopper::new()).unwrap();
+        assert_eq!(registry.list(), std::slice::from_ref(&entry));
+        assert!(registry.unshare("papers").is_err());
+        assert_eq!(registry.unshare("docs").unwrap(), entry);
+        let path = folder.path().to_str().unwrap();
+        assert_eq!(registry.unshare(path).unwrap(), entry);
+        drop(registered);
+        assert!(registry.list().is_empty());
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_taken_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::new(folder.path());
+        std::fs::create_dir(&registry.folder).unwrap();
+        let socket = registry.folder.join("1.sock");
+        drop(UnixListener::bind(&socket).unwrap());
+        assert!(registry.list().is_empty());
+        assert!(!socket.exists());
+    }
+}

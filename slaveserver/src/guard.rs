@@ -1,0 +1,52 @@
+//! A process that outlives the server, for the one thing the server cannot do
+//! when it is killed: take its mount away.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use qvd_share::mount::unmount;
+
+/// The word by which the program starts as a guard.
+pub(crate) const COMMAND: &str = "guard";
+
+/// A guard, seen from the server: it holds the other end of a pipe that ends
+/// with the server.
+pub(crate) struct Guard(Child);
+
+impl Guard {
+    pub(crate) fn start(point: &Path) -> io::Result<Self> {
+        let own = std::env::current_exe()?;
+        Command::new(own)
+            .arg(COMMAND)
+            .arg(point)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            // A signal to the server's group is none to the guard.
+            .process_group(0)
+            .spawn()
+            .map(Self)
+    }
+
+    /// There is nothing left to do for it.
+    pub(crate) fn dismiss(mut self) {
+        if let Some(mut pipe) = self.0.stdin.take() {
+            // If it is gone, so is what it would have done.
+            let _ = pipe.write_all(b"x");
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// The guard's life: it waits for the pipe's end.
+pub(crate) fn run(point: &Path) -> ExitCode {
+    let mut word = [0];
+    let told = io::stdin().read(&mut word);
+    if matches!(told, Ok(0) | Err(_)) {
+        unmount(point);
+        // Not ours to remove if it is not empty.
+        let _ = std::fs::remove_dir(point);
+    }
+    ExitCode::SUCCESS
+}
