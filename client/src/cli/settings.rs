@@ -140,7 +140,6 @@ impl Settings {
             Some(text) => NxOptions::parse(text).map_err(|e| usage(e.to_string()))?,
             None => NxOptions::default(),
         };
-        let debug = arguments.debug || environment.debug;
         let session_id = session::new_id()?;
         let log_file = in_home(config.log.filename.as_ref(), environment);
         Ok(Self {
@@ -172,7 +171,7 @@ impl Settings {
             header: !arguments.no_header,
             quiet: arguments.quiet,
             log_file,
-            log_level: log::level(config.log.level, debug),
+            log_level: log::level(config.log.level),
             shown_config: properties
                 .settings(Program::Client)
                 .iter()
@@ -424,6 +423,20 @@ mod tests {
     }
 
     #[test]
+    fn debugging_logs_more_and_never_less() {
+        let level = |line: &str, level: &str| {
+            let settings = gather(line, &format!("{LOGIN}log.level = {level}\n")).unwrap();
+            settings.log_level
+        };
+        assert_eq!(level("qvdclient", "OFF"), LevelFilter::OFF);
+        assert_eq!(level("qvdclient", "INFO"), LevelFilter::INFO);
+        assert_eq!(level("qvdclient -d", "OFF"), LevelFilter::DEBUG);
+        assert_eq!(level("qvdclient -d", "ALL"), LevelFilter::TRACE);
+        let shown = gather("qvdclient -d", LOGIN).unwrap().shown_config;
+        assert!(shown.contains("log.level = DEBUG  (-d)"), "{shown}");
+    }
+
+    #[test]
     fn a_password_that_others_can_read_is_told() {
         let settings = gather("qvdclient", &format!("{LOGIN}client.user.password = x\n"));
         let warnings = settings.unwrap().warnings.join("\n");
@@ -469,6 +482,12 @@ mod tests {
                 "client.host.port = many",
                 Code::Config,
                 "client.conf:1",
+            ),
+            (
+                "qvdclient --config /dev/zero",
+                LOGIN,
+                Code::Config,
+                "larger than",
             ),
             (
                 "qvdclient --config /nonexistent",
