@@ -12,6 +12,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod codec;
 mod display;
 mod engine;
 mod error;

@@ -17,20 +17,15 @@ use super::environment::Environment;
 /// kept.
 const MAX_LOG: u64 = 8 << 20;
 
-/// How much is logged: what the configuration says, and more with `-d`.
-pub(super) fn level(configured: LogLevel, debug: bool) -> LevelFilter {
-    let level = match configured {
+/// How much is logged.
+pub(super) fn level(configured: LogLevel) -> LevelFilter {
+    match configured {
         LogLevel::All => LevelFilter::TRACE,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Error | LogLevel::Fatal => LevelFilter::ERROR,
         LogLevel::Off => LevelFilter::OFF,
         _ => LevelFilter::INFO,
-    };
-    if debug {
-        level.max(LevelFilter::DEBUG)
-    } else {
-        level
     }
 }
 
@@ -96,14 +91,6 @@ fn open(path: &Path) -> io::Result<std::fs::File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn debugging_logs_more_and_never_less() {
-        assert_eq!(level(LogLevel::Off, false), LevelFilter::OFF);
-        assert_eq!(level(LogLevel::Off, true), LevelFilter::DEBUG);
-        assert_eq!(level(LogLevel::All, true), LevelFilter::TRACE);
-        assert_eq!(level(LogLevel::Info, false), LevelFilter::INFO);
-    }
 
     #[test]
     fn the_log_is_its_owners_alone() {

@@ -124,7 +124,7 @@ impl Settings {
         if tls.is_none() && needs_broker {
             warnings.push("the connection is not encrypted".into());
         }
-        let token = token(&mut arguments, &config, environment);
+        let token = token(&mut arguments, &config, environment, &mut warnings);
         // The test of the way logs in where it can.
         let login_needed = needs_broker && task != Task::Check && token.is_none();
         let login = match &config.login.user {
@@ -137,7 +137,6 @@ impl Settings {
             Some(text) => NxOptions::parse(text).map_err(|e| usage(e.to_string()))?,
             None => NxOptions::default(),
         };
-        let debug = arguments.debug || environment.debug;
         let session_id = session::new_id()?;
         let log_file = in_home(config.log.filename.as_ref(), environment);
         Ok(Self {
@@ -168,7 +167,7 @@ impl Settings {
             header: !arguments.no_header,
             quiet: arguments.quiet,
             log_file,
-            log_level: log::level(config.log.level, debug),
+            log_level: log::level(config.log.level),
             shown_config: properties
                 .settings(Program::Client)
                 .iter()
@@ -223,11 +222,29 @@ fn task(arguments: &Arguments, config: &ClientConfig) -> Task {
     }
 }
 
+/// The warning of a secret on the command line.
+fn seen(arguments: &Arguments, what: &str, better: &str) -> String {
+    match arguments.secrets_fd {
+        Some(_) => {
+            format!("every user of this machine could see {what} for a moment: better use {better}")
+        }
+        None => format!("every user of this machine can see {what}: better use {better}"),
+    }
+}
+
 fn token(
     arguments: &mut Arguments,
     config: &ClientConfig,
     environment: &Environment,
+    warnings: &mut Vec<String>,
 ) -> Option<SecretString> {
+    if arguments.token.is_some() {
+        warnings.push(seen(
+            arguments,
+            "the token given with --token",
+            "QVDBEARERTOKEN",
+        ));
+    }
     // Who says as whom to log in does not want the configuration's token.
     let named = arguments.username.is_some() || environment.login.is_some();
     let configured = config.login.auto_connect_token.as_ref();
@@ -242,12 +259,11 @@ fn password(
     warnings: &mut Vec<String>,
 ) -> Result<Option<SecretString>, Failure> {
     if let Some(password) = arguments.password.take() {
-        let seen = match arguments.secrets_fd {
-            Some(_) => "could see the password given with -w for a moment",
-            None => "can see the password given with -w",
-        };
-        let better = "better use --password-file, or be asked";
-        warnings.push(format!("every user of this machine {seen}: {better}"));
+        warnings.push(seen(
+            arguments,
+            "the password given with -w",
+            "--password-file",
+        ));
         return Ok(Some(password));
     }
     if let Some(file) = &arguments.password_file {
@@ -403,6 +419,20 @@ mod tests {
     }
 
     #[test]
+    fn debugging_logs_more_and_never_less() {
+        let level = |line: &str, level: &str| {
+            let settings = gather(line, &format!("{LOGIN}log.level = {level}\n")).unwrap();
+            settings.log_level
+        };
+        assert_eq!(level("qvdclient", "OFF"), LevelFilter::OFF);
+        assert_eq!(level("qvdclient", "INFO"), LevelFilter::INFO);
+        assert_eq!(level("qvdclient -d", "OFF"), LevelFilter::DEBUG);
+        assert_eq!(level("qvdclient -d", "ALL"), LevelFilter::TRACE);
+        let shown = gather("qvdclient -d", LOGIN).unwrap().shown_config;
+        assert!(shown.contains("log.level = DEBUG  (-d)"), "{shown}");
+    }
+
+    #[test]
     fn a_password_that_others_can_read_is_told() {
         let settings = gather("qvdclient", &format!("{LOGIN}client.user.password = x\n"));
         let warnings = settings.unwrap().warnings.join("\n");
@@ -448,6 +478,12 @@ mod tests {
                 "client.host.port = many",
                 Code::Config,
                 "client.conf:1",
+            ),
+            (
+                "qvdclient --config /dev/zero",
+                LOGIN,
+                Code::Config,
+                "larger than",
             ),
             (
                 "qvdclient --config /nonexistent",

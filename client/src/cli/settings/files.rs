@@ -1,10 +1,13 @@
 //! The configuration's sources, each overriding those before it: the machine's
 //! file, the user's files, the environment, the command line.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use qvd_config::limits::MAX_FILE;
+use qvd_config::value::LogLevel;
 use qvd_config::{ClientConfig, ConfigError, Origin, Program, Properties};
 use secrecy::ExposeSecret;
 
@@ -61,7 +64,18 @@ pub(super) fn read(arguments: &Arguments, environment: &Environment) -> Result<F
     if !errors.is_empty() {
         return Err(faulty(&errors));
     }
-    let config = ClientConfig::from_properties(&properties).map_err(|e| faulty(&e))?;
+    let mut config = ClientConfig::from_properties(&properties).map_err(|e| faulty(&e))?;
+    let debug = match (arguments.debug, environment.debug) {
+        (true, _) => Some("-d"),
+        (false, true) => Some("QVD_DEBUG"),
+        (false, false) => None,
+    };
+    if let Some(by) = debug
+        && !matches!(config.log.level, LogLevel::Debug | LogLevel::All)
+    {
+        properties.set("log.level", "DEBUG", by);
+        config.log.level = LogLevel::Debug;
+    }
     let odd = properties.warnings(Program::Client);
     warnings.extend(odd.iter().map(ToString::to_string));
     Ok(Files {
@@ -89,8 +103,14 @@ fn own_files(arguments: &Arguments, environment: &Environment) -> Vec<(PathBuf, 
 }
 
 fn contents(file: &Path, required: bool) -> Result<Option<Vec<u8>>, Failure> {
-    match std::fs::read(file) {
-        Ok(bytes) => Ok(Some(bytes)),
+    let mut bytes = Vec::new();
+    // One byte more than is taken, so that a larger file is told as such.
+    let limit = u64::try_from(MAX_FILE)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    let read = File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(Some(bytes)),
         Err(e) if !required && is_absence(e.kind()) => Ok(None),
         Err(e) => Err(Failure::new(
             Code::Config,
