@@ -4,6 +4,8 @@
 //! Facts are those of `PROTOCOL.md`. Everything the agent sends is hostile
 //! until decoded: each length has a named limit in [`limits`].
 
+#[cfg(test)]
+mod agent;
 mod bits;
 mod cache;
 mod control;
