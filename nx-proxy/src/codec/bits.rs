@@ -14,6 +14,16 @@ impl<'a> Bits<'a> {
         Self { data, at: 0 }
     }
 
+    /// Goes on at bit `at`, as [`Bits::at`] gave it.
+    pub(super) fn from(data: &'a [u8], at: usize) -> Self {
+        Self { data, at }
+    }
+
+    /// The bit that is read next.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     fn left(&self) -> usize {
         (self.data.len() * 8).saturating_sub(self.at)
     }

@@ -179,6 +179,11 @@ impl Writer {
         self.plain.push(0);
     }
 
+    /// Bytes that are to be sent.
+    pub(super) fn waiting(&self) -> usize {
+        self.plain.len()
+    }
+
     /// What is to be sent now, appended to `out`.
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), CodecError> {
         if self.plain.is_empty() {

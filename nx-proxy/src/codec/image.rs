@@ -76,7 +76,9 @@ impl Images {
         let unpacked = size(u32_at(message, 12, big));
         let data = message.get(16..).unwrap_or_default();
         let data = data.get(..packed).unwrap_or(data);
-        let alpha = if unpacked > limits::ALPHA {
+        self.resource(message).alpha = Vec::new();
+        let held: usize = self.resources.values().map(|r| r.alpha.len()).sum();
+        let alpha = if unpacked > limits::ALPHA || unpacked > limits::ALPHAS - held {
             None
         } else if u8_at(message, 4) == 65 {
             flagged(data, unpacked)
@@ -179,4 +181,37 @@ pub(super) fn flagged(data: &[u8], length: usize) -> Option<Vec<u8>> {
         .read_to_end(&mut plain)
         .ok()?;
     (plain.len() == length).then_some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alpha(resource: u8, length: usize) -> Vec<u8> {
+        let words = u32::try_from(length).unwrap().to_le_bytes();
+        let mut message = vec![246, resource, 0, 0, 64, 0, 0, 0];
+        message.extend(words);
+        message.extend(words);
+        message.resize(16 + length, 7);
+        message
+    }
+
+    #[test]
+    fn alpha_channels_have_a_limit_together() {
+        let mut images = Images::default();
+        let fit = limits::ALPHAS / limits::ALPHA;
+        for resource in 0..16 {
+            images.set_alpha(&alpha(resource, limits::ALPHA), false);
+        }
+        let held: usize = images.resources.values().map(|r| r.alpha.len()).sum();
+        assert_eq!(held, limits::ALPHAS);
+        // One that is replaced makes room for itself, one that is freed for
+        // another.
+        images.set_alpha(&alpha(0, 100), false);
+        assert_eq!(images.resources[&0].alpha.len(), 100);
+        images.free(1);
+        let next = u8::try_from(fit).unwrap();
+        images.set_alpha(&alpha(next, limits::ALPHA), false);
+        assert_eq!(images.resources[&next].alpha.len(), limits::ALPHA);
+    }
 }

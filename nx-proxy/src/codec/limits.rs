@@ -15,12 +15,26 @@ pub const REQUEST: usize = 65535 * 4;
 /// carry.
 pub const IMAGE: usize = REQUEST - 24;
 
+/// X11 bytes after which the decoding of a frame pauses: a few bits can stand
+/// for a stored image, so a frame may become a million times its size.
+pub const PIECE: usize = 1 << 20;
+
 /// Bytes that all message stores of a session may hold. The agent keeps them
 /// within its option `cache`, 8 MB by default.
 pub const STORES: usize = 64 << 20;
 
 /// Bytes of unpack state (alpha channels) of one resource.
 pub const ALPHA: usize = 4 << 20;
+
+/// The same of all resources of an X channel.
+pub const ALPHAS: usize = 16 << 20;
+
+/// X channels at once. nxagent opens one.
+pub const X_CHANNELS: usize = 8;
+
+/// Bytes for the agent, answers to its control messages mostly, that may wait
+/// to be taken while its bytes are decoded.
+pub const ANSWERS: usize = 16 << 20;
 
 /// Requests whose replies are awaited at once.
 pub const EXPECTED: usize = 65536;

@@ -45,7 +45,7 @@ pub struct Decoded {
     pub opcode: u8,
     /// Minor opcode of RENDER, where it is one and known.
     pub render: Option<u8>,
-    /// Where its X11 bytes start among those of the frame.
+    /// Where its X11 bytes start among those that come with it.
     pub offset: usize,
     /// Whether it came as a change of a stored message.
     pub hit: bool,
@@ -122,14 +122,16 @@ impl Requests {
         }
     }
 
-    /// Decodes the payload of one frame; X11 bytes are appended to `out`.
+    /// Decodes the payload of one frame from bit `at` on; X11 bytes are appended
+    /// to `out`. Gives the bit to go on at when `out` has become large.
     pub(super) fn frame(
         &mut self,
         payload: &[u8],
+        at: usize,
         channel: &mut XChannel,
         out: &mut Vec<u8>,
-    ) -> Result<(), CodecError> {
-        let mut bits = Bits::new(payload);
+    ) -> Result<Option<usize>, CodecError> {
+        let mut bits = Bits::from(payload, at);
         if !channel.setup {
             let length = bits.value(8, 0)?;
             for _ in 0..length {
@@ -154,8 +156,11 @@ impl Requests {
                     hit,
                 });
             }
+            if out.len() >= limits::PIECE {
+                return Ok(Some(bits.at()));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Decodes one request; whether it was a hit.

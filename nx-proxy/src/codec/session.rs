@@ -66,6 +66,8 @@ struct Session {
     tokens: u32,
     statistics: bool,
     pending: Option<Output>,
+    /// A frame of the X channel `from` that is decoded up to a bit.
+    paused: Option<(Vec<u8>, usize)>,
 }
 
 enum Channel {
@@ -113,8 +115,8 @@ impl Codec {
         Ok(())
     }
 
-    /// The next thing that came of the agent's bytes; at most one frame is
-    /// decoded.
+    /// The next thing that came of the agent's bytes: at most one frame, or a
+    /// piece of about [`limits::PIECE`] bytes of it.
     ///
     /// # Errors
     /// The stream is damaged; the session has to end.
@@ -141,7 +143,7 @@ impl Codec {
     pub fn whole(&self) -> bool {
         match &self.stage {
             Stage::Handshake(_) => false,
-            Stage::Session(session) => session.reader.is_empty(),
+            Stage::Session(session) => session.reader.is_empty() && session.paused.is_none(),
         }
     }
 
@@ -254,6 +256,7 @@ impl Session {
             statistics: false,
             pending: Some(Output::Greeting(greeting.clone())),
             greeting: Some(greeting),
+            paused: None,
         }
     }
 
@@ -262,10 +265,22 @@ impl Session {
             self.greeting = None;
             return Ok(Some(output));
         }
+        if let Some((payload, at)) = self.paused.take() {
+            let output = self.data(payload, at)?;
+            if output.is_some() {
+                return Ok(output);
+            }
+        }
         while let Some(frame) = self.reader.poll()? {
+            if self.writer.waiting() > limits::ANSWERS {
+                return Err(CodecError::TooLarge {
+                    what: "answers to the agent",
+                    value: self.writer.waiting(),
+                });
+            }
             let output = match frame {
                 Frame::Control(code, argument) => self.control(code, argument)?,
-                Frame::Data(payload) => self.data(&payload)?,
+                Frame::Data(payload) => self.data(payload, 0)?,
             };
             if output.is_some() {
                 return Ok(output);
@@ -278,7 +293,7 @@ impl Session {
         let control = match code {
             0 => {
                 let channel = Channel::X(Box::default(), Cutter::default());
-                self.opening(argument)?;
+                self.opening_x(argument)?;
                 self.channels.insert(argument, channel);
                 return Ok(Some(Output::OpenX(argument)));
             }
@@ -345,13 +360,25 @@ impl Session {
         Ok(())
     }
 
+    /// As [`Session::opening`], for channels of which each holds images.
+    fn opening_x(&self, channel: u8) -> Result<(), CodecError> {
+        self.opening(channel)?;
+        let open = self.channels.values();
+        let value = open.filter(|c| matches!(c, Channel::X(..))).count();
+        if value >= limits::X_CHANNELS {
+            let what = "number of X channels";
+            return Err(CodecError::TooLarge { what, value });
+        }
+        Ok(())
+    }
+
     fn service(&mut self, service: Service, channel: u8) -> Result<Control, CodecError> {
         self.opening(channel)?;
         self.channels.insert(channel, Channel::Closing);
         Ok(Control::Open(service, channel))
     }
 
-    fn data(&mut self, payload: &[u8]) -> Result<Option<Output>, CodecError> {
+    fn data(&mut self, payload: Vec<u8>, at: usize) -> Result<Option<Output>, CodecError> {
         if std::mem::take(&mut self.statistics) {
             return Ok(None);
         }
@@ -361,11 +388,12 @@ impl Session {
         match self.channels.get_mut(&id) {
             Some(Channel::X(x, _)) => {
                 let mut out = Vec::new();
-                self.requests.frame(payload, x, &mut out)?;
+                let next = self.requests.frame(&payload, at, x, &mut out)?;
+                self.paused = next.map(|at| (payload, at));
                 Ok(Some(Output::X(id, out)))
             }
             Some(Channel::Generic) => {
-                let mut bits = Bits::new(payload);
+                let mut bits = Bits::new(&payload);
                 let mut out = Vec::new();
                 loop {
                     let length = size(bits.value(32, 14)?);
@@ -433,5 +461,121 @@ impl Session {
             self.writer.data(&payload);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cache::Int;
+    use super::*;
+
+    /// A session of which the handshake and the X channel are there.
+    fn session(delta: u8) -> Codec {
+        let mut codec = Codec::new(None);
+        let words = format!("NXPROXY-3.5.0-3.5.99 delta={delta},stream=0 cachelist=none ");
+        codec.receive(words.as_bytes()).unwrap();
+        codec.receive(&[0, 0, 1, 0, 5, 1]).unwrap();
+        assert!(matches!(codec.poll(), Ok(Some(Output::Greeting(_)))));
+        assert_eq!(codec.poll(), Ok(Some(Output::OpenX(1))));
+        assert_eq!(codec.poll(), Ok(None));
+        codec
+    }
+
+    /// A frame of an X channel's setup message and what `requests` writes.
+    fn frame(requests: impl FnOnce(&mut BitWriter)) -> Vec<u8> {
+        let mut bits = BitWriter::default();
+        bits.value(12, 8, 0);
+        for byte in *b"l\0\x0b\0\0\0\0\0\0\0\0\0" {
+            bits.value(u32::from(byte), 8, 0);
+        }
+        requests(&mut bits);
+        let mut writer = Writer::new(0);
+        writer.data(&bits.finish());
+        let mut bytes = Vec::new();
+        writer.flush(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_frame_that_becomes_large_comes_in_pieces() {
+        const HITS: usize = 5000;
+        const NAME: usize = 60_000;
+        // One InternAtom that is stored, then two bits for each time it is
+        // sent again.
+        let bytes = frame(|bits| {
+            let mut actions = Int::<8>::default();
+            bits.miss();
+            bits.value(16, 8, 0);
+            actions.write(bits, 1 << 13, 15, 0);
+            bits.value(u32::try_from(NAME).unwrap(), 16, 6);
+            bits.bit(false);
+            bits.memory(&[b'a'; NAME]);
+            bits.miss();
+            bits.value(16, 8, 0);
+            actions.write(bits, 3 << 13, 15, 0);
+            for _ in 1..HITS {
+                bits.index(0);
+                actions.write(bits, 0, 15, 0);
+            }
+        });
+        let mut codec = session(1);
+        codec.receive(&bytes).unwrap();
+        let mut total = 0;
+        let mut pieces = 0;
+        while let Some(output) = codec.poll().unwrap() {
+            let Output::X(1, piece) = output else {
+                panic!("{output:?}");
+            };
+            assert!(piece.len() <= limits::PIECE + limits::REQUEST);
+            total += piece.len();
+            pieces += 1;
+        }
+        assert_eq!(total, 12 + (HITS + 1) * (8 + NAME));
+        assert!(pieces > 200);
+        assert!(codec.whole());
+        assert_eq!(codec.sequence(1), Some(5001));
+    }
+
+    #[test]
+    fn a_piece_of_a_channel_that_is_gone_is_nobodys() {
+        let mut codec = session(0);
+        let bytes = frame(|bits| {
+            for _ in 0..20 {
+                bits.miss();
+                bits.value(127, 8, 0);
+                bits.memory(&[127, 0, 0xff, 0xff]);
+                bits.memory(&[0; 65534 * 4]);
+            }
+        });
+        codec.receive(&bytes).unwrap();
+        codec.receive(&[0, 31, 0]).unwrap();
+        assert!(matches!(codec.poll(), Ok(Some(Output::X(1, _)))));
+        assert!(!codec.whole());
+        codec.drop_channel(1);
+        assert!(matches!(codec.poll(), Ok(Some(Output::Control(_)))));
+        assert!(codec.whole());
+    }
+
+    #[test]
+    fn answers_that_nobody_takes_have_a_limit() {
+        let mut codec = session(0);
+        codec
+            .receive(&[0, 20, 1].repeat(limits::ANSWERS / 3 + 2))
+            .unwrap();
+        let error = codec.poll().unwrap_err().to_string();
+        assert!(error.contains("answers to the agent"), "{error}");
+    }
+
+    #[test]
+    fn x_channels_have_a_limit() {
+        let mut codec = session(0);
+        let ids = (2..=u8::MAX).filter(|id| id & 7 != 0);
+        for id in ids.clone().take(limits::X_CHANNELS - 1) {
+            codec.receive(&[0, 0, id]).unwrap();
+            assert_eq!(codec.poll(), Ok(Some(Output::OpenX(id))));
+        }
+        let more = ids.clone().nth(limits::X_CHANNELS).unwrap();
+        codec.receive(&[0, 0, more]).unwrap();
+        assert!(codec.poll().is_err());
     }
 }
