@@ -17,7 +17,7 @@ to FILE; --dump prints them request by request. The exit status is 0 only if
 the whole stream was decoded, and 64 for wrong arguments.";
 
 /// Bytes given to the codec at once, about what a socket gives.
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 4096;
 
 /// What is to be done.
 enum Work {
@@ -60,11 +60,13 @@ fn run(work: &Work) -> Result<(), String> {
     let server = read(folder, "x11.0.t2c")?;
     let mut replay = Replay::new(&server).map_err(|e| e.to_string())?;
     let mut decoded = Ok(());
+    let mut taken = 0;
     for chunk in agent.chunks(CHUNK) {
         decoded = replay.receive(chunk).map_err(|e| e.to_string());
         if decoded.is_err() {
             break;
         }
+        taken += chunk.len();
     }
     let decoded = decoded.and_then(|()| {
         if replay.whole() {
@@ -80,7 +82,11 @@ fn run(work: &Work) -> Result<(), String> {
         }
         Work::Dump(_) => dump(&replay).map_err(|e| format!("standard output: {e}"))?,
     }
-    decoded
+    decoded.map_err(|reason| {
+        let requests = replay.trace.len();
+        let percent = taken * 100 / agent.len().max(1);
+        format!("{reason} ({requests} requests and {percent} % of the recording decoded)")
+    })
 }
 
 fn read(folder: &Path, name: &str) -> Result<Vec<u8>, String> {

@@ -45,6 +45,8 @@ pub struct Decoded {
     pub opcode: u8,
     /// Minor opcode of RENDER, where it is one and known.
     pub render: Option<u8>,
+    /// Method of a packed image, where it is one.
+    pub image: Option<u8>,
     /// Where its X11 bytes start among those that come with it.
     pub offset: usize,
     /// Whether it came as a change of a stored message.
@@ -144,14 +146,15 @@ impl Requests {
         while let Some(op) = self.state.req_op.read(&mut bits)? {
             self.count += 1;
             let offset = out.len();
-            let mut render = None;
+            let mut minor = None;
             let hit = self
-                .request(op, &mut bits, channel, out, &mut render)
+                .request(op, &mut bits, channel, out, &mut minor)
                 .at(self.count, op)?;
             if let Some(trace) = &mut self.trace {
                 trace.push(Decoded {
                     opcode: op,
-                    render,
+                    render: minor.filter(|_| op != 243),
+                    image: minor.filter(|_| op == 243),
                     offset,
                     hit,
                 });
@@ -163,7 +166,8 @@ impl Requests {
         Ok(None)
     }
 
-    /// Decodes one request; whether it was a hit.
+    /// Decodes one request; whether it was a hit. `minor` is RENDER's minor
+    /// opcode, or the method of a packed image.
     fn request(
         &mut self,
         op: u8,
@@ -335,6 +339,7 @@ impl Requests {
             242 => {}
             246 => channel.images.set_alpha(message, big),
             243 => {
+                *minor = Some(u8_at(message, 12));
                 let server_big = channel.server_big;
                 if !channel.images.unpack(message, big, server_big, out) {
                     header(127, 1, big, out);
