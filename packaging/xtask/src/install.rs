@@ -123,18 +123,6 @@ const SESSION: &[Package] = &[
         why: "ps and pkill for session scripts",
     },
     Package {
-        name: "groff",
-        why: "reads the manual pages",
-    },
-    Package {
-        name: "zsh",
-        why: "reads what it completes for the client",
-    },
-    Package {
-        name: "fish",
-        why: "reads what it completes for the client",
-    },
-    Package {
         name: "openssh-sftp-server",
         why: "the reference for sharing a folder",
     },
@@ -169,6 +157,18 @@ const SESSION: &[Package] = &[
     Package {
         name: "cups-client",
         why: "lpstat, which asks for them from the session",
+    },
+    Package {
+        name: "groff",
+        why: "reads the manual pages",
+    },
+    Package {
+        name: "zsh",
+        why: "reads what it completes for the client",
+    },
+    Package {
+        name: "fish",
+        why: "reads what it completes for the client",
     },
     Package {
         name: "shellcheck",
