@@ -35,7 +35,7 @@ pub(super) async fn password(login: &str) -> Result<SecretString, Failure> {
         .ok_or_else(|| Failure::new(Code::Interrupted, "no password was given"))
 }
 
-fn prompt(text: &str) -> io::Result<()> {
+pub(super) fn prompt(text: &str) -> io::Result<()> {
     let mut out = io::stderr().lock();
     out.write_all(text.as_bytes())?;
     out.flush()

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod ask;
+mod certificate;
 mod conceal;
 mod environment;
 mod list;

@@ -49,6 +49,11 @@ impl Progress {
                     "certificate accepted although {fault} ({certificate})"
                 ));
             }
+            // What is asked has the terminal to itself.
+            Event::CertificateInDoubt => self.clear(),
+            Event::CertificateNotKept(why) => {
+                self.warn(&format!("the accepted certificate is not kept: {why}"));
+            }
             Event::Resolving { host } => self.step(&format!("Looking {host} up")),
             Event::Connecting { address } => self.step(&format!("Connecting to {address}")),
             Event::Authenticating => self.step("Logging in"),

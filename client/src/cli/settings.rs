@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use tracing_subscriber::filter::LevelFilter;
 
 use self::files::Files;
-use super::arguments::{Arguments, Command, SslErrors};
+use super::arguments::{Arguments, Command};
 use super::environment::Environment;
 use super::{ask, log};
 use crate::core::{Choice, Code, Failure, Target, TlsPolicy};
@@ -50,9 +50,6 @@ pub struct Settings {
     pub port: u16,
     /// How it is recognised; `None` for a connection in the clear.
     pub tls: Option<TlsPolicy>,
-    /// What is to be done about a certificate that is not trusted; `None` when
-    /// nobody said.
-    pub ssl_errors: Option<SslErrors>,
     /// Who asks; empty with a token, and where none is needed.
     pub login: String,
     /// The password; `None` when the user has to be asked.
@@ -123,7 +120,7 @@ impl Settings {
             None if needs_broker => return Err(usage(NO_BROKER)),
             None => String::new(),
         };
-        let tls = tls::policy(&arguments, &config, environment)?;
+        let tls = tls::policy(&arguments, &config, &properties, environment)?;
         if tls.is_none() && needs_broker {
             warnings.push("the connection is not encrypted".into());
         }
@@ -146,7 +143,6 @@ impl Settings {
             host,
             port: config.login.port.get(),
             tls,
-            ssl_errors: tls::ssl_errors(&arguments, environment)?,
             login,
             password,
             token,

@@ -5,19 +5,15 @@ use std::time::Duration;
 
 use nx_proxy::{NxStream, Transport};
 use qvd_broker::{ConnectParameters, Credentials, Dialogue, Event as Said, Request, VmEntry};
-use rustls::pki_types::ServerName;
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsConnector;
 
 use super::dial::dial;
 use super::event::{Event, Events};
 use super::failure::{Code, Failure};
-use super::tls::{Prepared, TlsPolicy};
-
-/// How long the TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(15);
+use super::tls::TlsPolicy;
+use super::trust;
 
 /// How long the broker may take to answer a request, or to say something while
 /// it prepares a VM: a broker starts a stopped VM within 270 s.
@@ -267,55 +263,10 @@ fn unexpected(said: &Said) -> Failure {
 }
 
 async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transport>, Failure> {
-    let Some(policy) = target.tls.clone() else {
-        return Ok(Box::new(dial(&target.host, target.port, events).await?));
-    };
-    // Reading the system's roots takes as long as a connection on a LAN.
-    let preparing = tokio::task::spawn_blocking(move || policy.prepare());
-    let stream = dial(&target.host, target.port, events).await?;
-    let Prepared { config, seen } = preparing
-        .await
-        .map_err(|e| Failure::new(Code::Internal, "certificates could not be read").because(e))??;
-    let name = ServerName::try_from(target.host.clone()).map_err(|e| {
-        Failure::new(
-            Code::UnknownHost,
-            format!("{} is no host name", target.host),
-        )
-        .because(e)
-    })?;
-    let handshake = TlsConnector::from(config).connect(name, stream);
-    match timeout(HANDSHAKE, handshake).await {
-        Err(_) => Err(Failure::new(
-            Code::Certificate,
-            format!("{} does not finish the TLS handshake", target.host),
-        )),
-        Ok(Ok(stream)) => {
-            if let Some(fault) = seen.fault() {
-                events(Event::CertificateAccepted {
-                    fault: fault.words,
-                    certificate: fault.certificate,
-                });
-            }
-            Ok(Box::new(stream))
-        }
-        Ok(Err(error)) => Err(match seen.fault() {
-            Some(fault) => Failure::new(
-                Code::Certificate,
-                format!(
-                    "certificate of {} is not trusted: {} ({}); \
-                     trust it with --ca FILE or --pin SHA256",
-                    target.host, fault.words, fault.certificate
-                ),
-            ),
-            None => Failure::new(
-                Code::Certificate,
-                format!(
-                    "no TLS connection to {} port {}: {error}",
-                    target.host, target.port
-                ),
-            ),
-        }
-        .because(error)),
+    let (host, port) = (&target.host, target.port);
+    match &target.tls {
+        None => Ok(Box::new(dial(host, port, events).await?)),
+        Some(policy) => Ok(trust::connect(host, port, policy, events).await?),
     }
 }
 

@@ -1,95 +1,181 @@
-//! What a certificate says of itself, for a person who has to decide whether
-//! it is the broker's. Nothing here is checked, and nothing is decided on it.
+//! What a certificate says of itself. Nothing here is checked: a person reads
+//! it, who has to decide whether the certificate is the broker's.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+
+use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use x509_parser::asn1_rs::Any;
+use x509_parser::prelude::{ASN1Time, FromDer as _, GeneralName, X509Certificate, X509Version};
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// Longest name shown, in characters.
 const MAX_NAME: usize = 100;
 
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const OBJECT_ID: u8 = 0x06;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-/// The version, `[0]`, which X.509 version 1 leaves out.
-const VERSION: u8 = 0xa0;
+/// Most host names shown.
+const MAX_NAMES: usize = 10;
 
-/// Object ids of the parts of a name that people know, 2.5.4.3, .10 and .11.
-const NAMES: &[(&[u8], &str)] = &[
-    (&[0x55, 0x04, 0x03], "CN"),
-    (&[0x55, 0x04, 0x0a], "O"),
-    (&[0x55, 0x04, 0x0b], "OU"),
+/// RSA keys below are weak, in bits.
+const MIN_RSA: usize = 2048;
+
+/// Keys on elliptic curves below are weak, in bits.
+const MIN_EC: usize = 224;
+
+/// Object ids of the parts of a name that people know.
+const NAMES: &[(&str, &str)] = &[("2.5.4.3", "CN"), ("2.5.4.10", "O"), ("2.5.4.11", "OU")];
+
+/// Object ids of signatures over digests for which collisions can be had.
+const INSECURE: &[(&str, &str)] = &[
+    ("1.2.840.113549.1.1.2", "MD2"),
+    ("1.2.840.113549.1.1.3", "MD4"),
+    ("1.2.840.113549.1.1.4", "MD5"),
+    ("1.2.840.113549.1.1.5", "SHA-1"),
+    ("1.3.14.3.2.29", "SHA-1"),
+    ("1.2.840.10040.4.3", "SHA-1"),
+    ("1.2.840.10045.4.1", "SHA-1"),
 ];
 
-/// A certificate in one line: `CN=broker, issued by CN=our CA, valid
-/// 2026-01-01 to 2027-01-01`. `None` when it cannot be read.
-pub(super) fn summary(der: &[u8]) -> Option<String> {
-    let (SEQUENCE, certificate, _) = element(der)? else {
-        return None;
-    };
-    let (SEQUENCE, fields, _) = element(certificate)? else {
-        return None;
-    };
-    let mut rest = fields;
-    if let (VERSION, _, after) = element(rest)? {
-        rest = after;
+/// A certificate for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
+    /// Whose it is.
+    pub subject: String,
+    /// Who vouches for it.
+    pub issuer: String,
+    /// The day from which it is valid, `YYYY-MM-DD`.
+    pub valid_from: String,
+    /// The day until which it is valid, `YYYY-MM-DD`.
+    pub valid_to: String,
+    /// The hosts it is for, as far as it names any.
+    pub names: Vec<String>,
+    /// Its SHA-256, in hex with colons.
+    pub sha256: String,
+}
+
+impl fmt::Display for Details {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}, issued by {}, valid {} to {}, SHA-256 {}",
+            self.subject, self.issuer, self.valid_from, self.valid_to, self.sha256
+        )
     }
-    // Serial number and signature algorithm.
-    for _ in 0..2 {
-        rest = element(rest)?.2;
+}
+
+/// A certificate for the rest of the client.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub(super) details: Details,
+    /// Seconds since 1970.
+    pub(super) from: i64,
+    /// Seconds since 1970.
+    pub(super) until: i64,
+    pub(super) version1: bool,
+    /// Subject and issuer are the same.
+    pub(super) self_issued: bool,
+    pub(super) common_name: Option<String>,
+    /// The digest under its signature, if that is an insecure one.
+    pub(super) insecure: Option<&'static str>,
+    /// What is weak about its key.
+    pub(super) weak: Option<String>,
+    /// Its public key with algorithm, in DER.
+    pub(super) key: Vec<u8>,
+}
+
+impl Facts {
+    /// `None` when it cannot be read.
+    pub(super) fn of(der: &[u8]) -> Option<Self> {
+        let (rest, certificate) = X509Certificate::from_der(der).ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        let validity = certificate.validity();
+        let names = certificate.subject_alternative_name().ok().flatten();
+        let names = names.iter().flat_map(|names| &names.value.general_names);
+        let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
+        let insecure = INSECURE.iter().find(|(id, _)| *id == algorithm);
+        let common_name = certificate.subject().iter_common_name().next().map(value);
+        Some(Self {
+            details: Details {
+                subject: name(certificate.subject()),
+                issuer: name(certificate.issuer()),
+                valid_from: date(&validity.not_before),
+                valid_to: date(&validity.not_after),
+                names: names.filter_map(host).take(MAX_NAMES).collect(),
+                sha256: fingerprint(der),
+            },
+            from: validity.not_before.timestamp(),
+            until: validity.not_after.timestamp(),
+            version1: certificate.version() == X509Version::V1,
+            self_issued: certificate.subject().as_raw() == certificate.issuer().as_raw(),
+            common_name,
+            insecure: insecure.map(|(_, digest)| *digest),
+            weak: weakness(&certificate),
+            key: certificate.public_key().raw.to_vec(),
+        })
     }
-    let (SEQUENCE, issuer, rest) = element(rest)? else {
-        return None;
-    };
-    let (SEQUENCE, validity, rest) = element(rest)? else {
-        return None;
-    };
-    let (SEQUENCE, subject, _) = element(rest)? else {
-        return None;
-    };
-    let (from_kind, from, after) = element(validity)?;
-    let (until_kind, until, _) = element(after)?;
-    Some(format!(
-        "{}, issued by {}, valid {} to {}",
-        name(subject),
-        name(issuer),
-        date(from_kind, from)?,
-        date(until_kind, until)?,
+}
+
+/// The inner part of the public key's algorithm identifier, and the key.
+pub(super) fn key(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let info = certificate.public_key();
+    // SEQUENCE { SEQUENCE algorithm, BIT STRING key }
+    let (_, whole) = Any::from_der(info.raw).ok()?;
+    let (_, algorithm) = Any::from_der(whole.data).ok()?;
+    Some((
+        algorithm.data.to_vec(),
+        info.subject_public_key.data.to_vec(),
     ))
 }
 
-/// The first DER element: tag, content, and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = if first < 0x80 {
-        (usize::from(first), rest)
-    } else {
-        // More than four bytes of length have no place in a handshake.
-        let count = usize::from(first & 0x7f);
-        let (digits, rest) = rest.split_at_checked(count)?;
-        if !(1..=4).contains(&count) {
-            return None;
+/// SHA-256 of a certificate, in hex with colons.
+#[must_use]
+pub(crate) fn fingerprint(certificate: &[u8]) -> String {
+    // rustls carries the digest along with its cipher suites.
+    let digest = TLS13_AES_128_GCM_SHA256
+        .tls13()
+        .map(|suite| suite.common.hash_provider.hash(certificate));
+    let mut text = String::with_capacity(32 * 3);
+    for byte in digest.iter().flat_map(AsRef::as_ref) {
+        if !text.is_empty() {
+            text.push(':');
         }
-        let length = digits
-            .iter()
-            .fold(0, |length, digit| length << 8 | usize::from(*digit));
-        (length, rest)
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02X}");
+    }
+    text
+}
+
+/// The 64 digits of a fingerprint, whatever its case and separators; `None`
+/// for what is none.
+pub(crate) fn digits(fingerprint: &str) -> Option<String> {
+    let hex = fingerprint.chars().filter(char::is_ascii_hexdigit);
+    let hex: String = hex.map(|c| c.to_ascii_lowercase()).collect();
+    (hex.len() == 64).then_some(hex)
+}
+
+fn weakness(certificate: &X509Certificate<'_>) -> Option<String> {
+    let (kind, least, bits) = match certificate.public_key().parsed().ok()? {
+        PublicKey::RSA(key) => ("RSA", MIN_RSA, key.key_size()),
+        PublicKey::EC(key) => ("EC", MIN_EC, key.key_size()),
+        PublicKey::DSA(_) => return Some("a DSA key".into()),
+        _ => return None,
     };
-    let (content, after) = rest.split_at_checked(length)?;
-    Some((tag, content, after))
+    (bits < least).then(|| format!("an {kind} key of {bits} bits"))
 }
 
 /// A distinguished name: the parts people know.
-fn name(mut parts: &[u8]) -> String {
+fn name(name: &X509Name<'_>) -> String {
     let mut text = String::new();
-    while let Some((SET, part, rest)) = element(parts) {
-        parts = rest;
-        if let Some((key, value)) = attribute(part) {
-            let comma = if text.is_empty() { "" } else { ", " };
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{comma}{key}={value}");
-        }
+    for attribute in name.iter_attributes() {
+        let id = attribute.attr_type().to_id_string();
+        let Some((_, key)) = NAMES.iter().find(|(known, _)| *known == id) else {
+            continue;
+        };
+        let comma = if text.is_empty() { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}{key}={}", value(attribute));
     }
     if text.is_empty() {
         "no name".to_owned()
@@ -98,39 +184,32 @@ fn name(mut parts: &[u8]) -> String {
     }
 }
 
-fn attribute(part: &[u8]) -> Option<(&'static str, String)> {
-    let (SEQUENCE, pair, _) = element(part)? else {
-        return None;
-    };
-    let (OBJECT_ID, id, rest) = element(pair)? else {
-        return None;
-    };
-    let (_, value, _) = element(rest)?;
-    let (_, key) = NAMES.iter().find(|(known, _)| *known == id)?;
-    let value = qvd_broker::one_line(&String::from_utf8_lossy(value));
-    Some((key, value.chars().take(MAX_NAME).collect()))
+fn value(attribute: &AttributeTypeAndValue<'_>) -> String {
+    match attribute.as_str() {
+        Ok(text) => shown(text),
+        Err(_) => shown(&String::from_utf8_lossy(attribute.as_slice())),
+    }
 }
 
-/// `YYMMDD…` or `YYYYMMDD…` as `YYYY-MM-DD`.
-fn date(kind: u8, digits: &[u8]) -> Option<String> {
-    let digits = std::str::from_utf8(digits).ok()?;
-    let (year, rest) = match kind {
-        UTC_TIME => {
-            let (year, rest) = digits.split_at_checked(2)?;
-            let century = if year < "50" { "20" } else { "19" };
-            (format!("{century}{year}"), rest)
+/// Nothing in it may steer the terminal or flood it.
+fn shown(text: &str) -> String {
+    qvd_broker::one_line(text).chars().take(MAX_NAME).collect()
+}
+
+fn host(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(shown(name)),
+        GeneralName::IPAddress(bytes) => {
+            let four = <[u8; 4]>::try_from(*bytes).map(|b| std::net::IpAddr::from(b).to_string());
+            let sixteen = <[u8; 16]>::try_from(*bytes).map(std::net::IpAddr::from);
+            four.or_else(|_| sixteen.map(|ip| ip.to_string())).ok()
         }
-        GENERALIZED_TIME => {
-            let (year, rest) = digits.split_at_checked(4)?;
-            (year.to_owned(), rest)
-        }
-        _ => return None,
-    };
-    let (month, rest) = rest.split_at_checked(2)?;
-    let (day, _) = rest.split_at_checked(2)?;
-    let date = format!("{year}-{month}-{day}");
-    let plain = |b: u8| b.is_ascii_digit() || b == b'-';
-    date.bytes().all(plain).then_some(date)
+        _ => None,
+    }
+}
+
+fn date(time: &ASN1Time) -> String {
+    time.to_datetime().date().to_string()
 }
 
 #[cfg(test)]
@@ -154,19 +233,42 @@ mod tests {
         params.self_signed(&key).unwrap().der().to_vec()
     }
 
+    fn summary(der: &[u8]) -> Option<String> {
+        Facts::of(der).map(|facts| facts.details.to_string())
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_same_in_any_writing_and_none_when_cut() {
+        let print = fingerprint(b"anything");
+        let plain = print.to_lowercase().replace(':', "");
+        assert_eq!(digits(&print), Some(plain.clone()));
+        assert_eq!(digits(&plain), Some(plain.clone()));
+        assert_eq!(digits(&plain[..40]), None);
+    }
+
     #[test]
     fn names_and_dates_are_read() {
+        let der = certificate("broker");
         assert_eq!(
-            summary(&certificate("broker")).unwrap(),
-            "O=Desks, CN=broker, issued by O=Desks, CN=broker, valid 2026-01-02 to 2052-03-04"
+            summary(&der).unwrap(),
+            format!(
+                "O=Desks, CN=broker, issued by O=Desks, CN=broker, \
+                 valid 2026-01-02 to 2052-03-04, SHA-256 {}",
+                fingerprint(&der)
+            )
         );
+        assert_eq!(fingerprint(&der).len(), 32 * 3 - 1);
+        let facts = Facts::of(&der).unwrap();
+        assert_eq!(facts.details.names, ["broker.test"]);
+        assert!(facts.self_issued && !facts.version1);
+        assert_eq!((facts.insecure, facts.weak), (None, None));
     }
 
     #[test]
     fn a_name_cannot_steer_the_terminal_or_flood_it() {
         let text = summary(&certificate(&format!("a\u{1b}[2J{}", "x".repeat(500)))).unwrap();
         assert!(!text.contains('\u{1b}'));
-        assert!(text.len() < 4 * MAX_NAME, "{text}");
+        assert!(text.len() < 5 * MAX_NAME, "{text}");
     }
 
     #[test]

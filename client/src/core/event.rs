@@ -21,6 +21,10 @@ pub enum Event {
         /// What it says of itself, and its SHA-256.
         certificate: String,
     },
+    /// The user is about to be asked about the broker's certificate.
+    CertificateInDoubt,
+    /// The user's lasting answer could not be written down; why.
+    CertificateNotKept(String),
     /// Login and password are being checked.
     Authenticating,
     /// A line of the broker's about the VM being prepared.

@@ -10,13 +10,19 @@ mod failure;
 mod reconnect;
 mod session;
 mod tls;
+mod trust;
 mod verifier;
 
 pub use broker::{Broker, Target, Tunnel};
+pub use certificate::Details;
 pub use choice::{Choice, choose};
 pub use desktop::{Chosen, View, Wish, open_desktop, until_interrupted};
 pub use event::{Event, Events};
 pub use failure::{Code, Failure};
 pub use reconnect::{Action, Reconnect};
 pub use session::{Outcome, run_session};
-pub use tls::{Certificates, ClientCertificate, TlsPolicy, Trust};
+pub use tls::{TlsPolicy, Trust};
+pub use trust::{
+    Answer, Answering, Ask, Asker, Certificates, ClientCertificate, Errors, Fault, Finding, Memory,
+    Policy, Question, Stapled,
+};

@@ -51,6 +51,10 @@ const SESSION: &[Package] = &[
         why: "the keyboards",
     },
     Package {
+        name: "bsdutils",
+        why: "script, which gives a program a terminal",
+    },
+    Package {
         name: "wmctrl",
         why: "closes a window as a user does",
     },

@@ -2,3 +2,4 @@
 //! kiosk see of it.
 
 mod command_line;
+mod tls;

@@ -18,34 +18,34 @@ section! {
             "The client's certificate, PEM.";
         key_file: Option<HomePath> = "client.ssl.key_file", "", Supported,
             "The key of the client's certificate, PEM.";
-        system_path: Option<PathBuf> = "path.ssl.ca.system.path", "/etc/ssl/certs", Unused,
+        system_path: Option<PathBuf> = "path.ssl.ca.system.path", "/etc/ssl/certs", Supported,
             "The directory of the system's trusted certificates. Empty: none.";
         system_file: Option<PathBuf> = "path.ssl.ca.system.file", "", Supported,
             "A file of trusted certificates, PEM. Empty: none.";
         personal: HomePath = "path.ssl.ca.personal", "~/.qvd/certs", Supported,
             "The directory of the user's own trusted certificates.";
-        allow_untrusted: bool = "client.ssl.allow_untrusted", "0", Unused,
+        allow_untrusted: bool = "client.ssl.allow_untrusted", "0", Supported,
             "Whether the user may accept a certificate whose issuer is not trusted.";
-        allow_bad_host: bool = "client.ssl.allow_bad_host", "0", Unused,
+        allow_bad_host: bool = "client.ssl.allow_bad_host", "0", Supported,
             "Whether the user may accept a certificate of another host.";
-        allow_expired: bool = "client.ssl.allow_expired", "0", Unused,
+        allow_expired: bool = "client.ssl.allow_expired", "0", Supported,
             "Whether the user may accept a certificate that is no longer valid.";
-        allow_not_yet_valid: bool = "client.ssl.allow_not_yet_valid", "0", Unused,
+        allow_not_yet_valid: bool = "client.ssl.allow_not_yet_valid", "0", Supported,
             "Whether the user may accept a certificate that is not valid yet.";
-        allow_revoked: bool = "client.ssl.allow_revoked", "0", Unused,
+        allow_revoked: bool = "client.ssl.allow_revoked", "0", Supported,
             "Whether the user may accept a certificate that its issuer has revoked.";
-        allow_insecure_sign_algo: bool = "client.ssl.allow_insecure_sign_algo", "0", Unused,
+        allow_insecure_sign_algo: bool = "client.ssl.allow_insecure_sign_algo", "0", Supported,
             "Whether the user may accept a certificate with a signature that can be forged.";
-        allow_weak_key: bool = "client.ssl.allow_weak_key", "0", Unused,
+        allow_weak_key: bool = "client.ssl.allow_weak_key", "0", Supported,
             "Whether the user may accept a certificate with a key that can be broken.";
-        allow_unknown_error: bool = "client.ssl.allow_unknown_error", "0", Unused,
+        allow_unknown_error: bool = "client.ssl.allow_unknown_error", "0", Supported,
             "Whether the user may accept a certificate with any other fault.";
-        allow_ocsp_server_failure: bool = "client.ssl.allow_ocsp_server_failure", "0", Unused,
+        allow_ocsp_server_failure: bool = "client.ssl.allow_ocsp_server_failure", "0", Supported,
             "Whether the user may accept a certificate whose issuer does not say if it is revoked.";
-        allow_ocsp_error: bool = "client.ssl.allow_ocsp_error", "0", Unused,
+        allow_ocsp_error: bool = "client.ssl.allow_ocsp_error", "0", Supported,
             "Whether the user may accept a certificate whose issuer gives a wrong answer.";
-        ocsp_mode: String = "client.ssl.ocsp_mode", "", Unused,
-            "How the issuer is asked whether a certificate is revoked.";
+        ocsp_mode: String = "client.ssl.ocsp_mode", "", Supported,
+            "Whether an issuer's word on revocation that the broker hands on counts (SSL_OCSP_TRY_STAPLE, the default), has to be there (SSL_OCSP_MUST_STAPLE) or is not looked at (SSL_OCSP_NO_STAPLE).";
         error_timeout: Duration = "client.ssl.error_timeout", "5", Unused,
             "Seconds for which the window holds back the button that accepts a faulty certificate.";
     }

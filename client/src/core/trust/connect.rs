@@ -1,0 +1,204 @@
+//! A connection to the broker with TLS, and the user's decision about its
+//! certificate.
+
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::ask::{Answer, Question};
+use super::fault::sentence;
+use super::pins::PinFile;
+use crate::core::dial::dial;
+use crate::core::event::{Event, Events};
+use crate::core::failure::{Code, Failure};
+use crate::core::tls::{Prepared, TlsPolicy};
+use crate::core::verifier::{Faulty, Ruling};
+
+/// How long the TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+
+/// How long writing the accepted certificate down may take: another client
+/// may be writing, a home may be far away.
+const WRITE: Duration = Duration::from_secs(10);
+
+/// Connects, and asks the user where the certificate is in doubt.
+///
+/// # Errors
+/// When the broker is not there, or its certificate is not accepted.
+pub(crate) async fn connect(
+    host: &str,
+    port: u16,
+    policy: &TlsPolicy,
+    events: Events<'_>,
+) -> Result<Box<TlsStream<TcpStream>>, Failure> {
+    let faulty = match attempt(host, port, policy, events).await? {
+        Attempt::Connected(stream) => return Ok(stream),
+        Attempt::InDoubt(faulty) => faulty,
+    };
+    // Between question and answer there is no connection that could grow old.
+    decide(host, port, policy, *faulty, events).await?;
+    match attempt(host, port, policy, events).await? {
+        Attempt::Connected(stream) => Ok(stream),
+        // Asking for ever would wear the user out, which may be the purpose.
+        Attempt::InDoubt(faulty) => Err(refused(
+            host,
+            &faulty,
+            "it is not the one that was just accepted",
+        )),
+    }
+}
+
+enum Attempt {
+    Connected(Box<TlsStream<TcpStream>>),
+    InDoubt(Box<Faulty>),
+}
+
+async fn attempt(
+    host: &str,
+    port: u16,
+    policy: &TlsPolicy,
+    events: Events<'_>,
+) -> Result<Attempt, Failure> {
+    // Reading the system's roots takes as long as a connection on a LAN.
+    let (reader, name) = (policy.clone(), host.to_owned());
+    let preparing = tokio::task::spawn_blocking(move || reader.prepare(&name, port));
+    let stream = dial(host, port, events).await?;
+    let Prepared { config, seen } = preparing
+        .await
+        .map_err(|e| Failure::new(Code::Internal, "certificates could not be read").because(e))??;
+    let name = ServerName::try_from(host.to_owned()).map_err(|e| {
+        Failure::new(Code::UnknownHost, format!("{host} is no host name")).because(e)
+    })?;
+    let handshake = TlsConnector::from(config).connect(name, stream);
+    let done = timeout(HANDSHAKE, handshake).await.map_err(|_| {
+        let message = format!("{host} does not finish the TLS handshake");
+        Failure::new(Code::Certificate, message)
+    })?;
+    match (done, seen.faulty()) {
+        (Ok(stream), None) => Ok(Attempt::Connected(Box::new(stream))),
+        (Ok(stream), Some(faulty)) => {
+            taken(host, port, policy, &faulty, events).await;
+            Ok(Attempt::Connected(Box::new(stream)))
+        }
+        (Err(_), Some(faulty)) if faulty.ruling == Ruling::Ask => {
+            Ok(Attempt::InDoubt(Box::new(faulty)))
+        }
+        (Err(error), Some(faulty)) => Err(match &faulty.ruling {
+            Ruling::Refused(why) => refused(host, &faulty, why),
+            // Accepted with its faults, and the handshake failed after that.
+            _ => failed(host, port, &error, &sentence(&faulty.findings)),
+        }
+        .because(error)),
+        (Err(error), None) => Err(failed(host, port, &error, "").because(error)),
+    }
+}
+
+/// What follows from a certificate that was taken with faults.
+async fn taken(host: &str, port: u16, policy: &TlsPolicy, faulty: &Faulty, events: Events<'_>) {
+    match &faulty.ruling {
+        Ruling::Taken { told: true } => events(Event::CertificateAccepted {
+            fault: sentence(&faulty.findings),
+            certificate: faulty.facts.details.to_string(),
+        }),
+        Ruling::TakenAnew(faults) => {
+            let details = &faulty.facts.details;
+            tracing::info!(%details, "accepted before, now bound to this host");
+            if let Err(why) = keep(host, port, policy, faulty, faults.clone()).await {
+                tracing::warn!(%why, "the accepted certificate is not kept");
+            }
+        }
+        _ => tracing::info!(certificate = %faulty.facts.details, "accepted before"),
+    }
+}
+
+async fn decide(
+    host: &str,
+    port: u16,
+    policy: &TlsPolicy,
+    faulty: Faulty,
+    events: Events<'_>,
+) -> Result<(), Failure> {
+    let Some(asker) = policy.asker.get() else {
+        return Err(undecided(host, &faulty));
+    };
+    events(Event::CertificateInDoubt);
+    let question = Question {
+        host: host.to_owned(),
+        port,
+        details: faulty.facts.details.clone(),
+        findings: faulty.findings.clone(),
+        can_be_kept: policy.pins.is_some(),
+    };
+    let answer = asker.ask(&question).await.map_err(|failure| {
+        if failure.code() == Code::CertificateUndecided {
+            undecided(host, &faulty).because(failure)
+        } else {
+            failure
+        }
+    })?;
+    match answer {
+        Answer::No => {
+            return Err(refused(host, &faulty, "you did not accept it"));
+        }
+        Answer::Once => {}
+        Answer::Always => {
+            let faults = faulty.findings.iter().map(|found| found.fault).collect();
+            if let Err(why) = keep(host, port, policy, &faulty, faults).await {
+                events(Event::CertificateNotKept(why));
+            }
+        }
+    }
+    policy.memory.accept(&question);
+    Ok(())
+}
+
+/// Writes to the file of accepted certificates.
+async fn keep(
+    host: &str,
+    port: u16,
+    policy: &TlsPolicy,
+    faulty: &Faulty,
+    faults: std::collections::BTreeSet<super::Fault>,
+) -> Result<(), String> {
+    let path = policy.pins.as_ref().ok_or("there is no place for it")?;
+    let (file, host, facts) = (PinFile::new(path), host.to_owned(), faulty.facts.clone());
+    let writing = tokio::task::spawn_blocking(move || file.accept(&host, port, &facts, &faults));
+    match timeout(WRITE, writing).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(error))) => Err(format!("{}: {error}", path.display())),
+        Ok(Err(error)) => Err(format!("{}: {error}", path.display())),
+        Err(_) => Err(format!("{} is locked by another program", path.display())),
+    }
+}
+
+fn not_trusted(host: &str, faulty: &Faulty) -> String {
+    let (faults, details) = (sentence(&faulty.findings), &faulty.facts.details);
+    format!("certificate of {host} is not trusted: {faults} ({details})")
+}
+
+fn refused(host: &str, faulty: &Faulty, why: &str) -> Failure {
+    let message = format!("{}; {why}", not_trusted(host, faulty));
+    Failure::new(Code::Certificate, message)
+}
+
+fn undecided(host: &str, faulty: &Faulty) -> Failure {
+    let message = format!(
+        "{}; there is no terminal to ask on: trust it with --ca FILE or --pin SHA256",
+        not_trusted(host, faulty)
+    );
+    Failure::new(Code::CertificateUndecided, message)
+}
+
+fn failed(host: &str, port: u16, error: &std::io::Error, although: &str) -> Failure {
+    let mut message = format!("no TLS connection to {host} port {port}: {error}");
+    if !although.is_empty() {
+        message.push_str(&format!(
+            " (its certificate was accepted although {although})"
+        ));
+    }
+    Failure::new(Code::Certificate, message)
+}
