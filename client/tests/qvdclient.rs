@@ -228,7 +228,7 @@ fn which_vm_is_meant_has_to_be_clear() {
     };
     let broker = Broker::with(vec![list(TWO)]);
     is_about(&client(&broker, &[]), 23, "office");
-    let broker = Broker::with(vec![list("[]")]);
+    let broker = Broker::with(vec![list("[]"), list("[]")]);
     is_about(&client(&broker, &[]), 15, "no virtual machine");
     let broker = Broker::with(vec![list(TWO)]);
     is_about(&client(&broker, &["--vm-id", "home"]), 15, "home");

@@ -20,6 +20,10 @@ const STABLE: Duration = Duration::from_secs(15);
 /// take the same session from each other would do so for ever.
 const MOST_RELAPSES: u32 = 3;
 
+/// How long a VM may look stopped before that is believed: a broker may say so
+/// of one that it cannot reach.
+const STOPPED: Duration = Duration::from_secs(15);
+
 /// What to do after a session was lost or an attempt has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -41,6 +45,8 @@ pub struct Reconnect {
     limit: Duration,
     /// When the session came up last; `None` while it is not up.
     up: Option<Duration>,
+    /// Whether it ever was up.
+    was_up: bool,
     outage: Option<Outage>,
 }
 
@@ -60,6 +66,7 @@ impl Reconnect {
         Self {
             limit,
             up: None,
+            was_up: false,
             outage: None,
         }
     }
@@ -67,12 +74,17 @@ impl Reconnect {
     /// The desktop is in its window.
     pub fn up(&mut self, now: Duration) {
         self.up = Some(now);
+        self.was_up = true;
     }
 
     /// The session, or an attempt to get it back, has failed. `chance` is a
     /// random number, the same likely everywhere.
     pub fn failed(&mut self, code: Code, now: Duration, chance: u32) -> Action {
-        if !is_worth_another_try(code) || self.limit.is_zero() {
+        let hopeless = match code {
+            Code::VmStopped => self.knows_stopped(now),
+            code => !is_worth_another_try(code),
+        };
+        if hopeless || self.limit.is_zero() {
             return Action::GiveUp;
         }
         match (self.up.take(), &mut self.outage) {
@@ -110,6 +122,32 @@ impl Reconnect {
             Some(outage) => self.limit.saturating_sub(now.saturating_sub(outage.begin)),
             None => self.limit,
         }
+    }
+
+    /// How long the outage has lasted.
+    #[must_use]
+    pub fn lasted(&self, now: Duration) -> Duration {
+        let begin = self.outage.map_or(now, |outage| outage.begin);
+        now.saturating_sub(begin)
+    }
+
+    /// Whether a VM that looks stopped now is stopped, so that the user is to
+    /// be asked.
+    #[must_use]
+    pub fn knows_stopped(&self, now: Duration) -> bool {
+        self.lasted(now) >= STOPPED
+    }
+
+    /// Whether there ever was a session to get back.
+    #[must_use]
+    pub fn was_up(&self) -> bool {
+        self.was_up
+    }
+
+    /// Whether the session is lost, and known to be.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        self.up.is_none() && self.outage.is_some()
     }
 
     /// The number of the attempt that is made next, from 1.
@@ -184,7 +222,7 @@ mod tests {
     fn what_was_never_up_is_not_tried_again() {
         let mut machine = Reconnect::new(LIMIT);
         for code in Code::ALL {
-            assert_eq!(machine.failed(code, seconds(1), 0), Action::GiveUp);
+            assert_eq!(machine.failed(*code, seconds(1), 0), Action::GiveUp);
         }
     }
 
@@ -247,6 +285,19 @@ mod tests {
             relapses += 1;
         }
         assert_eq!(relapses, MOST_RELAPSES);
+    }
+
+    #[test]
+    fn a_vm_that_looks_stopped_is_not_believed_at_once() {
+        let mut machine = running();
+        assert!(!machine.is_out() && machine.was_up());
+        machine.failed(Code::SessionLost, seconds(10), 0);
+        assert!(machine.is_out() && !machine.knows_stopped(seconds(24)));
+        let soon = machine.failed(Code::VmStopped, seconds(24), 0);
+        assert!(matches!(soon, Action::TryAfter(_)));
+        assert!(machine.knows_stopped(seconds(25)));
+        let later = machine.failed(Code::VmStopped, seconds(25), 0);
+        assert_eq!(later, Action::GiveUp);
     }
 
     #[test]
