@@ -86,7 +86,10 @@ fn after_a_broker_was_killed_and_started_again() {
     play("client_broker_restart", async |scene| {
         let mut stage = Stage::set(scene, true).await?;
         let mut client = stage.connect(scene, &stage.login()).await?;
-        stage.server.process().signal(rustix::process::Signal::KILL)?;
+        stage
+            .server
+            .process()
+            .signal(rustix::process::Signal::KILL)?;
         said(&client, "(attempt 2)", 1).await?;
         stage.server.restart(scene).await?;
         is_back(&stage, &client).await?;
@@ -95,7 +98,11 @@ fn after_a_broker_was_killed_and_started_again() {
 }
 
 /// A client whose session is lost, and cannot come back because of `change`.
-async fn ends_with(scene: &Scene, status: i32, change: impl AsyncFnOnce(&Stage) -> Outcome) -> Outcome {
+async fn ends_with(
+    scene: &Scene,
+    status: i32,
+    change: impl AsyncFnOnce(&Stage) -> Outcome,
+) -> Outcome {
     let stage = Stage::set(scene, true).await?;
     let mut client = stage.connect(scene, &stage.login()).await?;
     change(&stage).await?;
