@@ -10,7 +10,7 @@ use x11rb::errors::{ConnectError, ConnectionError, ReplyError};
 use x11rb::protocol::xproto::{AccessControl, AtomEnum, ConnectionExt as _, Family, HostMode};
 use x11rb::rust_connection::RustConnection;
 
-use crate::Error;
+use crate::{Error, authority};
 
 /// How long the X server may take to answer. A display over ssh takes some
 /// round trips of it.
@@ -217,7 +217,7 @@ fn connect(name: &str) -> Result<(RustConnection, usize), Fault> {
         let reason = String::from_utf8_lossy(reason);
         Fault::Other(format!("access refused: {}", reason.trim()))
     };
-    RustConnection::connect(Some(name)).map_err(|error| match error {
+    authority::connect(name).map_err(|error| match error {
         ConnectError::DisplayParsingError(_) => Fault::Other("not the name of a display".into()),
         ConnectError::SetupAuthenticate(refusal) => refused(&refusal.reason),
         ConnectError::SetupFailed(refusal) => refused(&refusal.reason),

@@ -12,6 +12,7 @@
 
 #![deny(unsafe_code)]
 
+mod authority;
 mod display;
 mod engine;
 mod error;
