@@ -104,6 +104,18 @@ pub(super) async fn vm(vms: &[VmEntry]) -> Result<&VmEntry, Failure> {
     }
 }
 
+/// Whether a VM may be started that was stopped while its session was lost;
+/// not when there is nobody to ask.
+pub(super) async fn may_start(vm: &VmEntry) -> bool {
+    let name = one_line(&vm.name);
+    let question = format!("{name} was stopped meanwhile. Start it? [y/N] ");
+    if !terminal::is_there() || prompt(&question).is_err() {
+        return false;
+    }
+    let line = terminal::line().await.ok().flatten().unwrap_or_default();
+    matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
 fn menu(vms: &[VmEntry]) -> String {
     let mut text = String::new();
     for (number, vm) in (1..).zip(vms) {

@@ -66,6 +66,15 @@ impl Progress {
                 self.taken();
                 self.done("Connected; Ctrl-C suspends the session");
             }
+            Event::Lost { cause } => {
+                self.done(&format!("The session was lost ({cause}); reconnecting"));
+            }
+            Event::Reconnecting { attempt, wait } => {
+                let seconds = wait.as_secs_f32();
+                self.step(&format!(
+                    "Reconnecting in {seconds:.1} s (attempt {attempt})"
+                ));
+            }
             Event::Leaving => self.step("Leaving the session"),
         }
     }

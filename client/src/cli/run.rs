@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::settings::{Settings, Task};
 use super::{ask, list};
 use crate::core::{
-    Broker, Choice, Chosen, Code, Event, Failure, Outcome, View, Wish, open_desktop,
+    Allowed, Broker, Choice, Chosen, Code, Event, Failure, Outcome, View, Wish, open_desktop,
     until_interrupted,
 };
 
@@ -135,6 +135,8 @@ async fn connect(
         let wish = Wish {
             target: settings.target(login.credentials.clone()),
             choice: choice.clone(),
+            kill_vm: settings.kill_vm,
+            reconnect: settings.reconnect,
             parameters: settings.parameters.clone(),
             nx_options: settings.nx_options.clone(),
             display: settings.display.clone(),
@@ -170,5 +172,10 @@ impl View for Progress {
     fn choose<'a>(&'a mut self, vms: &'a [VmEntry]) -> Chosen<'a> {
         self.clear();
         Box::pin(ask::vm(vms))
+    }
+
+    fn may_start<'a>(&'a mut self, vm: &'a VmEntry) -> Allowed<'a> {
+        self.clear();
+        Box::pin(ask::may_start(vm))
     }
 }

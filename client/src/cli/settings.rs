@@ -5,6 +5,7 @@ mod session;
 mod tls;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nx_proxy::NxOptions;
 use qvd_broker::{ClientParameters, Credentials};
@@ -74,6 +75,8 @@ pub struct Settings {
     pub kiosk: bool,
     /// Whether there is one session and no attempt to get it back.
     pub once: bool,
+    /// How long it is tried to get a lost session back; zero for not at all.
+    pub reconnect: Duration,
     /// Dots per inch of the session; the display's where there is none.
     pub dpi: Option<u16>,
     /// Options for nxproxy.
@@ -153,8 +156,13 @@ impl Settings {
             file: arguments.file.take(),
             kiosk: arguments.kiosk,
             once: arguments.once,
+            reconnect: if arguments.once && !arguments.kiosk {
+                Duration::ZERO
+            } else {
+                Duration::from_secs(config.session.reconnect.number().into())
+            },
             dpi: arguments.dpi,
-            parameters: session::parameters(&arguments, &config, &session_id)?,
+            parameters: session::parameters(&arguments, &config, environment, &session_id)?,
             session_id,
             nx_options,
             nxproxy: config.nx.nxproxy.as_path().to_owned(),

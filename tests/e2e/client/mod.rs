@@ -2,4 +2,6 @@
 //! kiosk see of it.
 
 mod command_line;
+mod reconnect;
+mod stage;
 mod tls;
