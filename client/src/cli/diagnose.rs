@@ -177,7 +177,7 @@ async fn versions(settings: &Settings) -> String {
 async fn version_of(program: &Path) -> String {
     let mut command = Command::new(program);
     command
-        .arg("-V")
+        .arg("-v")
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .env("NX_CLIENT", "/bin/true");

@@ -76,7 +76,6 @@ async fn sessions(
             Ok(outcome) => {
                 run::tell(outcome, progress);
                 failures = 0;
-                refused = false;
             }
             Err(failure) => {
                 tracing::error!(code = failure.code().as_str(), "{}", failure.chain());
@@ -85,7 +84,7 @@ async fn sessions(
                 if (is_login || failure.code() == Code::NoPassword) && !terminal::is_there() {
                     return Err(failure);
                 }
-                refused = is_login;
+                refused |= is_login;
                 failures += 1;
                 sleep(wait(failures, terminal::is_there())).await;
             }
