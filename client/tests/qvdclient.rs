@@ -251,6 +251,11 @@ fn which_vm_is_meant_has_to_be_clear() {
         "{}",
         requests[2]
     );
+    // Beside it all that the display says.
+    for field in ["rules=evdev", "model=pc105", "layout=us"] {
+        let parameter = format!("qvd.client.xkb.{field}");
+        assert!(requests[2].contains(&parameter), "{}", requests[2]);
+    }
     assert!(requests[2].contains("\r\nUpgrade: QVD/1.0\r\n"));
     // One name for the session in every log.
     let (_, id) = requests[2].split_once("qvd.client.session-id=").unwrap();

@@ -82,6 +82,9 @@ pub(super) async fn dial(host: &str, port: u16, events: Events<'_>) -> Result<Tc
                     if let Err(error) = tuned {
                         tracing::debug!(%error, "socket options");
                     }
+                    if let Ok(address) = stream.peer_addr() {
+                        events(Event::Reached { address });
+                    }
                     return Ok(stream);
                 }
                 Some(Ok(Ok(Err(error)))) => last = error,

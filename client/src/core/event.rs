@@ -15,6 +15,11 @@ pub enum Event {
         /// Where to.
         address: SocketAddr,
     },
+    /// The connection is there, and nothing was said on it yet.
+    Reached {
+        /// Where to.
+        address: SocketAddr,
+    },
     /// The broker's certificate has a fault that was accepted unseen.
     CertificateAccepted {
         /// What is wrong with it.

@@ -155,8 +155,15 @@ impl From<Refusal> for Failure {
 
 impl From<qvd_broker::Error> for Failure {
     fn from(error: qvd_broker::Error) -> Self {
+        use qvd_broker::Error;
         let code = match error {
-            qvd_broker::Error::LoginWithColon => Code::Usage,
+            Error::LoginWithColon => Code::Usage,
+            // Of a broker that was ended, or a network that was: it may be
+            // back the next time.
+            Error::Http(qvd_http1::Error::Truncated) => {
+                let message = "the broker closed the connection within an answer";
+                return Self::new(Code::ConnectFailed, message).because(error);
+            }
             _ => Code::Protocol,
         };
         Self::new(code, error.to_string())
