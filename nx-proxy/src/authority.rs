@@ -24,7 +24,7 @@ type Cookie = (Vec<u8>, Vec<u8>);
 /// # Errors
 /// What the display says to the last cookie.
 pub(crate) fn connect(name: &str) -> Result<(RustConnection, usize), ConnectError> {
-    let then = std::env::var_os(NAME_THEN).map(|name| name.into_encoded_bytes());
+    let then = std::env::var_os(NAME_THEN).map(std::ffi::OsString::into_encoded_bytes);
     connect_as(name, then.as_deref())
 }
 

@@ -202,11 +202,9 @@ fn failed(host: &str, port: u16, error: &std::io::Error, although: &str) -> Fail
     }
     // A connection that breaks says nothing about certificates, and may hold
     // the next time.
-    let is_tls = error.get_ref().is_some_and(|e| e.is::<rustls::Error>());
-    let code = if is_tls {
-        Code::Certificate
-    } else {
-        Code::ConnectFailed
+    let code = match error.get_ref() {
+        Some(cause) if cause.is::<rustls::Error>() => Code::Certificate,
+        _ => Code::ConnectFailed,
     };
     Failure::new(code, message)
 }
