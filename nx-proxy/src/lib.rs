@@ -13,6 +13,7 @@
 #![deny(unsafe_code)]
 
 mod authority;
+pub mod codec;
 mod display;
 mod engine;
 mod error;

@@ -174,7 +174,7 @@ mod tests {
             assert!(page.contains(&long), "{long}");
         }
         assert!(
-            !page.contains("secrets"),
+            !page.contains("secrets\\-fd"),
             "what is hidden is not in the page"
         );
         for code in qvd_client::core::Code::ALL {

@@ -90,6 +90,8 @@ fn a_failing_hook_of_a_resume_leaves_the_desktop_suspended() {
         let keys = [("vma.on_action.connect", path.as_str())];
         let seat = Seat::take(scene, &Desktop::Small, &keys).await?;
         let client = seat.connect(scene, &[]).await?;
+        // nxagent can bring a window back off the screen that was never drawn.
+        seat.drawn().await?;
         super::kill(client.proxy.pid())?;
         seat.becomes(SessionState::Suspended).await?;
         fs::write(&refuse, "")?;

@@ -29,9 +29,14 @@ async fn broker(scene: &Scene, agent: &Agent) -> Result<(User, Server)> {
 async fn run(scene: &Scene, login: &Login, arguments: &[&str]) -> Result<(i32, String)> {
     let mut client = scene.start(login.client(scene)?.args(arguments))?;
     let status = client.wait(WAIT).await?;
-    // What it said may come a moment after its end.
-    let _ended = client.log().wait_for(0, "the end", WAIT, |_| false).await;
-    Ok((status.code().unwrap_or(-1), text(&client)))
+    Ok((status.code().unwrap_or(-1), whole(&client).await))
+}
+
+/// All that a program wrote that has ended, which may be there before it was
+/// read.
+async fn whole(program: &Process) -> String {
+    let _ = program.log().wait_for(0, "the end", WAIT, |_| false).await;
+    text(program)
 }
 
 fn text(program: &Process) -> String {
@@ -147,6 +152,60 @@ fn long_options_open_a_session_that_has_one_name_in_every_log() {
         let agents = agent.daemon_log()?.text();
         assert!(agents.contains(&id), "{id}: {agents}");
         assert!(!log.contains(&user.password));
+        Ok(())
+    });
+}
+
+#[test]
+fn what_the_machines_file_forces_no_user_changes() {
+    play("client_forced", async |scene| {
+        let forced = "client.force.host.name = only.invalid\nclient.ssl.allow_expired = 0\n";
+        std::fs::create_dir_all(scene.path("etc/qvd"))?;
+        scene.write("etc/qvd/client.conf", forced)?;
+        let own = "client.force.host.name = mine\nclient.ssl.allow_expired = 1\n";
+        std::fs::create_dir_all(scene.home().join(".qvd"))?;
+        scene.write(scene.home().join(".qvd/client.conf"), own)?;
+        // The client sees this folder as the machine's /etc.
+        let script = "mount --bind \"$1\" /etc && shift && exec \"$@\"";
+        let unshare = scene.installed("unshare", "util-linux")?;
+        let program = unshare
+            .args([
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                script,
+                "sh",
+            ])
+            .arg(scene.path("etc"))
+            .arg(qvd_tests::programs::built("qvdclient")?)
+            .args(["--show-config", "-h", "flag.invalid"])
+            .env("QVDHOST", "variable.invalid");
+        let mut client = scene.start(program)?;
+        assert_eq!(
+            client.wait(WAIT).await?.code(),
+            Some(0),
+            "{}",
+            text(&client)
+        );
+        let text = whole(&client).await;
+        let system = "/etc/qvd/client.conf";
+        for line in [
+            format!("client.host.name = only.invalid  ({system}:1)"),
+            format!("client.ssl.allow_expired = 0  ({system}:2)"),
+        ] {
+            assert!(text.contains(&line), "{line}: {text}");
+        }
+        let refused = "ignored, the value set at /etc/qvd/client.conf:";
+        for who in [
+            "QVDHOST: client.host.name: ",
+            "-h: client.host.name: ",
+            ".qvd/client.conf:1: client.force.host.name: ",
+            ".qvd/client.conf:2: client.ssl.allow_expired: ",
+        ] {
+            assert!(text.contains(&format!("{who}{refused}")), "{who}: {text}");
+        }
         Ok(())
     });
 }

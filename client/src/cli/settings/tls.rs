@@ -1,6 +1,6 @@
 //! Whom the client trusts, from command line and configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum as _;
 use qvd_config::{ClientConfig, Properties};
@@ -16,6 +16,9 @@ use crate::core::{
 
 /// Where the system's roots are unless the configuration says otherwise.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs";
+
+/// The reference's word for them.
+const SYSTEM_DEFAULT: &str = "SYSTEM_DEFAULT";
 
 pub(super) fn policy(
     arguments: &Arguments,
@@ -34,14 +37,6 @@ pub(super) fn policy(
         Some(_) => return Err(usage("--pin needs a SHA-256 fingerprint, 64 hex digits")),
         None => Trust::Strict,
     };
-    let mut files = arguments.ca.clone();
-    files.extend(config.ssl.system_file.clone());
-    let mut folders: Vec<_> = in_home(Some(&config.ssl.personal), environment)
-        .into_iter()
-        .collect();
-    let elsewhere = config.ssl.system_path.as_ref();
-    let elsewhere = elsewhere.filter(|path| *path != Path::new(SYSTEM_ROOTS));
-    folders.extend(elsewhere.cloned());
     let client = match (&arguments.client_cert, &arguments.client_key) {
         (Some(certificate), Some(key)) => Some(ClientCertificate {
             certificate: certificate.clone(),
@@ -56,12 +51,7 @@ pub(super) fn policy(
         }
         _ => None,
     };
-    let roots = Certificates {
-        // Another folder is there instead of the system's.
-        system: elsewhere.is_none(),
-        files,
-        folders,
-    };
+    let roots = roots(arguments, config, environment)?;
     Ok(Some(TlsPolicy {
         roots,
         trust,
@@ -75,6 +65,52 @@ pub(super) fn policy(
         memory: Memory::default(),
         client,
     }))
+}
+
+/// The reference's client takes several folders, with colons between them,
+/// and a word for the system's own.
+fn roots(
+    arguments: &Arguments,
+    config: &ClientConfig,
+    environment: &Environment,
+) -> Result<Certificates, Failure> {
+    let is_systems = |path: &Path| {
+        [SYSTEM_ROOTS, SYSTEM_DEFAULT]
+            .map(Path::new)
+            .contains(&path)
+    };
+    let mut roots = Certificates {
+        system: false,
+        files: arguments.ca.clone(),
+        folders: Vec::new(),
+    };
+    roots
+        .folders
+        .extend(in_home(Some(&config.ssl.personal), environment));
+    for folder in std::env::split_paths(&config.ssl.system_path) {
+        if is_systems(&folder) {
+            roots.system = true;
+        } else if folder != Path::new("") {
+            let folder = absolute("path.ssl.ca.system.path", folder)?;
+            roots.folders.push(folder);
+        }
+    }
+    let file = Path::new(&config.ssl.system_file);
+    if is_systems(file) {
+        roots.system = true;
+    } else if file != Path::new("") {
+        let file = absolute("path.ssl.ca.system.file", file.to_owned())?;
+        roots.files.push(file);
+    }
+    Ok(roots)
+}
+
+fn absolute(key: &str, path: PathBuf) -> Result<PathBuf, Failure> {
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let message = format!("{key} is no absolute path: {}", path.display());
+    Err(Failure::new(Code::Config, message))
 }
 
 fn stapled(config: &ClientConfig) -> Result<Stapled, Failure> {
@@ -191,6 +227,14 @@ mod tests {
         let ours = roots("path.ssl.ca.system.path = /srv/roots\n");
         assert!(!ours.system);
         assert!(ours.folders.contains(&"/srv/roots".into()));
+        let both = roots("path.ssl.ca.system.path = SYSTEM_DEFAULT:/srv/roots\n");
+        assert!(both.system && both.folders.contains(&"/srv/roots".into()));
+        let none = roots("path.ssl.ca.system.path =\n");
+        assert!(!none.system && none.files.is_empty());
+        let file = roots("path.ssl.ca.system.file = SYSTEM_DEFAULT\n");
+        assert!(file.system && file.files.is_empty());
+        let odd = policy("", "path.ssl.ca.system.path = roots\n", "qvdclient");
+        assert_eq!(odd.unwrap_err().code(), Code::Config);
     }
 
     #[test]

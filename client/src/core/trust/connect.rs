@@ -202,9 +202,13 @@ fn failed(host: &str, port: u16, error: &std::io::Error, although: &str) -> Fail
     }
     // A connection that breaks says nothing about certificates, and may hold
     // the next time.
-    let code = match error.get_ref() {
-        Some(cause) if cause.is::<rustls::Error>() => Code::Certificate,
-        _ => Code::ConnectFailed,
+    let is_tls = error
+        .get_ref()
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
+    let code = if is_tls {
+        Code::Certificate
+    } else {
+        Code::ConnectFailed
     };
     Failure::new(code, message)
 }

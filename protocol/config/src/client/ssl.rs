@@ -1,6 +1,5 @@
 //! The client's keys about certificates.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::key::Status::{Supported, Unused};
@@ -18,12 +17,12 @@ section! {
             "The client's certificate, PEM.";
         key_file: Option<HomePath> = "client.ssl.key_file", "", Supported,
             "The key of the client's certificate, PEM.";
-        system_path: Option<PathBuf> = "path.ssl.ca.system.path", "/etc/ssl/certs", Supported,
-            "The directory of the system's trusted certificates. Empty: none.";
-        system_file: Option<PathBuf> = "path.ssl.ca.system.file", "", Supported,
-            "A file of trusted certificates, PEM. Empty: none.";
+        system_path: String = "path.ssl.ca.system.path", "/etc/ssl/certs", Supported,
+            "The directories of the system's trusted certificates and lists of revocations, with colons between them; SYSTEM_DEFAULT is the system's own. Empty: none.";
+        system_file: String = "path.ssl.ca.system.file", "", Supported,
+            "A file of trusted certificates, PEM or DER. SYSTEM_DEFAULT: the system's own. Empty: none.";
         personal: HomePath = "path.ssl.ca.personal", "~/.qvd/certs", Supported,
-            "The directory of the user's own trusted certificates.";
+            "The directory of the user's own trusted certificates and lists of revocations.";
         allow_untrusted: bool = "client.ssl.allow_untrusted", "0", Supported,
             "Whether the user may accept a certificate whose issuer is not trusted.";
         allow_bad_host: bool = "client.ssl.allow_bad_host", "0", Supported,

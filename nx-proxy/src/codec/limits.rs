@@ -1,0 +1,35 @@
+//! What the agent may ask of this end's memory.
+
+/// Largest data frame: one raw item of the agent is at most 4 194 304 bytes;
+/// twice that leaves room for the fields around it.
+pub const FRAME: usize = 8 << 20;
+
+/// Largest raw item (MEM), in bytes.
+pub const ITEM: usize = 4 << 20;
+
+/// Largest X request after decoding, in bytes: 65535 words and the largest
+/// image of 4 bytes per pixel.
+pub const REQUEST: usize = 65535 * 4;
+
+/// Largest unpacked image, in bytes: what a PutImage without BIG-REQUESTS can
+/// carry.
+pub const IMAGE: usize = REQUEST - 24;
+
+/// Bytes that all message stores of a session may hold. The agent keeps them
+/// within its option `cache`, 8 MB by default.
+pub const STORES: usize = 64 << 20;
+
+/// Bytes of unpack state (alpha channels) of one resource.
+pub const ALPHA: usize = 4 << 20;
+
+/// Requests whose replies are awaited at once.
+pub const EXPECTED: usize = 65536;
+
+/// One word of the handshake, in bytes.
+pub const WORD: usize = 511;
+
+/// The agent's list of caches, in bytes.
+pub const CACHE_LIST: usize = 8192;
+
+/// One message of the X server, in bytes.
+pub const SERVER_MESSAGE: usize = 64 << 20;

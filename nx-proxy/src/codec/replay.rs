@@ -1,0 +1,107 @@
+//! A recorded session, decoded again.
+
+use std::collections::VecDeque;
+
+use super::message::{u8_at, u16_at};
+use super::x_server::Cutter;
+use super::{Codec, CodecError, Decoded, Output};
+
+/// Plays the agent's part and the X server's of a recorded session to a
+/// [`Codec`]. The X server's messages come as early as they can: when the
+/// requests they follow have been decoded.
+#[derive(Debug)]
+pub struct Replay {
+    codec: Codec,
+    server: VecDeque<(u64, Vec<u8>)>,
+    channel: Option<u8>,
+    requests: u64,
+    /// X11 bytes for the X server.
+    pub x11: Vec<u8>,
+    /// Bytes for the agent.
+    pub nx: Vec<u8>,
+    /// Every request, its offset being that in `x11`.
+    pub trace: Vec<Decoded>,
+}
+
+impl Replay {
+    /// `server` is what the X server sent.
+    ///
+    /// # Errors
+    /// It is not X11.
+    pub fn new(server: &[u8]) -> Result<Self, CodecError> {
+        let mut cutter = Cutter::default();
+        cutter.receive(server);
+        let mut messages = VecDeque::new();
+        let mut number = 0_u64;
+        while let Some(message) = cutter.poll(false)? {
+            // Keymap events have no number.
+            if !messages.is_empty() && u8_at(&message, 0) & 0x7f != 11 {
+                let [low, high, ..] = number.to_le_bytes();
+                let last = u16::from_le_bytes([low, high]);
+                number += u64::from(u16_at(&message, 2, false).wrapping_sub(last));
+            }
+            messages.push_back((number, message));
+        }
+        Ok(Self {
+            codec: Codec::new(None).traced(),
+            server: messages,
+            channel: None,
+            requests: 0,
+            x11: Vec::new(),
+            nx: Vec::new(),
+            trace: Vec::new(),
+        })
+    }
+
+    /// Takes bytes of the agent.
+    ///
+    /// # Errors
+    /// They cannot be decoded.
+    pub fn receive(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        self.codec.receive(bytes)?;
+        while let Some(output) = self.codec.poll()? {
+            match output {
+                Output::OpenX(channel) => self.channel = Some(channel),
+                Output::X(_, bytes) => {
+                    let trace = self.codec.take_trace();
+                    self.requests += u64::try_from(trace.len()).unwrap_or(0);
+                    let offset = self.x11.len();
+                    self.trace.extend(trace.into_iter().map(|mut request| {
+                        request.offset += offset;
+                        request
+                    }));
+                    self.x11.extend(bytes);
+                    self.answer()?;
+                }
+                Output::Control(super::Control::Open(_, channel)) => self.codec.opened(channel),
+                Output::Control(super::Control::Finish(channel)) => {
+                    self.codec.drop_channel(channel);
+                }
+                Output::Greeting(_) | Output::Data(..) | Output::Control(_) => {}
+            }
+        }
+        self.nx.extend(self.codec.take_output()?);
+        Ok(())
+    }
+
+    /// Whether nothing is left of what came: no part of a frame or of the
+    /// handshake.
+    #[must_use]
+    pub fn whole(&self) -> bool {
+        self.codec.whole()
+    }
+
+    fn answer(&mut self) -> Result<(), CodecError> {
+        let Some(channel) = self.channel else {
+            return Ok(());
+        };
+        while let Some((number, message)) = self.server.front() {
+            if *number > self.requests {
+                break;
+            }
+            self.codec.receive_server(channel, message)?;
+            self.server.pop_front();
+        }
+        Ok(())
+    }
+}
