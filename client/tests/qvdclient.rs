@@ -228,30 +228,37 @@ fn which_vm_is_meant_has_to_be_clear() {
     };
     let broker = Broker::with(vec![list(TWO)]);
     is_about(&client(&broker, &[]), 23, "office");
-    let broker = Broker::with(vec![list("[]")]);
+    let broker = Broker::with(vec![list("[]"), list("[]")]);
     is_about(&client(&broker, &[]), 15, "no virtual machine");
-    let broker = Broker::with(vec![list(TWO)]);
+    // What no VM is called may be an application.
+    let broker = Broker::with(vec![list(TWO), list("[]")]);
     is_about(&client(&broker, &["--vm-id", "home"]), 15, "home");
+    assert!(broker.requests()[1].starts_with("GET /qvd/list_of_applications"));
 
     // The beginning of a name; the broker's reason reaches the user.
     let unavailable = answer("503 Service Unavailable", "agent of VM 2 is down\r\n");
     let mut refused = b"HTTP/1.1 102 Processing\r\nX-QVD-VM-Info: Starting\r\n\r\n".to_vec();
     refused.extend(unavailable);
-    let broker = Broker::with(vec![list(TWO), refused]);
+    let broker = Broker::with(vec![list(TWO), list("[]"), refused]);
     let output = client(&broker, &["--vm-id", "la", "-g", "640x480"]);
     is_about(&output, 16, "agent of VM 2 is down");
     assert!(stderr(&output).contains("Starting"));
     let requests = broker.requests();
-    assert!(requests[1].starts_with("GET /qvd/connect_to_vm?id=2&"));
-    assert!(requests[1].contains("qvd.client.geometry=640x480"));
+    assert!(requests[2].starts_with("GET /qvd/connect_to_vm?id=2&"));
+    assert!(requests[2].contains("qvd.client.geometry=640x480"));
     assert!(
-        requests[1].contains("qvd.client.keyboard=pc105%2Fus"),
+        requests[2].contains("qvd.client.keyboard=pc105%2Fus"),
         "{}",
-        requests[1]
+        requests[2]
     );
-    assert!(requests[1].contains("\r\nUpgrade: QVD/1.0\r\n"));
+    // Beside it all that the display says.
+    for field in ["rules=evdev", "model=pc105", "layout=us"] {
+        let parameter = format!("qvd.client.xkb.{field}");
+        assert!(requests[2].contains(&parameter), "{}", requests[2]);
+    }
+    assert!(requests[2].contains("\r\nUpgrade: QVD/1.0\r\n"));
     // One name for the session in every log.
-    let (_, id) = requests[1].split_once("qvd.client.session-id=").unwrap();
+    let (_, id) = requests[2].split_once("qvd.client.session-id=").unwrap();
     let id = id.split(['&', ' ']).next().unwrap();
     let log = user.log();
     let error = log.lines().rfind(|line| line.contains("ERROR")).unwrap();

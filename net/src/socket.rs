@@ -34,6 +34,18 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// Asks sooner than [`tune`] does whether the peer is there: after `idle`
+/// without a word from it, and then `count` times at the same interval.
+///
+/// # Errors
+/// The kernel's, for a socket that is already gone.
+pub fn keep_alive(stream: &TcpStream, idle: Duration, count: u32) -> io::Result<()> {
+    sockopt::set_tcp_keepidle(stream, idle)?;
+    sockopt::set_tcp_keepintvl(stream, idle)?;
+    sockopt::set_tcp_keepcnt(stream, count)?;
+    Ok(())
+}
+
 /// How long bytes may stay unacknowledged before the connection fails;
 /// keep-alive does not watch a connection that has bytes in flight.
 ///

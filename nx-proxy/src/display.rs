@@ -10,7 +10,7 @@ use x11rb::errors::{ConnectError, ConnectionError, ReplyError};
 use x11rb::protocol::xproto::{AccessControl, AtomEnum, ConnectionExt as _, Family, HostMode};
 use x11rb::rust_connection::RustConnection;
 
-use crate::Error;
+use crate::{Error, authority};
 
 /// How long the X server may take to answer. A display over ssh takes some
 /// round trips of it.
@@ -18,6 +18,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// Longest keyboard description read, in 4-byte units.
 const MAX_RULES: u32 = 256;
+
+/// Longest part of a keyboard's description taken, in bytes.
+const MAX_FIELD: usize = 256;
 
 /// Tries to open a display. An X server that has just lost its last client
 /// starts afresh and drops connections that come in meanwhile (seen with Xvfb);
@@ -55,12 +58,19 @@ pub struct ScreenSize {
     pub height: u16,
 }
 
-/// The keyboard of a display, as nxagent is told of it: `model/layout`.
+/// The keyboard of a display. Shown, it is what nxagent is told of it:
+/// `model/layout`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keyboard {
     model: String,
     layout: String,
+    /// What the display says, in the order of [`XKB`]; empty what it does not
+    /// say.
+    xkb: [String; 5],
 }
+
+/// What a display says of its keyboard, in the order in which it does.
+const XKB: [&str; 5] = ["rules", "model", "layout", "variant", "options"];
 
 impl fmt::Display for Keyboard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,7 +217,7 @@ fn connect(name: &str) -> Result<(RustConnection, usize), Fault> {
         let reason = String::from_utf8_lossy(reason);
         Fault::Other(format!("access refused: {}", reason.trim()))
     };
-    RustConnection::connect(Some(name)).map_err(|error| match error {
+    authority::connect(name).map_err(|error| match error {
         ConnectError::DisplayParsingError(_) => Fault::Other("not the name of a display".into()),
         ConnectError::SetupAuthenticate(refusal) => refused(&refusal.reason),
         ConnectError::SetupFailed(refusal) => refused(&refusal.reason),
@@ -265,23 +275,39 @@ fn missing(name: &str, reason: impl Into<String>) -> Error {
 }
 
 impl Keyboard {
-    /// Reads the root window's `_XKB_RULES_NAMES`: rules, model, layouts,
+    /// Reads a root window's `_XKB_RULES_NAMES`: rules, model, layouts,
     /// variants and options, each ended by a NUL. Of several layouts, the
-    /// first counts.
-    fn from_rules(rules: &[u8]) -> Option<Self> {
-        let mut fields = rules.split(|b| *b == 0).skip(1);
+    /// first counts in `model/layout`.
+    #[must_use]
+    pub fn from_rules(rules: &[u8]) -> Option<Self> {
+        let mut fields = rules.split(|b| *b == 0);
         let mut field = || {
-            let first = fields.next()?.split(|b| *b == b',').next()?;
-            let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_-".contains(b);
-            if first.is_empty() || first.len() > 32 || !first.iter().all(plain) {
-                return None;
-            }
-            String::from_utf8(first.to_vec()).ok()
+            let field = fields.next().unwrap_or_default();
+            let plain = |b: &u8| b.is_ascii_alphanumeric() || b"_-,:.+()".contains(b);
+            let good = field.len() <= MAX_FIELD && field.iter().all(plain);
+            let text = String::from_utf8_lossy(if good { field } else { b"" });
+            text.into_owned()
+        };
+        let xkb = [field(), field(), field(), field(), field()];
+        let [_, model, layout, _, _] = &xkb;
+        let first = |text: &String| {
+            let first = text.split(',').next().unwrap_or_default();
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+            let good = (1..=32).contains(&first.len()) && first.bytes().all(plain);
+            good.then(|| first.to_owned())
         };
         Some(Self {
-            model: field()?,
-            layout: field()?,
+            model: first(model)?,
+            layout: first(layout)?,
+            xkb,
         })
+    }
+
+    /// All that the display says, by the names that X uses: rules, model,
+    /// layout, variant and options. Layouts, variants and options are lists
+    /// with commas. Empty what the display does not say.
+    pub fn xkb(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        XKB.into_iter().zip(self.xkb.iter().map(String::as_str))
     }
 }
 

@@ -12,6 +12,7 @@
 
 #![deny(unsafe_code)]
 
+mod authority;
 pub mod codec;
 mod display;
 mod engine;

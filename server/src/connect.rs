@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::agent::{self, Agent, StartFailure};
 use crate::broker::Broker;
 use crate::inventory::{User, Vm};
-use crate::takeover::{Claim, Failure};
+use crate::takeover::{Claim, Claimant, Failure};
 
 /// Characters of a slave key.
 const SLAVE_KEY: usize = 64;
@@ -51,9 +51,13 @@ pub(crate) async fn prepare(
         let _ = progress.try_send(text);
     };
     let id = vm.id;
+    let who = Claimant {
+        session: parameters.session_id(),
+        resumes: parameters.resumes(),
+    };
     let mut claim = broker
         .registry
-        .claim(id, broker.takeover)
+        .claim(id, broker.takeover, who)
         .await
         .map_err(|failure| not_taken(id, failure))?;
     say(format!("Session acquired for VM_ID: {id}"));
@@ -147,11 +151,21 @@ fn new_slave_key() -> io::Result<SecretString> {
 }
 
 fn not_taken(vm: u64, failure: Failure) -> Refusal {
-    let reason = match failure {
-        Failure::TimedOut => format!("VM {vm} is in use by a connection that does not end"),
-        Failure::Overtaken => format!("VM {vm} was taken over by a later connection"),
+    let (status, reason) = match failure {
+        Failure::TimedOut => (
+            Status::SERVICE_UNAVAILABLE,
+            format!("VM {vm} is in use by a connection that does not end"),
+        ),
+        Failure::Overtaken => (
+            Status::SERVICE_UNAVAILABLE,
+            format!("VM {vm} was taken over by a later connection"),
+        ),
+        Failure::Elsewhere => (
+            Status::CONFLICT,
+            format!("VM {vm}: another client has taken the session over"),
+        ),
     };
-    Refusal::new(Status::SERVICE_UNAVAILABLE, reason)
+    Refusal::new(status, reason)
 }
 
 pub(crate) fn not_started(vm: u64, failure: &StartFailure) -> Refusal {

@@ -24,6 +24,19 @@ struct Slot {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// The number of the one who came last: all others have to go.
     latest: watch::Sender<u64>,
+    /// That one's session, as its client names it.
+    session: Mutex<Option<String>>,
+}
+
+/// Who wants a VM.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Claimant<'a> {
+    /// The session's name; none of a client that gives it none.
+    pub session: Option<&'a str>,
+    /// Whether this is a client that lost its connection and tries by itself
+    /// to get the session back. It does not take it from another client, which
+    /// the user has turned to meanwhile.
+    pub resumes: bool,
 }
 
 /// Why a VM could not be taken.
@@ -33,6 +46,8 @@ pub enum Failure {
     TimedOut,
     /// Another connection has come after this one, or the server is ending.
     Overtaken,
+    /// Another client has the session that this one tries to get back.
+    Elsewhere,
 }
 
 impl Registry {
@@ -40,8 +55,13 @@ impl Registry {
     ///
     /// # Errors
     /// See [`Failure`].
-    pub async fn claim(&self, vm: u64, within: Duration) -> Result<Claim, Failure> {
-        let (slot, ticket) = self.enter(vm).ok_or(Failure::Overtaken)?;
+    pub async fn claim(
+        &self,
+        vm: u64,
+        within: Duration,
+        who: Claimant<'_>,
+    ) -> Result<Claim, Failure> {
+        let (slot, ticket) = self.enter(vm, who)?;
         let mut latest = slot.latest.subscribe();
         let turn = tokio::select! {
             biased;
@@ -67,10 +87,10 @@ impl Registry {
         }
     }
 
-    fn enter(&self, vm: u64) -> Option<(Arc<Slot>, u64)> {
+    fn enter(&self, vm: u64, who: Claimant<'_>) -> Result<(Arc<Slot>, u64), Failure> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.closed {
-            return None;
+            return Err(Failure::Overtaken);
         }
         let known = slots.by_vm.get(&vm).and_then(Weak::upgrade);
         let slot = known.unwrap_or_else(|| {
@@ -79,13 +99,21 @@ impl Registry {
             let slot = Arc::new(Slot {
                 turn: Arc::default(),
                 latest: watch::Sender::new(0),
+                session: Mutex::default(),
             });
             slots.by_vm.insert(vm, Arc::downgrade(&slot));
             slot
         });
+        let mut session = slot.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = *slot.latest.borrow() == 0;
+        if who.resumes && !is_fresh && session.as_deref() != who.session {
+            return Err(Failure::Elsewhere);
+        }
+        *session = who.session.map(str::to_owned);
+        drop(session);
         slot.latest.send_modify(|latest| *latest += 1);
         let ticket = *slot.latest.borrow();
-        Some((slot, ticket))
+        Ok((slot, ticket))
     }
 }
 
@@ -111,38 +139,81 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(30);
 
+    const ANYBODY: Claimant<'_> = Claimant {
+        session: None,
+        resumes: false,
+    };
+
+    fn client(session: &str, resumes: bool) -> Claimant<'_> {
+        Claimant {
+            session: Some(session),
+            resumes,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reconnects_takes_its_own_place_and_nobody_elses() {
+        let registry = Registry::default();
+        // Nobody is there: a server that was restarted knows no session.
+        let mut first = registry.claim(1, LONG, client("one", true)).await.unwrap();
+        let earlier = async {
+            first.contended().await;
+            drop(first);
+        };
+        let again = registry.claim(1, LONG, client("one", true));
+        let (again, ()) = tokio::join!(again, earlier);
+        let mut again = again.unwrap();
+        let earlier = async {
+            again.contended().await;
+            drop(again);
+        };
+        let other = registry.claim(1, LONG, client("two", false));
+        let (other, ()) = tokio::join!(other, earlier);
+        let other = other.unwrap();
+        let back = registry.claim(1, LONG, client("one", true)).await;
+        assert_eq!(back.err(), Some(Failure::Elsewhere));
+        drop(other);
+        registry.claim(1, LONG, client("one", true)).await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_later_one_gets_it_when_the_earlier_one_has_gone() {
         let registry = Registry::default();
-        let mut first = registry.claim(1, LONG).await.unwrap();
+        let mut first = registry.claim(1, LONG, ANYBODY).await.unwrap();
         let earlier = async {
             first.contended().await;
             tokio::time::sleep(Duration::from_secs(5)).await;
             drop(first);
         };
-        let (second, ()) = tokio::join!(registry.claim(1, LONG), earlier);
+        let (second, ()) = tokio::join!(registry.claim(1, LONG, ANYBODY), earlier);
         second.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_does_not_go_is_waited_for_no_longer_than_told() {
         let registry = Registry::default();
-        let _first = registry.claim(1, LONG).await.unwrap();
-        assert_eq!(registry.claim(1, LONG).await.err(), Some(Failure::TimedOut));
-        registry.claim(2, LONG).await.unwrap();
+        let _first = registry.claim(1, LONG, ANYBODY).await.unwrap();
+        assert_eq!(
+            registry.claim(1, LONG, ANYBODY).await.err(),
+            Some(Failure::TimedOut)
+        );
+        registry.claim(2, LONG, ANYBODY).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn of_several_that_wait_the_last_gets_it() {
         let registry = Registry::default();
-        let mut first = registry.claim(1, LONG).await.unwrap();
+        let mut first = registry.claim(1, LONG, ANYBODY).await.unwrap();
         let earlier = async {
             first.contended().await;
             tokio::task::yield_now().await;
             drop(first);
         };
-        let (second, third, ()) =
-            tokio::join!(registry.claim(1, LONG), registry.claim(1, LONG), earlier);
+        let (second, third, ()) = tokio::join!(
+            registry.claim(1, LONG, ANYBODY),
+            registry.claim(1, LONG, ANYBODY),
+            earlier
+        );
         assert_eq!(second.err(), Some(Failure::Overtaken));
         third.unwrap();
     }
@@ -150,11 +221,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn closing_ends_all_and_refuses_more() {
         let registry = Registry::default();
-        let mut claim = registry.claim(1, LONG).await.unwrap();
+        let mut claim = registry.claim(1, LONG, ANYBODY).await.unwrap();
         registry.close();
         claim.contended().await;
         assert_eq!(
-            registry.claim(2, LONG).await.err(),
+            registry.claim(2, LONG, ANYBODY).await.err(),
             Some(Failure::Overtaken)
         );
     }

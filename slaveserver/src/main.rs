@@ -1,5 +1,5 @@
 //! `qvd-vma-slaveserver`: serves one connection of the slave channel on
-//! standard input and output, as the session's user (protocol.md §6).
+//! standard input and output, as the session's user.
 
 #![forbid(unsafe_code)]
 

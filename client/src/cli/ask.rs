@@ -35,6 +35,22 @@ pub(super) async fn password(login: &str) -> Result<SecretString, Failure> {
         .ok_or_else(|| Failure::new(Code::Interrupted, "no password was given"))
 }
 
+/// Asks for a login; `None` when nothing was said.
+pub(super) async fn login() -> Result<Option<String>, Failure> {
+    if !terminal::is_there() {
+        return Err(Failure::new(
+            Code::NoPassword,
+            "no login is given, and there is no terminal to ask on: use -u LOGIN",
+        ));
+    }
+    let fault =
+        |e: io::Error| Failure::new(Code::NoPassword, "the login could not be read").because(e);
+    prompt("Login: ").map_err(fault)?;
+    let line = terminal::line().await.map_err(fault)?.unwrap_or_default();
+    let login = line.trim();
+    Ok((!login.is_empty()).then(|| login.to_owned()))
+}
+
 pub(super) fn prompt(text: &str) -> io::Result<()> {
     let mut out = io::stderr().lock();
     out.write_all(text.as_bytes())?;
@@ -102,6 +118,18 @@ pub(super) async fn vm(vms: &[VmEntry]) -> Result<&VmEntry, Failure> {
             return Ok(vm);
         }
     }
+}
+
+/// Whether a VM may be started that was stopped while its session was lost;
+/// not when there is nobody to ask.
+pub(super) async fn may_start(vm: &VmEntry) -> bool {
+    let name = one_line(&vm.name);
+    let question = format!("{name} was stopped meanwhile. Start it? [y/N] ");
+    if !terminal::is_there() || prompt(&question).is_err() {
+        return false;
+    }
+    let line = terminal::line().await.ok().flatten().unwrap_or_default();
+    matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 fn menu(vms: &[VmEntry]) -> String {

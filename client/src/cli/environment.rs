@@ -11,6 +11,10 @@ pub struct Environment {
     pub home: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`.
     pub config_home: Option<PathBuf>,
+    /// `XDG_DATA_HOME`.
+    pub data_home: Option<PathBuf>,
+    /// `TZ`.
+    pub timezone: Option<String>,
     /// `DISPLAY`.
     pub display: Option<String>,
     /// `QVDHOST`.
@@ -42,6 +46,8 @@ impl Environment {
             system_config: Program::Client.file().into(),
             home: text("HOME").map(Into::into),
             config_home: text("XDG_CONFIG_HOME").map(Into::into),
+            data_home: text("XDG_DATA_HOME").map(Into::into),
+            timezone: text("TZ"),
             display: text("DISPLAY"),
             host: text("QVDHOST"),
             port: text("QVDPORT"),

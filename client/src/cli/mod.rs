@@ -3,8 +3,12 @@
 mod arguments;
 mod ask;
 mod certificate;
+mod check;
 mod conceal;
+mod diagnose;
 mod environment;
+mod icons;
+mod kiosk;
 mod list;
 mod log;
 mod login;

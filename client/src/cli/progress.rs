@@ -1,6 +1,8 @@
 //! What the user is told while something is under way.
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,6 +18,8 @@ pub(super) struct Progress {
     quiet: bool,
     /// Is told when the broker has taken the login.
     logged_in: Option<oneshot::Sender<()>>,
+    /// Whether the session is in its window now.
+    in_session: Arc<AtomicBool>,
 }
 
 impl Progress {
@@ -25,7 +29,13 @@ impl Progress {
             terminal: std::io::stderr().is_terminal(),
             quiet,
             logged_in: None,
+            in_session: Arc::default(),
         }
+    }
+
+    /// Whether the session is in its window, now and later.
+    pub(super) fn in_session(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.in_session)
     }
 
     /// Waits for the login to be taken; fails when it is not, and after
@@ -39,10 +49,16 @@ impl Progress {
     /// Nothing more will be told of this attempt.
     pub(super) fn ended(&mut self) {
         self.logged_in = None;
+        self.in_session.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn event(&mut self, event: &Event) {
         tracing::info!("{event:?}");
+        match event {
+            Event::Connected => self.in_session.store(true, Ordering::Relaxed),
+            Event::Lost { .. } => self.in_session.store(false, Ordering::Relaxed),
+            _ => {}
+        }
         match event {
             Event::CertificateAccepted { fault, certificate } => {
                 self.warn(&format!(
@@ -56,6 +72,7 @@ impl Progress {
             }
             Event::Resolving { host } => self.step(&format!("Looking {host} up")),
             Event::Connecting { address } => self.step(&format!("Connecting to {address}")),
+            Event::Reached { .. } => {}
             Event::Authenticating => self.step("Logging in"),
             Event::Progress(text) => {
                 self.taken();
@@ -65,6 +82,15 @@ impl Progress {
             Event::Connected => {
                 self.taken();
                 self.done("Connected; Ctrl-C suspends the session");
+            }
+            Event::Lost { cause } => {
+                self.done(&format!("The session was lost ({cause}); reconnecting"));
+            }
+            Event::Reconnecting { attempt, wait } => {
+                let seconds = wait.as_secs_f32();
+                self.step(&format!(
+                    "Reconnecting in {seconds:.1} s (attempt {attempt})"
+                ));
             }
             Event::Leaving => self.step("Leaving the session"),
         }

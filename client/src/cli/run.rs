@@ -7,12 +7,13 @@ use qvd_broker::VmEntry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::icons::Caller;
 use super::login::Login;
 use super::progress::Progress;
 use super::settings::{Settings, Task};
-use super::{ask, list};
+use super::{ask, check, diagnose, icons, kiosk, list};
 use crate::core::{
-    Broker, Choice, Chosen, Code, Event, Failure, Outcome, View, Wish, open_desktop,
+    Allowed, Broker, Choice, Chosen, Code, Event, Failure, Outcome, View, Wish, open_desktop,
     until_interrupted,
 };
 
@@ -32,11 +33,26 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
         .build()
         .map_err(internal)?;
     let done = runtime.block_on(async {
+        let progress = &mut progress;
+        if let Task::Connect(choice) = &settings.task
+            && settings.kiosk
+        {
+            return kiosk::run(settings, choice, progress).await;
+        }
         let orders = watch_signals().map_err(internal)?;
         match &settings.task {
-            Task::Connect(choice) => connect(settings, choice, &mut progress, orders).await,
-            Task::Check | Task::Diagnose(_) | Task::CreateIcons => Err(not_yet()),
-            _ => until_interrupted(orders, write_list(settings, &mut progress)).await,
+            Task::Connect(choice) => {
+                let outcome = connect(settings, choice, progress, orders).await?;
+                tell(outcome, progress);
+                Ok(())
+            }
+            Task::Check => until_interrupted(orders, check(settings, progress)).await,
+            Task::Diagnose(file) => {
+                let written = diagnose::write(settings, file.as_deref());
+                let path = until_interrupted(orders, written).await?;
+                write_out(&format!("{}\n", path.display()))
+            }
+            _ => until_interrupted(orders, with_broker(settings, progress)).await,
         }
     });
     progress.clear();
@@ -71,14 +87,11 @@ fn watch_signals() -> std::io::Result<watch::Receiver<Order>> {
     Ok(receiver)
 }
 
-fn not_yet() -> Failure {
-    Failure::new(Code::Usage, "this is not supported yet")
-}
-
-async fn write_list(settings: &Settings, progress: &mut Progress) -> Result<(), Failure> {
+/// What needs a login, and no session.
+async fn with_broker(settings: &Settings, progress: &mut Progress) -> Result<(), Failure> {
     loop {
         let login = Login::of(settings, progress).await?;
-        let done = list_as(&login, settings, progress).await;
+        let done = as_user(&login, settings, progress).await;
         if let Err(failure) = &done
             && login.is_over(failure).await
         {
@@ -91,7 +104,7 @@ async fn write_list(settings: &Settings, progress: &mut Progress) -> Result<(), 
     }
 }
 
-async fn list_as(
+async fn as_user(
     login: &Login,
     settings: &Settings,
     progress: &mut Progress,
@@ -101,11 +114,53 @@ async fn list_as(
     let mut broker = Broker::open(target, events).await?;
     let vms = match settings.task {
         Task::ListApplications => broker.applications(events).await?,
+        Task::CreateIcons => {
+            let mut all = broker.vms(events).await?;
+            all.extend(broker.applications(events).await?);
+            all
+        }
         _ => broker.vms(events).await?,
     };
     progress.clear();
+    if settings.task == Task::CreateIcons {
+        return create_icons(settings, &vms);
+    }
     let text = list::render(&vms, settings.json, settings.header);
     write_out(&text)
+}
+
+fn create_icons(settings: &Settings, vms: &[VmEntry]) -> Result<(), Failure> {
+    let folder = settings.icons.as_deref().ok_or_else(|| {
+        let message = "there is no place for icons: HOME and XDG_DATA_HOME are not set";
+        Failure::new(Code::Output, message)
+    })?;
+    let caller = Caller {
+        program: std::env::current_exe().unwrap_or_else(|_| "qvdclient".into()),
+        host: settings.host.clone(),
+        port: settings.port,
+        tls: settings.tls.is_some(),
+        login: settings.login.clone(),
+        config: settings.config.as_deref().map(|file| {
+            // The menu's working directory is another one.
+            std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
+        }),
+    };
+    let written = icons::write(folder, &caller, vms)?;
+    let lines: String = written
+        .iter()
+        .map(|path| format!("{}\n", path.display()))
+        .collect();
+    write_out(&lines)
+}
+
+async fn check(settings: &Settings, progress: &mut Progress) -> Result<(), Failure> {
+    let report = check::run(settings, progress).await;
+    progress.clear();
+    write_out(&match settings.json {
+        true => report.json(),
+        false => report.text(),
+    })?;
+    report.failure.map_or(Ok(()), Err)
 }
 
 fn write_out(text: &str) -> Result<(), Failure> {
@@ -120,21 +175,29 @@ fn write_out(text: &str) -> Result<(), Failure> {
     }
 }
 
-async fn connect(
+/// One session, from the login to its end.
+pub(super) async fn connect(
     settings: &Settings,
     choice: &Choice,
     progress: &mut Progress,
     orders: watch::Receiver<Order>,
-) -> Result<(), Failure> {
+) -> Result<Outcome, Failure> {
+    if settings.file.is_some() {
+        let message = "--file needs the slave channel, which this client does not open yet: \
+                       put the file into a shared folder";
+        return Err(Failure::new(Code::Usage, message));
+    }
     let mut engine = NxProxy::new(&settings.nxproxy);
     if let Some(cache) = &settings.cache {
         engine = engine.with_cache(cache);
     }
-    let outcome = loop {
+    loop {
         let login = until_interrupted(orders.clone(), Login::of(settings, progress)).await?;
         let wish = Wish {
             target: settings.target(login.credentials.clone()),
             choice: choice.clone(),
+            kill_vm: settings.kill_vm,
+            reconnect: settings.reconnect,
             parameters: settings.parameters.clone(),
             nx_options: settings.nx_options.clone(),
             display: settings.display.clone(),
@@ -152,14 +215,17 @@ async fn connect(
         }
         match done {
             Err(failure) if login.is_over(&failure).await => {}
-            done => break done?,
+            done => return done,
         }
-    };
+    }
+}
+
+/// How a session ended.
+pub(super) fn tell(outcome: Outcome, progress: &mut Progress) {
     match outcome {
         Outcome::Suspended => progress.done("Session suspended; connect again to resume it"),
         Outcome::Closed => progress.done("Session closed"),
     }
-    Ok(())
 }
 
 impl View for Progress {
@@ -170,5 +236,10 @@ impl View for Progress {
     fn choose<'a>(&'a mut self, vms: &'a [VmEntry]) -> Chosen<'a> {
         self.clear();
         Box::pin(ask::vm(vms))
+    }
+
+    fn may_start<'a>(&'a mut self, vm: &'a VmEntry) -> Allowed<'a> {
+        self.clear();
+        Box::pin(ask::may_start(vm))
     }
 }

@@ -5,9 +5,10 @@ mod session;
 mod tls;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nx_proxy::NxOptions;
-use qvd_broker::{ClientParameters, Credentials};
+use qvd_broker::{ClientParameters, Credentials, SESSION_ID};
 use qvd_config::{ClientConfig, Program};
 use secrecy::SecretString;
 use tracing_subscriber::filter::LevelFilter;
@@ -15,7 +16,7 @@ use tracing_subscriber::filter::LevelFilter;
 use self::files::Files;
 use super::arguments::{Arguments, Command};
 use super::environment::Environment;
-use super::{ask, log};
+use super::{ask, icons, log};
 use crate::core::{Choice, Code, Failure, Target, TlsPolicy};
 
 const NO_BROKER: &str = "no broker is named: use -h HOST, QVDHOST or client.host.name";
@@ -42,7 +43,7 @@ pub enum Task {
 }
 
 /// Everything one run of the client needs to know.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The broker's name or address.
     pub host: String,
@@ -74,6 +75,8 @@ pub struct Settings {
     pub kiosk: bool,
     /// Whether there is one session and no attempt to get it back.
     pub once: bool,
+    /// How long it is tried to get a lost session back; zero for not at all.
+    pub reconnect: Duration,
     /// Dots per inch of the session; the display's where there is none.
     pub dpi: Option<u16>,
     /// Options for nxproxy.
@@ -82,6 +85,10 @@ pub struct Settings {
     pub nxproxy: PathBuf,
     /// Where nxproxy keeps what it may use again.
     pub cache: Option<PathBuf>,
+    /// The configuration file, where one is named.
+    pub config: Option<PathBuf>,
+    /// Where the desktop's menu looks for the user's icons.
+    pub icons: Option<PathBuf>,
     /// The display on which the session is shown.
     pub display: Option<String>,
     /// Whether lists are JSON.
@@ -126,7 +133,8 @@ impl Settings {
         }
         let token = token(&mut arguments, &config, environment, &mut warnings);
         // The test of the way logs in where it can.
-        let login_needed = needs_broker && task != Task::Check && token.is_none();
+        let login_needed =
+            needs_broker && task != Task::Check && token.is_none() && !arguments.kiosk;
         let login = match &config.login.user {
             Some(login) => login.clone(),
             None if login_needed => return Err(usage(NO_LOGIN)),
@@ -153,8 +161,13 @@ impl Settings {
             file: arguments.file.take(),
             kiosk: arguments.kiosk,
             once: arguments.once,
+            reconnect: if arguments.once && !arguments.kiosk {
+                Duration::ZERO
+            } else {
+                Duration::from_secs(config.session.reconnect.number().into())
+            },
             dpi: arguments.dpi,
-            parameters: session::parameters(&arguments, &config, &session_id)?,
+            parameters: session::parameters(&arguments, &config, environment, &session_id)?,
             session_id,
             nx_options,
             nxproxy: config.nx.nxproxy.as_path().to_owned(),
@@ -162,6 +175,11 @@ impl Settings {
                 .home
                 .as_ref()
                 .map(|home| home.join(".qvd/cache")),
+            config: arguments.config.clone().or(environment.config.clone()),
+            icons: icons::folder(
+                environment.data_home.as_deref(),
+                environment.home.as_deref(),
+            ),
             display: environment.display.clone(),
             json: arguments.json,
             header: !arguments.no_header,
@@ -179,6 +197,14 @@ impl Settings {
 }
 
 impl Settings {
+    /// Another name in the logs, for another session of the same run.
+    pub(super) fn rename(&mut self) -> Result<(), Failure> {
+        self.session_id = session::new_id()?;
+        // Of a name that clients may send.
+        let _ = self.parameters.more.set(SESSION_ID, &*self.session_id);
+        Ok(())
+    }
+
     /// Where the broker is and who asks, once the password is known.
     pub(super) fn target(&self, credentials: Credentials) -> Target {
         Target {

@@ -74,6 +74,17 @@ impl Broker {
         })
     }
 
+    /// Whether the broker is there, which needs no login.
+    ///
+    /// # Errors
+    /// When it says no, or nothing.
+    pub async fn ping(&mut self, events: Events<'_>) -> Result<(), Failure> {
+        match self.ask(Request::Ping, events).await? {
+            Said::Alive => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// The user's VMs.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 use qvd_broker::VmEntry;
 
+use super::broker::Broker;
+use super::event::Events;
 use super::failure::{Code, Failure};
 
 /// Which VM the user wants.
@@ -11,6 +13,45 @@ pub enum Choice {
     First,
     /// By id, full name, or unique beginning of the name; in this order.
     Named(String),
+}
+
+/// What the user may connect to.
+pub(super) struct Found {
+    /// The one that is meant, if that is clear.
+    pub(super) one: Option<VmEntry>,
+    /// Those among which the user has to choose.
+    pub(super) all: Vec<VmEntry>,
+}
+
+/// Looks for what is meant among the user's VMs and, where none of them is it,
+/// among the applications too.
+///
+/// # Errors
+/// Those of [`choose`] and of the broker.
+pub(super) async fn find(
+    broker: &mut Broker,
+    choice: &Choice,
+    events: Events<'_>,
+) -> Result<Found, Failure> {
+    let mut all = broker.vms(&mut *events).await?;
+    if !suffices(&all, choice) {
+        match broker.applications(events).await {
+            Ok(more) => all.extend(more),
+            // A broker that has no applications may not know the request.
+            Err(failure) if failure.code() == Code::NoSuchVm => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    let one = choose(&all, choice)?.cloned();
+    Ok(Found { one, all })
+}
+
+/// Whether no application can be meant.
+fn suffices(vms: &[VmEntry], choice: &Choice) -> bool {
+    match choice {
+        Choice::Only | Choice::First => !vms.is_empty(),
+        Choice::Named(name) => exact(vms, name).is_some(),
+    }
 }
 
 /// Picks a VM from the user's list. `Ok(None)`: the user has to be asked.
@@ -30,9 +71,14 @@ pub fn choose<'a>(vms: &'a [VmEntry], choice: &Choice) -> Result<Option<&'a VmEn
     }
 }
 
-fn named<'a>(vms: &'a [VmEntry], name: &str) -> Result<&'a VmEntry, Failure> {
+/// By id, then by full name.
+fn exact<'a>(vms: &'a [VmEntry], name: &str) -> Option<&'a VmEntry> {
     let by_id = vms.iter().find(|vm| vm.id.to_string() == name);
-    if let Some(vm) = by_id.or_else(|| vms.iter().find(|vm| vm.name == name)) {
+    by_id.or_else(|| vms.iter().find(|vm| vm.name == name))
+}
+
+fn named<'a>(vms: &'a [VmEntry], name: &str) -> Result<&'a VmEntry, Failure> {
+    if let Some(vm) = exact(vms, name) {
         return Ok(vm);
     }
     let fitting: Vec<_> = vms.iter().filter(|vm| vm.name.starts_with(name)).collect();

@@ -1,17 +1,25 @@
-//! From nothing to a desktop in its window, and to its end.
+//! From nothing to a desktop in its window, and to its end, however often the
+//! connection breaks in between.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use nx_proxy::{Display, Engine, NxOptions, Order, Session};
-use qvd_broker::{ClientParameters, VmEntry};
+use qvd_broker::{ClientParameters, ConnectParameters, RESUMES, VmEntry};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::broker::{Broker, Target, Tunnel};
-use super::choice::{Choice, choose};
+use super::choice::{Choice, find};
 use super::event::Event;
 use super::failure::{Code, Failure};
+use super::reconnect::{Action, Reconnect};
 use super::session::{Outcome, engine_failed, interrupted, run_session};
+
+/// How long a broker may take to connect, to list and to begin to prepare the
+/// session, when a session is to be got back.
+const ATTEMPT: Duration = Duration::from_secs(20);
 
 /// What is wanted.
 #[derive(Debug, Clone)]
@@ -20,6 +28,8 @@ pub struct Wish {
     pub target: Target,
     /// Which VM.
     pub choice: Choice,
+    /// Whether the VM is stopped first, so that it starts afresh.
+    pub kill_vm: bool,
     /// What the client says of itself. The keyboard is the display's where
     /// none is given.
     pub parameters: ClientParameters,
@@ -27,6 +37,8 @@ pub struct Wish {
     pub nx_options: NxOptions,
     /// Name of the X display; `None` when the user has none.
     pub display: Option<String>,
+    /// How long it is tried to get a lost session back; zero for not at all.
+    pub reconnect: Duration,
 }
 
 /// The user, as the client sees him.
@@ -36,14 +48,25 @@ pub trait View: Send {
 
     /// Has the user choose one of several VMs. Dropped when the user leaves.
     fn choose<'a>(&'a mut self, vms: &'a [VmEntry]) -> Chosen<'a>;
+
+    /// Whether a VM that was stopped while its session was lost may be
+    /// started; `false` when there is nobody to ask. Dropped when the user
+    /// leaves.
+    fn may_start<'a>(&'a mut self, vm: &'a VmEntry) -> Allowed<'a>;
 }
 
 /// The user's choice; fails when there is nobody to ask.
 pub type Chosen<'a> = Pin<Box<dyn Future<Output = Result<&'a VmEntry, Failure>> + Send + 'a>>;
 
+/// The user's consent.
+pub type Allowed<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+
 /// Opens a desktop, and returns when it has ended. An [`Order`] beyond
 /// [`Order::Run`] has it left; before there is a session, that is
 /// [`Code::Interrupted`].
+///
+/// A session whose connection breaks is got back as [`Reconnect`] says, with
+/// the same login, and with an engine that is started anew.
 ///
 /// # Errors
 /// When the desktop does not come up, or does not end in order.
@@ -54,11 +77,61 @@ pub async fn open_desktop(
     orders: watch::Receiver<Order>,
 ) -> Result<Outcome, Failure> {
     let prepared = until_interrupted(orders.clone(), prepare(engine, wish, view)).await?;
-    let (tunnel, session) = prepared;
-    let events = &mut |event| view.tell(event);
-    match run_session(engine, tunnel, &session, events, orders).await? {
-        Outcome::Closed => still_there(session.display).await,
-        outcome => Ok(outcome),
+    let Prepared {
+        vm,
+        mut tunnel,
+        session,
+        parameters,
+    } = prepared;
+    let begin = Instant::now();
+    let mut machine = Reconnect::new(wish.reconnect);
+    loop {
+        let mut failure = {
+            let mut was_up = None;
+            let events = &mut |event: Event| {
+                if event == Event::Connected {
+                    was_up = Some(begin.elapsed());
+                }
+                view.tell(event);
+            };
+            let ended = run_session(engine, tunnel, &session, events, orders.clone()).await;
+            if let Some(at) = was_up {
+                machine.up(at);
+            }
+            match ended {
+                Ok(Outcome::Closed) => return still_there(session.display).await,
+                Ok(outcome) => return Ok(outcome),
+                Err(failure) => failure,
+            }
+        };
+        tunnel = loop {
+            let was_out = machine.is_out();
+            let action = machine.failed(failure.code(), begin.elapsed(), chance());
+            let Action::TryAfter(wait) = action else {
+                return Err(given_up(failure, &machine, begin.elapsed()));
+            };
+            if !was_out {
+                view.tell(Event::Lost {
+                    cause: failure.to_string(),
+                });
+            }
+            view.tell(Event::Reconnecting {
+                attempt: machine.attempt(),
+                wait,
+            });
+            let again = async {
+                sleep(wait).await;
+                resume(wish, &vm, &parameters, &machine, begin, view).await
+            };
+            match until_interrupted(orders.clone(), again).await {
+                Ok(tunnel) => break tunnel,
+                Err(_) if *orders.borrow() != Order::Run => return Err(resumable(failure)),
+                Err(error) => {
+                    tracing::info!(code = error.code().as_str(), "{}", error.chain());
+                    failure = error;
+                }
+            }
+        };
     }
 }
 
@@ -78,11 +151,19 @@ pub async fn until_interrupted<T>(
     }
 }
 
+/// A VM whose session waits to be drawn.
+struct Prepared {
+    vm: VmEntry,
+    tunnel: Tunnel,
+    session: Session,
+    parameters: ConnectParameters,
+}
+
 async fn prepare(
     engine: &dyn Engine,
     wish: &Wish,
     view: &mut dyn View,
-) -> Result<(Tunnel, Session), Failure> {
+) -> Result<Prepared, Failure> {
     // What is missing here is said before a session is started there.
     engine.check().map_err(engine_failed)?;
     let Some(display) = wish.display.as_deref() else {
@@ -92,26 +173,130 @@ async fn prepare(
     let listed = async {
         let events = &mut |event| view.tell(event);
         let mut broker = Broker::open(wish.target.clone(), events).await?;
-        let vms = broker.vms(events).await?;
+        let vms = find(&mut broker, &wish.choice, events).await?;
         Ok((broker, vms))
     };
-    let (display, (broker, vms)) = tokio::try_join!(display, listed)?;
-
-    let id = match choose(&vms, &wish.choice)? {
-        Some(vm) => vm.id,
-        None => view.choose(&vms).await?.id,
+    let (display, (mut broker, found)) = tokio::try_join!(display, listed)?;
+    let vm = match found.one {
+        Some(vm) => vm,
+        None => view.choose(&found.all).await?.clone(),
     };
-    let mut parameters = wish.parameters.clone();
-    parameters.keyboard = parameters
-        .keyboard
-        .or_else(|| display.keyboard().map(ToString::to_string));
+    if vm.blocked {
+        let message = format!("{vm} is blocked");
+        return Err(Failure::new(
+            Code::NotAllowed,
+            qvd_broker::one_line(&message),
+        ));
+    }
     let events = &mut |event| view.tell(event);
-    let tunnel = broker
-        .connect(id, parameters.to_parameters(), events)
-        .await?;
+    if wish.kill_vm {
+        broker.stop_vm(vm.id, events).await?;
+    }
+    let mut parameters = wish.parameters.clone();
+    if parameters.keyboard.is_none()
+        && let Some(keyboard) = display.keyboard()
+    {
+        super::keyboard::describe(keyboard, &mut parameters);
+    }
+    let parameters = parameters.to_parameters();
+    let tunnel = broker.connect(vm.id, parameters.clone(), events).await?;
     let mut session = Session::new(display);
     session.options = wish.nx_options.clone();
-    Ok((tunnel, session))
+    Ok(Prepared {
+        vm,
+        tunnel,
+        session,
+        parameters,
+    })
+}
+
+/// One attempt to get the session of `vm` back.
+async fn resume(
+    wish: &Wish,
+    vm: &VmEntry,
+    parameters: &ConnectParameters,
+    machine: &Reconnect,
+    begin: Instant,
+    view: &mut dyn View,
+) -> Result<Tunnel, Failure> {
+    let events = &mut |event| view.tell(event);
+    let listed = async {
+        let mut broker = Broker::open(wish.target.clone(), &mut *events).await?;
+        let vms = match vm.is_application {
+            false => broker.vms(&mut *events).await?,
+            true => broker.applications(&mut *events).await?,
+        };
+        Ok((broker, vms))
+    };
+    let (broker, vms) = within(ATTEMPT, listed).await?;
+    let Some(now) = vms.into_iter().find(|now| now.id == vm.id) else {
+        let message = qvd_broker::one_line(&format!("{vm} is not yours any more"));
+        return Err(Failure::new(Code::NoSuchVm, message));
+    };
+    let mut parameters = parameters.clone();
+    // Of a name that clients may send.
+    let _ = parameters.set(RESUMES, "1");
+    if !is_stopped(&now) {
+        let limit = machine.left(begin.elapsed()).max(ATTEMPT);
+        let connect = broker.connect(vm.id, parameters, &mut *events);
+        return within(limit, connect).await;
+    }
+    if !machine.knows_stopped(begin.elapsed()) || !view.may_start(&now).await {
+        let message = qvd_broker::one_line(&format!("{now} was stopped meanwhile"));
+        return Err(Failure::new(Code::VmStopped, message));
+    }
+    // The user waits for it, as for any VM that starts.
+    let events = &mut |event| view.tell(event);
+    broker.connect(vm.id, parameters, events).await
+}
+
+/// A connect would start it.
+fn is_stopped(vm: &VmEntry) -> bool {
+    matches!(vm.state.as_str(), "stopped" | "stopping" | "zombie")
+}
+
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    timeout(limit, work).await.unwrap_or_else(|_| {
+        let message = format!("the broker did not answer within {} s", limit.as_secs());
+        Err(Failure::new(Code::TimedOut, message))
+    })
+}
+
+/// A random number; without one, all clients wait equally long.
+fn chance() -> u32 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u32::from_ne_bytes(bytes),
+        Err(_) => u32::MAX,
+    }
+}
+
+/// The failure of an outage that is over.
+fn given_up(failure: Failure, machine: &Reconnect, now: Duration) -> Failure {
+    match failure.code() {
+        _ if !machine.was_up() => failure,
+        Code::SessionLost => resumable(failure),
+        Code::UnknownHost | Code::ConnectFailed | Code::VmUnavailable | Code::TimedOut => {
+            let lasted = machine.lasted(now).as_secs();
+            let message = format!(
+                "the session was lost and did not come back within {lasted} s: {failure}; \
+                 connect again to resume it"
+            );
+            Failure::new(Code::SessionLost, message).because(failure)
+        }
+        _ => {
+            let message = format!("the session was lost: {failure}");
+            Failure::new(failure.code(), message).because(failure)
+        }
+    }
+}
+
+fn resumable(failure: Failure) -> Failure {
+    let message = format!("{failure}; the session is suspended, connect again to resume it");
+    Failure::new(Code::SessionLost, message).because(failure)
 }
 
 /// The agent also closes a session when the display it was drawn on is gone;

@@ -20,7 +20,16 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long bytes may be under way to a broker that does not say it has them.
 /// The kernel's own limit is a quarter of an hour, in which the user would
 /// type into a dead window.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// Silence of the broker after which it is asked whether it is there, and
+/// between two such questions. An idle desktop is noticed to be gone in
+/// [`QUESTIONS`] + 1 times this: then the client reconnects, before the user is
+/// back at it.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Questions without an answer after which the connection has failed.
+const QUESTIONS: u32 = 3;
 
 /// The head start of an address before the next one is tried beside it: a
 /// name with a dead IPv6 address costs no more than this.
@@ -65,11 +74,16 @@ pub(super) async fn dial(host: &str, port: u16, events: Events<'_>) -> Result<Tc
             ended = tries.join_next() => match ended {
                 Some(Ok(Ok(Ok(stream)))) => {
                     // Keystrokes wait for nothing, and a dead broker is noticed.
-                    let tuned = qvd_net::socket::tune(&stream).and_then(|()| {
-                        qvd_net::socket::limit_unacknowledged(&stream, UNACKNOWLEDGED)
-                    });
+                    let tuned = qvd_net::socket::tune(&stream)
+                        .and_then(|()| qvd_net::socket::keep_alive(&stream, SILENCE, QUESTIONS))
+                        .and_then(|()| {
+                            qvd_net::socket::limit_unacknowledged(&stream, UNACKNOWLEDGED)
+                        });
                     if let Err(error) = tuned {
                         tracing::debug!(%error, "socket options");
+                    }
+                    if let Ok(address) = stream.peer_addr() {
+                        events(Event::Reached { address });
                     }
                     return Ok(stream);
                 }

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Something the user may want to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +12,11 @@ pub enum Event {
     },
     /// A connection is being made.
     Connecting {
+        /// Where to.
+        address: SocketAddr,
+    },
+    /// The connection is there, and nothing was said on it yet.
+    Reached {
         /// Where to.
         address: SocketAddr,
     },
@@ -33,6 +39,18 @@ pub enum Event {
     Opening,
     /// The desktop is in its window.
     Connected,
+    /// The connection broke; it is tried to get the session back.
+    Lost {
+        /// What was seen.
+        cause: String,
+    },
+    /// An attempt to get the session back follows.
+    Reconnecting {
+        /// Its number in this outage, from 1.
+        attempt: u32,
+        /// The time until then.
+        wait: Duration,
+    },
     /// The session is being left.
     Leaving,
 }

@@ -70,6 +70,7 @@ codes! {
     NoPassword = 24, "no-password", "there is no password and nobody to ask";
     CertificateUndecided = 25, "certificate-undecided", "the broker's certificate needs a decision and there is nobody to ask";
     VmStopped = 26, "vm-stopped", "the VM was stopped meanwhile and nobody says that it may start";
+    TakenOver = 27, "taken-over", "another client has taken the session over";
     // As a shell says of a program that Ctrl-C ended.
     Interrupted = 130, "interrupted", "interrupted before there was a session";
 }
@@ -143,6 +144,7 @@ impl From<Refusal> for Failure {
             Meaning::LoginRefused | Meaning::TooManyAttempts => Code::LoginRefused,
             Meaning::NotAllowed => Code::NotAllowed,
             Meaning::NotFound => Code::NoSuchVm,
+            Meaning::TakenOver => Code::TakenOver,
             Meaning::TimedOut => Code::TimedOut,
             Meaning::Unavailable => Code::VmUnavailable,
             _ => Code::RequestRefused,
@@ -153,8 +155,15 @@ impl From<Refusal> for Failure {
 
 impl From<qvd_broker::Error> for Failure {
     fn from(error: qvd_broker::Error) -> Self {
+        use qvd_broker::Error;
         let code = match error {
-            qvd_broker::Error::LoginWithColon => Code::Usage,
+            Error::LoginWithColon => Code::Usage,
+            // Of a broker that was ended, or a network that was: it may be
+            // back the next time.
+            Error::Http(qvd_http1::Error::Truncated) => {
+                let message = "the broker closed the connection within an answer";
+                return Self::new(Code::ConnectFailed, message).because(error);
+            }
             _ => Code::Protocol,
         };
         Self::new(code, error.to_string())

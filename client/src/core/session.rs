@@ -46,7 +46,7 @@ pub async fn run_session(
         Ok(Ending::Suspended) if started => Ok(Outcome::Suspended),
         Ok(Ending::Suspended) => Err(interrupted()),
         Ok(_) => Ok(Outcome::Closed),
-        Err(error) => Err(failed(error, started)),
+        Err(error) => Err(engine_failed(error)),
     }
 }
 
@@ -55,12 +55,8 @@ pub(super) fn interrupted() -> Failure {
     Failure::new(Code::Interrupted, "interrupted")
 }
 
-/// An engine's error before there is a session.
+/// An engine's error.
 pub(super) fn engine_failed(error: Error) -> Failure {
-    failed(error, false)
-}
-
-fn failed(error: Error, started: bool) -> Failure {
     let code = match &error {
         Error::NoDisplay | Error::DisplayMissing { .. } | Error::DisplayRefused { .. } => {
             Code::Display
@@ -70,10 +66,5 @@ fn failed(error: Error, started: bool) -> Failure {
         Error::NotUp { .. } => Code::TimedOut,
         _ => Code::Engine,
     };
-    let message = if started {
-        format!("{error}; the session is suspended, connect again to resume it")
-    } else {
-        error.to_string()
-    };
-    Failure::new(code, message).because(error)
+    Failure::new(code, error.to_string()).because(error)
 }

@@ -26,7 +26,7 @@ use qvd_http1::{ResponseHead, Status};
 pub use credentials::{Credentials, basic_challenge};
 pub use dialogue::{Dialogue, Event};
 pub use environment::{read_environment, write_environment};
-pub use parameters::{ClientParameters, ConnectParameters, SESSION_ID};
+pub use parameters::{ClientParameters, ConnectParameters, RESUMES, SESSION_ID};
 pub use refusal::{Meaning, Refusal};
 pub use request::Request;
 pub use vm::{Authenticated, Token, VmEntry, read_vm_list, write_vm_list};

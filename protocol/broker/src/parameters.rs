@@ -14,6 +14,11 @@ pub struct ConnectParameters(BTreeMap<String, String>);
 /// `-`.
 pub const SESSION_ID: &str = "qvd.client.session-id";
 
+/// The parameter of a client that lost its connection and tries by itself to
+/// get the session back: `1`. A broker answers 409 when another client has the
+/// session by now; one that does not know the parameter passes it on.
+pub const RESUMES: &str = "qvd.client.session-resume";
+
 impl ConnectParameters {
     /// No parameters.
     #[must_use]
@@ -60,6 +65,13 @@ impl ConnectParameters {
         let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
         self.value(SESSION_ID)
             .filter(|id| (8..=64).contains(&id.len()) && id.bytes().all(good))
+    }
+
+    /// Whether the client tries to get a session back by itself, which it had
+    /// under the same name. Without a name there is nothing to get back.
+    #[must_use]
+    pub fn resumes(&self) -> bool {
+        self.session_id().is_some() && self.value(RESUMES) == Some("1")
     }
 
     /// All parameters, empty ones too, in order of their names.
@@ -176,5 +188,16 @@ mod tests {
             assert_eq!(id(wrong), None, "{wrong}");
         }
         assert_eq!(ConnectParameters::new().session_id(), None);
+    }
+
+    #[test]
+    fn only_a_session_with_a_name_is_resumed() {
+        let mut parameters = ConnectParameters::new();
+        parameters.set(RESUMES, "1").unwrap();
+        assert!(!parameters.resumes());
+        parameters.set(SESSION_ID, "0123-abcd").unwrap();
+        assert!(parameters.resumes());
+        parameters.set(RESUMES, "").unwrap();
+        assert!(!parameters.resumes());
     }
 }

@@ -66,6 +66,7 @@ impl Refusal {
             403 => Meaning::NotAllowed,
             404 => Meaning::NotFound,
             408 | 504 => Meaning::TimedOut,
+            409 => Meaning::TakenOver,
             426 => Meaning::UpgradeRequired,
             429 => Meaning::TooManyAttempts,
             400 | 405 | 411..=417 | 422 | 431 | 501 | 505 => Meaning::RequestRefused,
@@ -92,6 +93,8 @@ pub enum Meaning {
     NotFound,
     /// 408: the VM did not come up in time.
     TimedOut,
+    /// 409: another client has the session that this one lost.
+    TakenOver,
     /// 426: the broker wants an upgrade that was not asked for.
     UpgradeRequired,
     /// 429: too many failed logins.

@@ -10,7 +10,7 @@ use crate::key::{Program, Section};
 use crate::properties::Properties;
 use crate::read::{Reader, section};
 use crate::value::{
-    Geometry, HomePath, HostName, Link, Locale, LogLevel, Numbered, NxEngine, ProgramName,
+    Geometry, HomePath, HostName, Link, Locale, LogLevel, Numbered, NxEngine, ProgramName, Ranged,
     VariableName, Words,
 };
 
@@ -145,6 +145,8 @@ section! {
             "Whether the session fills the screen.";
         nxagent_args: String = "client.nxagent.extra_args", "", Supported,
             "Options for nxagent in the session, such as nx/nx,cache=16384:0. The agent takes those it knows to be harmless.";
+        reconnect: Ranged<0, 86400> = "client.reconnect.timeout", "180", Supported,
+            "Seconds for which it is tried to get a session back whose connection broke. 0: not at all.";
     }
 }
 

@@ -10,7 +10,7 @@ use crate::Error;
 const MAX_KEY: usize = 256;
 
 /// The session's secret, which both ends of the slave channel know: `Basic`
-/// and the raw key in `Authorization`, not base64 (protocol.md §6).
+/// and the raw key in `Authorization`, not base64.
 #[derive(Clone)]
 pub struct Key(SecretString);
 

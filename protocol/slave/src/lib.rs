@@ -1,5 +1,5 @@
 //! The slave channel: what client and VM ask of each other beside the
-//! desktop, without I/O (protocol.md §6).
+//! desktop, without I/O.
 //!
 //! Each connection carries one request. [`VmRequest`] goes from the client to
 //! the VM's slave server: share a folder, fetch a folder, open a file.

@@ -5,7 +5,7 @@ pub const MAX_NAME: usize = 255;
 pub const ROOT_NAME: &[u8] = b"Root";
 
 /// The name of the directory on which the folder at `path` is mounted: its
-/// last component, `Root` where there is none (protocol.md §6).
+/// last component, `Root` where there is none.
 ///
 /// Whatever the peer sent, it is one component that stays in its directory
 /// and does not hide: control characters become `_`, a name of dots is

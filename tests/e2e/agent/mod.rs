@@ -40,6 +40,10 @@ use qvd_tests::{Error, Result, Scene, nx};
 /// For anything that is to happen.
 const WAIT: Duration = Duration::from_secs(40);
 
+/// What nxagent needs after it has said that it is connected: one that loses
+/// its client within the next milliseconds can hang for good (seen).
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// An agent and a user's display.
 struct Seat {
     display: Display,
@@ -123,6 +127,7 @@ async fn connect(
     agent.wait_for_state(SessionState::Listening, WAIT).await?;
     let client = attach(scene, agent, display)?;
     agent.wait_for_state(SessionState::Connected, WAIT).await?;
+    tokio::time::sleep(SETTLE).await;
     Ok(client)
 }
 

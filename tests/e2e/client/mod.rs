@@ -1,5 +1,11 @@
 //! The client against a real broker and agent: what a person, a script and a
 //! kiosk see of it.
 
+mod check;
 mod command_line;
+mod faults;
+mod kiosk;
+mod options;
+mod reconnect;
+mod stage;
 mod tls;

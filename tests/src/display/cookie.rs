@@ -36,12 +36,27 @@ impl Cookie {
     /// When it cannot be written.
     pub fn write_authority(&self, path: &Path, display: u16) -> Result<()> {
         let host = rustix::system::uname().nodename().to_bytes().to_vec();
-        let number = display.to_string();
-        let mut file = Vec::new();
         // Xlib finds the entry by the host's name; nxagent's and nxproxy's own
         // lookup goes through xauth, which does the same. The second entry is
         // for a host whose name changes.
-        for (family, address) in [(FAMILY_LOCAL, host.as_slice()), (FAMILY_WILD, b"")] {
+        let entries = [(FAMILY_LOCAL, host.as_slice()), (FAMILY_WILD, b"")];
+        self.write_entries(path, display, &entries)
+    }
+
+    /// The same for a display of this machine under another name alone, as it
+    /// is left behind when the machine is renamed.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn write_authority_as(&self, path: &Path, host: &str, display: u16) -> Result<()> {
+        self.write_entries(path, display, &[(FAMILY_LOCAL, host.as_bytes())])
+    }
+
+    fn write_entries(&self, path: &Path, display: u16, entries: &[(u16, &[u8])]) -> Result<()> {
+        let number = display.to_string();
+        let mut file = Vec::new();
+        for (family, address) in entries {
             file.extend(family.to_be_bytes());
             for field in [address, number.as_bytes(), PROTOCOL, &self.0] {
                 let length = u16::try_from(field.len()).unwrap_or(u16::MAX);

@@ -21,10 +21,14 @@ pub struct Login {
 impl Login {
     /// A login at this broker, which trusts the certificate it made.
     pub fn at(server: &Server, user: &User) -> Self {
-        let mut keys = vec![(
-            "client.use_ssl".to_owned(),
-            u8::from(server.uses_tls()).to_string(),
-        )];
+        let mut keys = vec![
+            (
+                "client.use_ssl".to_owned(),
+                u8::from(server.uses_tls()).to_string(),
+            ),
+            // A test of how sessions end is to see the first end.
+            ("client.reconnect.timeout".to_owned(), "0".to_owned()),
+        ];
         if server.uses_tls() {
             let certificate = server.certificate().display().to_string();
             keys.push(("path.ssl.ca.system.file".into(), certificate));
@@ -39,6 +43,14 @@ impl Login {
 }
 
 impl Login {
+    /// The same login with another value of a key.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.keys.retain(|(name, _)| name != key);
+        self.keys.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The client's program with this login, to which arguments can be added.
     /// The password goes by the environment, as a user would keep it off the
     /// command line.

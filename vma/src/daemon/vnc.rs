@@ -1,4 +1,4 @@
-//! `vnc_connect`: an administrator looks at the session (protocol.md §4).
+//! `vnc_connect`: an administrator looks at the session.
 //!
 //! The daemon answers the upgrade and hands the connection to the session
 //! process, which asks the user and runs x11vnc as the user. Only where the

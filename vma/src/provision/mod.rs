@@ -37,8 +37,8 @@ use crate::control::User;
 use journal::{Journal, Step};
 use turn::Turn;
 
-/// Whether the drive of the homes is due: the home is missing (protocol.md
-/// §5).
+/// Whether the drive of the homes is due: the home is missing, as in
+/// the reference.
 #[must_use]
 pub fn needs_home(_config: &VmaConfig, account: &Account, user: Option<&User>) -> bool {
     let home = user.map_or(account.home.as_path(), |user| user.home.as_path());

@@ -76,7 +76,7 @@ async fn attempt(
     let handshake = TlsConnector::from(config).connect(name, stream);
     let done = timeout(HANDSHAKE, handshake).await.map_err(|_| {
         let message = format!("{host} does not finish the TLS handshake");
-        Failure::new(Code::Certificate, message)
+        Failure::new(Code::ConnectFailed, message)
     })?;
     match (done, seen.faulty()) {
         (Ok(stream), None) => Ok(Attempt::Connected(Box::new(stream))),
@@ -200,5 +200,15 @@ fn failed(host: &str, port: u16, error: &std::io::Error, although: &str) -> Fail
             " (its certificate was accepted although {although})"
         ));
     }
-    Failure::new(Code::Certificate, message)
+    // A connection that breaks says nothing about certificates, and may hold
+    // the next time.
+    let is_tls = error
+        .get_ref()
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
+    let code = if is_tls {
+        Code::Certificate
+    } else {
+        Code::ConnectFailed
+    };
+    Failure::new(code, message)
 }

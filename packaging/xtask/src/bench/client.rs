@@ -1,22 +1,29 @@
 //! The client from its start to the session's window, beside nxagent and
 //! nxproxy alone.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use qvd_rpc::{Call, SessionState};
 use qvd_tests::display::{Display, Options, Window};
+use qvd_tests::fault::{Cut, Endpoint, FaultProxy};
 use qvd_tests::nx;
+use qvd_tests::process::Process;
 use qvd_tests::rig::{Agent, Desktop, Inventory, Login, Server, User, Vm, user_name};
 use rustix::process::Signal;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
-use super::Bench;
 use super::figure::{Aim, Figure};
+use super::{Bench, usage};
 
 /// For anything that is to happen.
 const WAIT: Duration = Duration::from_secs(40);
 
-/// Measures a first connect and a resume, through a broker with TLS.
+/// Measures a first connect and a resume, through a broker with TLS, what the
+/// client costs meanwhile, and how soon a broken connection is made good.
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let scene = &bench.scene;
     let agent = Agent::start(scene, "vm", &Desktop::Small, &[("log.level", "INFO")]).await?;
@@ -49,13 +56,129 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         agent.wait_for_state(SessionState::Stopped, WAIT).await?;
         alone.push(stock(bench, &display).await?);
     }
+    let memory = memory(&login, bench, &display, &agent).await?;
+    let back = back(&server, &user, bench, &display, &agent).await?;
     Ok(vec![
+        Figure::new(
+            "client",
+            "start to request on the wire",
+            "ms",
+            requests(bench, &user, false).await?,
+        )
+        .aim(Aim::AtMost(15.0)),
+        Figure::new(
+            "client",
+            "start to first byte of TLS on the wire",
+            "ms",
+            requests(bench, &user, true).await?,
+        ),
+        memory,
+        back,
         Figure::new("client", "start to first window", "s", first)
             .aim(Aim::AtMost(0.45))
             .beside("nxagent+nxproxy", alone.clone()),
         Figure::new("client", "start to first window, resumed", "s", resumed)
             .beside("nxagent+nxproxy", alone),
     ])
+}
+
+/// From the client's start to its first bytes at the broker.
+async fn requests(bench: &Bench, user: &User, tls: bool) -> Result<Vec<f64>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let login = Login {
+        host: Ipv4Addr::LOCALHOST.to_string(),
+        port: listener.local_addr()?.port(),
+        user: user.clone(),
+        keys: vec![("client.use_ssl".into(), u8::from(tls).to_string())],
+    };
+    let mut times = Vec::new();
+    for _ in 0..bench.runs {
+        let program = login.client(&bench.scene)?.args(["-l", "-q"]);
+        let start = Instant::now();
+        let mut client = bench.scene.start(program)?;
+        let (mut stream, _) = timeout(WAIT, listener.accept()).await??;
+        let mut first = [0; 3];
+        timeout(WAIT, stream.read_exact(&mut first)).await??;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        ensure!(tls || first == *b"GET", "the client sent {first:?}");
+        drop(stream);
+        client.wait(WAIT).await?;
+    }
+    Ok(times)
+}
+
+/// The client's memory while a session runs, without nxproxy's and with it.
+async fn memory(login: &Login, bench: &Bench, display: &Display, agent: &Agent) -> Result<Figure> {
+    let mut alone = Vec::new();
+    let mut both = Vec::new();
+    for _ in 0..bench.runs {
+        let mut client = login.start_client(&bench.scene, display, &["-q"])?;
+        window(display).await?;
+        agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        alone.push(usage::memory_of(client.pid())?.pss / 1024.0);
+        let children = processes(client.pid())?;
+        let mut all = usage::memory_of(client.pid())?.pss;
+        for child in children {
+            all += usage::memory_of(child)?.pss;
+        }
+        both.push(all / 1024.0);
+        leave(&mut client, agent).await?;
+    }
+    agent.call(Call::XStop).await?;
+    agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+    Ok(
+        Figure::new("client", "memory during a session", "MiB PSS", alone)
+            .aim(Aim::AtMost(12.0))
+            .beside("with nxproxy", both),
+    )
+}
+
+fn processes(parent: u32) -> Result<Vec<u32>> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    let text = std::fs::read_to_string(&path).with_context(|| path)?;
+    Ok(text
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect())
+}
+
+/// From a connection that breaks to the desktop back in its window.
+async fn back(
+    server: &Server,
+    user: &User,
+    bench: &Bench,
+    display: &Display,
+    agent: &Agent,
+) -> Result<Figure> {
+    let upstream = Endpoint::local(server.address().port());
+    let relay = FaultProxy::start(&Endpoint::local(0), &upstream)?;
+    let mut login = Login::at(server, user).with("client.reconnect.timeout", "180");
+    login.port = relay.port().context("a relay without a port")?;
+    let mut times = Vec::new();
+    for _ in 0..bench.runs {
+        let mut client = login.start_client(&bench.scene, display, &["-q"])?;
+        window(display).await?;
+        agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        let start = Instant::now();
+        relay.cut(Cut::Reset);
+        let screen = display.screen();
+        screen
+            .wait_for_no_window("the lost session's", WAIT, is_session)
+            .await?;
+        window(display).await?;
+        times.push(start.elapsed().as_secs_f64());
+        agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        leave(&mut client, agent).await?;
+    }
+    agent.call(Call::XStop).await?;
+    agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+    Ok(Figure::new("client", "connection lost to desktop back", "s", times).aim(Aim::AtMost(1.0)))
+}
+
+async fn leave(client: &mut Process, agent: &Agent) -> Result<()> {
+    client.signal(Signal::INT)?;
+    client.wait(WAIT).await?;
+    Ok(agent.wait_for_state(SessionState::Suspended, WAIT).await?)
 }
 
 /// nxagent and nxproxy without anything of ours.
