@@ -49,6 +49,9 @@ pub fn main(path: PathBuf, loaded: Loaded, log: Log) -> anyhow::Result<()> {
         .enable_all()
         // Threads only look users up and search /proc.
         .max_blocking_threads(4)
+        // They come in bursts, at the start of a session: an idle agent has
+        // neither their stacks nor their wake-ups.
+        .thread_keep_alive(std::time::Duration::from_secs(1))
         .build()
         .context("runtime")?;
     let local = tokio::task::LocalSet::new();
