@@ -224,10 +224,48 @@ const BENCH: &[Package] = &[
     },
 ];
 
+/// What makes disk images.
+const IMAGES: &[Package] = &[
+    Package {
+        name: "mmdebstrap",
+        why: "makes a Debian in a folder",
+    },
+    Package {
+        name: "e2fsprogs",
+        why: "mke2fs, which writes a file system out of a folder",
+    },
+    Package {
+        name: "fdisk",
+        why: "sfdisk, which partitions a disk",
+    },
+    Package {
+        name: "grub-pc-bin",
+        why: "the boot loader of a disk",
+    },
+    Package {
+        name: "grub-common",
+        why: "grub-mkimage, which puts the boot loader together",
+    },
+    Package {
+        name: "qemu-utils",
+        why: "qemu-img, which packs a disk",
+    },
+];
+
+/// Installs what is missing for tests and the desktop.
+pub(crate) fn run(bench: bool) -> Result<()> {
+    packages(SESSION.iter().chain(if bench { BENCH } else { &[] }))
+        .context("installing what tests need")
+}
+
+/// Installs what is missing for making disk images.
+pub(crate) fn images() -> Result<()> {
+    packages(IMAGES.iter()).context("installing what images are made with")
+}
+
 /// Installs what is missing, saying first what and how; does nothing, and
 /// reaches for no network, when nothing is.
-pub(crate) fn run(bench: bool) -> Result<()> {
-    let wanted = SESSION.iter().chain(if bench { BENCH } else { &[] });
+fn packages(wanted: impl Iterator<Item = &'static Package>) -> Result<()> {
     let mut missing = Vec::new();
     for package in wanted {
         if !is_installed(package.name)? {
@@ -249,7 +287,6 @@ pub(crate) fn run(bench: bool) -> Result<()> {
             .args(["install", "-y", "--no-install-recommends"])
             .args(names),
     )
-    .context("installing what tests need")
 }
 
 fn is_installed(package: &str) -> Result<bool> {
