@@ -252,6 +252,22 @@ const IMAGES: &[Package] = &[
     },
 ];
 
+/// What runs disk images.
+const MACHINES: &[Package] = &[
+    Package {
+        name: "qemu-system-x86",
+        why: "virtual and emulated machines",
+    },
+    Package {
+        name: "systemd-container",
+        why: "systemd-nspawn, for containers",
+    },
+    Package {
+        name: "iproute2",
+        why: "ip, which makes a container's network",
+    },
+];
+
 /// Installs what is missing for tests and the desktop.
 pub(crate) fn run(bench: bool) -> Result<()> {
     packages(SESSION.iter().chain(if bench { BENCH } else { &[] }))
@@ -261,6 +277,11 @@ pub(crate) fn run(bench: bool) -> Result<()> {
 /// Installs what is missing for making disk images.
 pub(crate) fn images() -> Result<()> {
     packages(IMAGES.iter()).context("installing what images are made with")
+}
+
+/// Installs what is missing for booting disk images.
+pub(crate) fn machines() -> Result<()> {
+    packages(MACHINES.iter()).context("installing what images are run with")
 }
 
 /// Installs what is missing, saying first what and how; does nothing, and

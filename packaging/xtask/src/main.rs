@@ -13,6 +13,7 @@ mod ci;
 mod deny;
 mod desktop;
 mod image;
+mod image_test;
 mod install;
 mod man;
 mod run;
@@ -55,6 +56,8 @@ enum Command {
     Ci,
     /// Make a disk image with the agent, for a virtual machine or a container.
     Image(image::Arguments),
+    /// Make images, boot them, and have sessions in them.
+    ImageTest(image_test::Arguments),
     /// Write the manual pages into `target/man/`.
     Man,
     /// Run the tests that repeat sessions in full: about half an hour.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Test { filter } => test::run(filter.as_deref()),
         Command::Ci => ci::run(),
         Command::Image(arguments) => image::run(&arguments),
+        Command::ImageTest(arguments) => image_test::run(&arguments),
         Command::Man => man::run(),
         Command::Soak => soak::run(),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -311,7 +311,12 @@ impl Agent {
     }
 }
 
-async fn call_at(address: SocketAddr, call: Call) -> Result<Reply> {
+/// Makes a call to the agent at an address, on a connection of its own.
+///
+/// # Errors
+///
+/// When there is no answer, or none of SimpleRPC.
+pub async fn call_at(address: SocketAddr, call: Call) -> Result<Reply> {
     let doing = || format!("calling {} at {address}", call.method());
     let mut stream = TcpStream::connect(address).await.doing(doing)?;
     let mut request = Vec::new();

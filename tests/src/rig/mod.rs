@@ -13,7 +13,7 @@ mod agent;
 mod client;
 mod server;
 
-pub use self::agent::{Agent, Desktop, under_openbox};
+pub use self::agent::{Agent, Desktop, call_at, under_openbox};
 pub use self::client::Login;
 pub use self::server::{Inventory, Server, User, Vm};
 

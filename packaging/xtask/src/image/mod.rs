@@ -26,14 +26,15 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// The folder of its recipe.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
             Self::Lxc => "lxc",
         }
     }
 
-    fn file(self) -> &'static str {
+    /// The name of its file.
+    pub(crate) fn file(self) -> &'static str {
         match self {
             Self::Kvm => "qvd-kvm.qcow2",
             Self::Lxc => "qvd-lxc.tar.gz",
