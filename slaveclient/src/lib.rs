@@ -14,11 +14,16 @@
 
 pub mod cli;
 mod error;
+mod gate;
+mod line;
+mod record;
 mod register;
 mod request;
 mod session;
 
 pub use error::Error;
+pub use line::Line;
+pub use record::{About, Record};
 pub use register::{Entry, Registered, Registry};
 pub use request::{Fetched, Offer, Sharing, fetch, open, share};
 pub use session::Session;

@@ -2,6 +2,8 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use qvd_share::serve::Stopper;
@@ -40,6 +42,7 @@ pub struct Registry {
 #[derive(Debug)]
 pub struct Registered {
     socket: PathBuf,
+    ended: Arc<AtomicBool>,
 }
 
 impl Registry {
@@ -61,17 +64,26 @@ impl Registry {
             .mode(0o700)
             .create(&self.folder)
             .map_err(Error::file(&self.folder))?;
-        let socket = self.folder.join(format!("{}.sock", std::process::id()));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}.sock", std::process::id());
+        let socket = self.folder.join(name);
         // Of an earlier process with our number.
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).map_err(Error::file(&socket))?;
-        let registered = Registered { socket };
+        let ended = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&ended);
+        let registered = Registered { socket, ended };
         let line = serde_json::to_vec(entry)
             .map_err(|error| Error::file(&self.folder)(io::Error::other(error)))?;
         std::thread::Builder::new()
             .name("register".into())
             .spawn(move || {
-                for stream in listener.incoming().flatten() {
+                for stream in listener.incoming() {
+                    if seen.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let Ok(stream) = stream else { continue };
                     // Whoever asked and left gets no answer.
                     let _ = answer(&stream, &line, &stopper);
                 }
@@ -119,6 +131,9 @@ impl Registry {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        // The thread that answers goes with the next one who asks.
+        self.ended.store(true, Ordering::Relaxed);
+        let _ = UnixStream::connect(&self.socket);
         // If somebody removed it, it is removed.
         let _ = std::fs::remove_file(&self.socket);
     }

@@ -1,0 +1,4 @@
+//! x
+
+/// x
+pub(crate) const FILE: &str = "slaveserver.conf";
