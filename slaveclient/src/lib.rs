@@ -8,17 +8,19 @@
 //!   ends it.
 //! - [`fetch`] asks for a folder of the VM's; the stream is then an SFTP
 //!   server, which [`qvd_share::mount`] mounts.
+//! - [`Record`] is where a running client writes its session down.
+//! - [`service`] answers what the VM asks of the client.
 //! - [`open`] opens a file of a shared folder in the session.
 
 #![forbid(unsafe_code)]
 
 pub mod cli;
 mod error;
-mod gate;
 mod line;
 mod record;
 mod register;
 mod request;
+pub mod service;
 mod session;
 
 pub use error::Error;

@@ -124,10 +124,7 @@ impl Record {
             .map_err(Error::file(&path))?;
         let _guard = hold(&self.base.join(SESSIONS))?;
         for folder in [&self.folder, &self.base] {
-            for (name, text) in [
-                (KEY, key.to_file().to_owned()),
-                (PORT, port.to_string()),
-            ] {
+            for (name, text) in [(KEY, key.to_file().to_owned()), (PORT, port.to_string())] {
                 let path = folder.join(name);
                 replace(&path, text.as_bytes()).map_err(Error::file(&path))?;
             }
@@ -160,7 +157,6 @@ impl Drop for Record {
 pub(crate) fn sessions(base: &Path) -> Vec<PathBuf> {
     live(&base.join(SESSIONS))
 }
-
 
 /// Whether what stands in `base` itself is of a session of ours, alive or
 /// dead: of a session's folder with the same port.
@@ -218,7 +214,7 @@ fn same_port(base: &Path, folder: &Path) -> bool {
 
 fn remove_folder(folder: &Path) {
     // Not a link to elsewhere, and nothing that is not ours.
-    for name in [PORT, KEY, ABOUT, LOCK, crate::gate::FILE] {
+    for name in [PORT, KEY, ABOUT, LOCK] {
         let _ = std::fs::remove_file(folder.join(name));
     }
     let _ = std::fs::remove_dir(folder);
@@ -237,7 +233,13 @@ fn hold(sessions: &Path) -> Result<File, Error> {
 fn plain(vm: &str) -> String {
     let name: String = vm
         .chars()
-        .map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' })
+        .map(|c| {
+            if c.is_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
         .collect();
     let mut name = name.trim_start_matches('.').to_owned();
     while name.len() > MAX_NAME {

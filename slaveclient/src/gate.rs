@@ -1,4 +1,0 @@
-//! x
-
-/// x
-pub(crate) const FILE: &str = "slaveserver.conf";
