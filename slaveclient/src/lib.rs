@@ -29,3 +29,6 @@ pub use record::{About, Record};
 pub use register::{Entry, Registered, Registry};
 pub use request::{Fetched, Offer, Sharing, fetch, open, share};
 pub use session::Session;
+
+pub use qvd_share::serve::Stopper;
+pub use qvd_slave::Key;

@@ -1,0 +1,4 @@
+//! Shared folders over the whole chain: the client shares, the VM mounts.
+
+mod folders;
+mod stage;
