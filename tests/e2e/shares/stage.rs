@@ -137,7 +137,8 @@ fn mounts() -> String {
 }
 
 pub(super) fn is_mounted(place: &Path) -> bool {
-    let place = place.display().to_string();
+    // As the table has it.
+    let place = place.display().to_string().replace(' ', "\\040");
     mounts()
         .lines()
         .any(|line| line.split(' ').nth(1) == Some(&place))

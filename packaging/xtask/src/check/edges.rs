@@ -63,6 +63,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("qvd-client", "qvd-config", "reads client.conf"),
     ("qvd-client", "qvd-http1", "sends requests"),
     ("qvd-client", "qvd-net", "sockets"),
+    ("qvd-client", "qvd-slaveclient", "shares folders by itself"),
     (
         "qvd-server",
         "qvd-broker",
