@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod again;
 pub mod cli;
 mod error;
 mod line;
@@ -23,7 +24,8 @@ mod request;
 pub mod service;
 mod session;
 
-pub use error::Error;
+pub use again::Again;
+pub use error::{Error, STATUSES};
 pub use line::Line;
 pub use record::{About, Record};
 pub use register::{Entry, Registered, Registry};

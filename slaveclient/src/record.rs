@@ -133,6 +133,20 @@ impl Record {
     }
 }
 
+impl Record {
+    /// The session is lost, for now: there is nothing that could be connected
+    /// to.
+    pub fn lost(&self) {
+        // Without the lock there is but the chance that another client writes
+        // the same files now.
+        let _guard = hold(&self.base.join(SESSIONS));
+        forget_port(&self.base, &self.folder);
+        for name in [KEY, PORT] {
+            let _ = std::fs::remove_file(self.folder.join(name));
+        }
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
         let sessions = self.base.join(SESSIONS);
@@ -198,12 +212,16 @@ fn clean(base: &Path, sessions: &Path) {
 
 /// Takes a session's folder away, and what is its own in `base`.
 fn forget(base: &Path, folder: &Path) {
+    forget_port(base, folder);
+    remove_folder(folder);
+}
+
+fn forget_port(base: &Path, folder: &Path) {
     if same_port(base, folder) {
         for name in [PORT, KEY] {
             let _ = std::fs::remove_file(base.join(name));
         }
     }
-    remove_folder(folder);
 }
 
 fn same_port(base: &Path, folder: &Path) -> bool {
@@ -312,6 +330,11 @@ mod tests {
         one.write(62001, &Key::new("KEYKEY2").unwrap()).unwrap();
         assert_eq!(text(base.path().join(KEY)).unwrap(), "KEYKEY2");
         let folder = one.folder().to_owned();
+        one.lost();
+        assert!(Session::all(base.path()).is_empty());
+        assert!(!base.path().join(PORT).exists());
+        one.write(62001, &Key::new("KEYKEY3").unwrap()).unwrap();
+        assert_eq!(Session::all(base.path()).len(), 1);
         drop(one);
         assert!(!folder.exists());
         let left: Vec<_> = std::fs::read_dir(base.path()).unwrap().flatten().collect();

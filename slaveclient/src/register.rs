@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use qvd_share::serve::Stopper;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -54,11 +53,15 @@ impl Registry {
         }
     }
 
-    /// Puts a share in. `stopper` ends it when it is asked to.
+    /// Puts a share in. `end` is called when somebody wants it ended.
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn register(&self, entry: &Entry, stopper: Stopper) -> Result<Registered, Error> {
+    pub fn register(
+        &self,
+        entry: &Entry,
+        end: impl Fn() + Send + 'static,
+    ) -> Result<Registered, Error> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -85,7 +88,7 @@ impl Registry {
                     }
                     let Ok(stream) = stream else { continue };
                     // Whoever asked and left gets no answer.
-                    let _ = answer(&stream, &line, &stopper);
+                    let _ = answer(&stream, &line, &end);
                 }
             })
             .map_err(Error::file(&self.folder))?;
@@ -139,7 +142,7 @@ impl Drop for Registered {
     }
 }
 
-fn answer(mut stream: &UnixStream, line: &[u8], stopper: &Stopper) -> io::Result<()> {
+fn answer(mut stream: &UnixStream, line: &[u8], end: &impl Fn()) -> io::Result<()> {
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
     let mut word = String::new();
@@ -147,7 +150,7 @@ fn answer(mut stream: &UnixStream, line: &[u8], stopper: &Stopper) -> io::Result
     stream.write_all(line)?;
     stream.write_all(b"\n")?;
     if word.trim() == "end" {
-        stopper.stop();
+        end();
     }
     Ok(())
 }
@@ -187,7 +190,7 @@ mod tests {
             read_only: true,
             session: "default".into(),
         };
-        let registered = registry.register(&entry, Stopper::new()).unwrap();
+        let registered = registry.register(&entry, || {}).unwrap();
         assert_eq!(registry.list(), std::slice::from_ref(&entry));
         assert!(registry.unshare("papers").is_err());
         assert_eq!(registry.unshare("docs").unwrap(), entry);

@@ -100,14 +100,28 @@ impl Session {
         &self.about
     }
 
-    /// The session as it is now: one that was lost and got back has another
-    /// key. `None` when its client has ended.
-    #[must_use]
-    pub fn again(&self) -> Option<Self> {
-        if self.name != DEFAULT && !record::is_live(&self.folder) {
-            return None;
-        }
+    /// Whether its client is the reference's, of which nothing more is known.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.name == DEFAULT
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether its client lives.
+    pub(crate) fn is_live(&self) -> bool {
+        record::is_live(&self.folder)
+    }
+
+    /// The session as it is now; `None` while it is lost.
+    pub(crate) fn now(&self) -> Option<Self> {
         Self::read(self.name.clone(), &self.folder)
+    }
+
+    /// Whether it has another key, as one that was lost and got back has.
+    pub(crate) fn is_another_than(&self, then: &Self) -> bool {
+        self.key.to_file() != then.key.to_file()
     }
 
     /// Its name: `default`, or that of its folder.

@@ -158,6 +158,7 @@ impl Channel {
     pub(super) async fn lost(&mut self) {
         self.socket = None;
         self.port.lead_to(None);
+        self.record.lost();
         if let Some(sharing) = self.sharing.take() {
             sharing.end().await;
         }

@@ -171,7 +171,8 @@ fn share(
         read_only: offer.read_only,
         session: context.session.clone(),
     };
-    let registered = context.registry.register(&entry, stopper.clone())?;
+    let ends = stopper.clone();
+    let registered = context.registry.register(&entry, move || ends.stop())?;
     let _ = context.tell.send(Event::Shared {
         path: entry.path,
         name: entry.name,
