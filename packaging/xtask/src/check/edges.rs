@@ -100,6 +100,11 @@ const EDGES: &[(&str, &str, &str)] = &[
         "qvd-client",
         "writes the manual page and the completions of its command line",
     ),
+    (
+        "xtask",
+        "qvd-slaveclient",
+        "writes the manual pages and the completions of its command line",
+    ),
     ("xtask", "qvd-http1", "is an agent for benchmarks"),
 ];
 
