@@ -1,4 +1,6 @@
+use std::ffi::OsString;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -51,6 +53,22 @@ pub struct Session {
     /// How long the agent may take from the start of the stream to the first
     /// window.
     pub start_timeout: Duration,
+    /// The slave channel, if the session is to have one.
+    pub slave: Option<Slave>,
+}
+
+/// What an engine needs to know of the slave channel, on which client and VM
+/// ask things of each other beside the desktop.
+///
+/// The engine opens a socket for the client's requests and tells of it by
+/// [`Event::SlaveListening`]. For each of the VM's requests it runs a program,
+/// with the connection as its standard input and output.
+#[derive(Debug, Clone, Default)]
+pub struct Slave {
+    /// The program; without one the VM's requests are refused.
+    pub command: Option<PathBuf>,
+    /// Variables the program gets beside the engine's own.
+    pub environment: Vec<(String, OsString)>,
 }
 
 impl Session {
@@ -65,6 +83,7 @@ impl Session {
             display,
             options: NxOptions::default(),
             start_timeout: Self::START_TIMEOUT,
+            slave: None,
         }
     }
 }
@@ -77,6 +96,9 @@ pub enum Event {
     Negotiated,
     /// The session draws on the display.
     Started,
+    /// From now on connections to this Unix socket, which lies where only the
+    /// user gets, are the client's requests on the slave channel.
+    SlaveListening(PathBuf),
     /// The session is being left, by order or because the agent closes it.
     Ending,
     /// A line for the log.

@@ -53,6 +53,17 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// It is no place to mount on.
+    #[error("{}: {why}", path.display())]
+    Point {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
+    /// The session ended while a folder of its was mounted here.
+    #[error("the session's slave channel is gone")]
+    Lost,
     /// What was named is not shared.
     #[error("{0} is not shared")]
     NotShared(String),
@@ -64,7 +75,7 @@ impl Error {
         move |source| Self::File { path, source }
     }
 
-    /// The exit status that tells it.
+    /// The exit status that tells it, of [`STATUSES`].
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
@@ -73,9 +84,27 @@ impl Error {
             Self::Conflict => 5,
             Self::Folder(qvd_share::serve::Error::Open { .. })
             | Self::NotFound(_)
+            | Self::File { .. }
+            | Self::Point { .. }
             | Self::NotShared(_) => 6,
-            Self::Channel(_) | Self::Silent | Self::Answer(_) => 7,
+            Self::Channel(_) | Self::Silent | Self::Answer(_) | Self::Lost => 7,
             _ => 1,
         }
     }
 }
+
+/// The exit statuses of `qvd-slaveclient` and what they mean. They do not
+/// change.
+pub const STATUSES: &[(u8, &str)] = &[
+    (0, "done, or ended as asked"),
+    (1, "failed otherwise"),
+    (2, "the command line cannot be understood"),
+    (
+        3,
+        "no session is running, or it is not clear which is meant",
+    ),
+    (4, "the virtual machine refuses"),
+    (5, "the name is in use in the session"),
+    (6, "there is no such folder, file or share"),
+    (7, "the slave channel failed"),
+];

@@ -2,9 +2,10 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use qvd_share::serve::Stopper;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -40,6 +41,7 @@ pub struct Registry {
 #[derive(Debug)]
 pub struct Registered {
     socket: PathBuf,
+    ended: Arc<AtomicBool>,
 }
 
 impl Registry {
@@ -51,29 +53,42 @@ impl Registry {
         }
     }
 
-    /// Puts a share in. `stopper` ends it when it is asked to.
+    /// Puts a share in. `end` is called when somebody wants it ended.
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn register(&self, entry: &Entry, stopper: Stopper) -> Result<Registered, Error> {
+    pub fn register(
+        &self,
+        entry: &Entry,
+        end: impl Fn() + Send + 'static,
+    ) -> Result<Registered, Error> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.folder)
             .map_err(Error::file(&self.folder))?;
-        let socket = self.folder.join(format!("{}.sock", std::process::id()));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}.sock", std::process::id());
+        let socket = self.folder.join(name);
         // Of an earlier process with our number.
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).map_err(Error::file(&socket))?;
-        let registered = Registered { socket };
+        let ended = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&ended);
+        let registered = Registered { socket, ended };
         let line = serde_json::to_vec(entry)
             .map_err(|error| Error::file(&self.folder)(io::Error::other(error)))?;
         std::thread::Builder::new()
             .name("register".into())
             .spawn(move || {
-                for stream in listener.incoming().flatten() {
+                for stream in listener.incoming() {
+                    if seen.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let Ok(stream) = stream else { continue };
                     // Whoever asked and left gets no answer.
-                    let _ = answer(&stream, &line, &stopper);
+                    let _ = answer(&stream, &line, &end);
                 }
             })
             .map_err(Error::file(&self.folder))?;
@@ -119,12 +134,15 @@ impl Registry {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        // The thread that answers goes with the next one who asks.
+        self.ended.store(true, Ordering::Relaxed);
+        let _ = UnixStream::connect(&self.socket);
         // If somebody removed it, it is removed.
         let _ = std::fs::remove_file(&self.socket);
     }
 }
 
-fn answer(mut stream: &UnixStream, line: &[u8], stopper: &Stopper) -> io::Result<()> {
+fn answer(mut stream: &UnixStream, line: &[u8], end: &impl Fn()) -> io::Result<()> {
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
     let mut word = String::new();
@@ -132,7 +150,7 @@ fn answer(mut stream: &UnixStream, line: &[u8], stopper: &Stopper) -> io::Result
     stream.write_all(line)?;
     stream.write_all(b"\n")?;
     if word.trim() == "end" {
-        stopper.stop();
+        end();
     }
     Ok(())
 }
@@ -172,7 +190,7 @@ mod tests {
             read_only: true,
             session: "default".into(),
         };
-        let registered = registry.register(&entry, Stopper::new()).unwrap();
+        let registered = registry.register(&entry, || {}).unwrap();
         assert_eq!(registry.list(), std::slice::from_ref(&entry));
         assert!(registry.unshare("papers").is_err());
         assert_eq!(registry.unshare("docs").unwrap(), entry);

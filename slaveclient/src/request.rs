@@ -1,5 +1,4 @@
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use qvd_share::Channel;
 use qvd_share::serve::{Folder, Share, Stopper};
 use qvd_slave::{Key, MAX_BODY, TICKET, VmRequest};
 
-use crate::Error;
+use crate::{Error, Line};
 
 /// How long the VM may take to answer: it mounts in that time, over a channel
 /// that may be slow.
@@ -67,7 +66,7 @@ pub struct Fetched {
 /// # Errors
 /// When the folder cannot be opened, before anything is asked; when the VM
 /// refuses.
-pub fn share(stream: TcpStream, key: &Key, offer: &Offer) -> Result<Sharing, Error> {
+pub fn share(stream: impl Into<Line>, key: &Key, offer: &Offer) -> Result<Sharing, Error> {
     let path = std::fs::canonicalize(&offer.path).map_err(|source| {
         Error::Folder(qvd_share::serve::Error::Open {
             path: offer.path.clone(),
@@ -84,7 +83,7 @@ pub fn share(stream: TcpStream, key: &Key, offer: &Offer) -> Result<Sharing, Err
         path: announced,
         charset: None,
     };
-    let (head, channel, early) = upgraded(stream, key, &request)?;
+    let (head, channel, early) = upgraded(stream.into(), key, &request)?;
     let ticket = head.headers.value(TICKET).unwrap_or_default().to_vec();
     Ok(Sharing {
         ticket,
@@ -98,11 +97,11 @@ pub fn share(stream: TcpStream, key: &Key, offer: &Offer) -> Result<Sharing, Err
 ///
 /// # Errors
 /// When the VM refuses.
-pub fn fetch(stream: TcpStream, key: &Key, path: &Path) -> Result<Fetched, Error> {
+pub fn fetch(stream: impl Into<Line>, key: &Key, path: &Path) -> Result<Fetched, Error> {
     let request = VmRequest::Fetch {
         path: path.as_os_str().as_bytes().to_vec(),
     };
-    let (_, channel, early) = upgraded(stream, key, &request)?;
+    let (_, channel, early) = upgraded(stream.into(), key, &request)?;
     Ok(Fetched { channel, early })
 }
 
@@ -111,19 +110,19 @@ pub fn fetch(stream: TcpStream, key: &Key, path: &Path) -> Result<Fetched, Error
 ///
 /// # Errors
 /// When the VM refuses, or has no such file.
-pub fn open(stream: TcpStream, key: &Key, ticket: &[u8], path: &Path) -> Result<(), Error> {
+pub fn open(stream: impl Into<Line>, key: &Key, ticket: &[u8], path: &Path) -> Result<(), Error> {
     let request = VmRequest::Open {
         path: path.as_os_str().as_bytes().to_vec(),
         ticket: ticket.to_vec(),
     };
-    match ask(stream, key, &request)? {
+    match ask(stream.into(), key, &request)? {
         (ResponseEvent::Response(response), ..) if response.head.status.is_success() => Ok(()),
         (event, ..) => Err(refused(event)),
     }
 }
 
 fn upgraded(
-    stream: TcpStream,
+    stream: Line,
     key: &Key,
     request: &VmRequest,
 ) -> Result<(ResponseHead, Channel, Vec<u8>), Error> {
@@ -136,10 +135,10 @@ fn upgraded(
 }
 
 fn ask(
-    mut stream: TcpStream,
+    mut stream: Line,
     key: &Key,
     request: &VmRequest,
-) -> Result<(ResponseEvent, TcpStream, Vec<u8>), Error> {
+) -> Result<(ResponseEvent, Line, Vec<u8>), Error> {
     let deadline = Instant::now() + ANSWER;
     let mut bytes = Vec::new();
     request.to_head(key).write(&mut bytes)?;

@@ -1,52 +1,51 @@
 use std::io;
+use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use qvd_slave::Key;
 
-use crate::Error;
+use crate::{About, Error, record};
 
 /// How long the session's port, on this machine, may take.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// Most bytes of a file about a session.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// What stands in `~/.qvd` itself, as the reference's client writes it.
+const DEFAULT: &str = "default";
 
 /// A running session, as its client has written it down: the port of the
 /// slave channel in `slave-port`, the key in `slave-key`.
 #[derive(Debug, Clone)]
 pub struct Session {
     name: String,
+    about: About,
+    folder: PathBuf,
     port: u16,
     key: Key,
 }
 
 impl Session {
-    /// The sessions written down in `folder` (`~/.qvd`): one in the folder
-    /// itself, as the reference's client does, and one in each folder of
-    /// `sessions/`. Those whose port nobody listens on are gone.
+    /// The sessions written down in `folder` (`~/.qvd`): one in each folder of
+    /// `sessions/` whose client lives, and one in the folder itself where a
+    /// client of the reference has it and somebody listens on its port.
     #[must_use]
     pub fn all(folder: &Path) -> Vec<Self> {
-        let mut folders = vec![("default".to_owned(), folder.to_owned())];
-        if let Ok(entries) = std::fs::read_dir(folder.join("sessions")) {
-            let mut more: Vec<(String, PathBuf)> = entries
-                .flatten()
-                .map(|entry| {
-                    (
-                        entry.file_name().to_string_lossy().into_owned(),
-                        entry.path(),
-                    )
-                })
-                .collect();
-            more.sort();
-            folders.extend(more);
-        }
-        let mut found: Vec<Self> = Vec::new();
-        for (name, folder) in folders {
-            if let Some(session) = Self::read(name, &folder)
-                && !found.iter().any(|one| one.port == session.port)
-                && session.connect().is_ok()
-            {
-                found.push(session);
-            }
+        let mut found: Vec<Self> = record::sessions(folder)
+            .into_iter()
+            .filter_map(|folder| {
+                let name = folder.file_name()?.to_string_lossy().into_owned();
+                Self::read(name, &folder)
+            })
+            .collect();
+        if !record::is_recorded(folder)
+            && let Some(session) = Self::read(DEFAULT.to_owned(), folder)
+            && session.connect().is_ok()
+        {
+            found.insert(0, session);
         }
         found
     }
@@ -56,20 +55,17 @@ impl Session {
     /// # Errors
     /// [`Error::NoSession`] and [`Error::SeveralSessions`].
     pub fn choose(folder: &Path, name: Option<&str>) -> Result<Self, Error> {
-        if let Some(name) = name {
-            let folder = if name == "default" {
-                folder.to_owned()
-            } else {
-                folder.join("sessions").join(name)
-            };
-            return Self::read(name.to_owned(), &folder).ok_or_else(|| {
-                Error::NoSession(format!(
-                    "{} has no slave-port and slave-key",
-                    folder.display()
-                ))
-            });
-        }
         let mut all = Self::all(folder);
+        if let Some(name) = name {
+            let names = || match all.is_empty() {
+                true => "none is running".to_owned(),
+                false => format!("running: {}", names(&all)),
+            };
+            let found = all.iter().find(|one| one.name == name);
+            return found
+                .cloned()
+                .ok_or_else(|| Error::NoSession(format!("none has the name {name}; {}", names())));
+        }
         match (all.pop(), all.is_empty()) {
             (Some(only), true) => Ok(only),
             (Some(last), false) => {
@@ -77,20 +73,55 @@ impl Session {
                 Err(Error::SeveralSessions(names.chain([last.name]).collect()))
             }
             (None, _) => Err(Error::NoSession(format!(
-                "nobody listens on a port written down in {}",
+                "no client has one written down in {}",
                 folder.display()
             ))),
         }
     }
 
     fn read(name: String, folder: &Path) -> Option<Self> {
-        let port = std::fs::read_to_string(folder.join("slave-port")).ok()?;
-        let key = std::fs::read_to_string(folder.join("slave-key")).ok()?;
+        let port = text(&folder.join(record::PORT))?;
+        let key = text(&folder.join(record::KEY))?;
+        let about = text(&folder.join(record::ABOUT));
         Some(Self {
             name,
+            about: about
+                .and_then(|about| serde_json::from_str(&about).ok())
+                .unwrap_or_default(),
+            folder: folder.to_owned(),
             port: port.trim().parse().ok()?,
             key: Key::new(&key)?,
         })
+    }
+
+    /// What it is; empty where its client is the reference's.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// Whether its client is the reference's, of which nothing more is known.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.name == DEFAULT
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether its client lives.
+    pub(crate) fn is_live(&self) -> bool {
+        record::is_live(&self.folder)
+    }
+
+    /// The session as it is now; `None` while it is lost.
+    pub(crate) fn now(&self) -> Option<Self> {
+        Self::read(self.name.clone(), &self.folder)
+    }
+
+    /// Whether it has another key, as one that was lost and got back has.
+    pub(crate) fn is_another_than(&self, then: &Self) -> bool {
+        self.key.to_file() != then.key.to_file()
     }
 
     /// Its name: `default`, or that of its folder.
@@ -115,4 +146,17 @@ impl Session {
         stream.set_nodelay(true)?;
         Ok(stream)
     }
+}
+
+fn names(sessions: &[Session]) -> String {
+    let names: Vec<_> = sessions.iter().map(Session::name).collect();
+    names.join(", ")
+}
+
+/// A small file.
+fn text(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path).ok()?;
+    file.take(MAX_FILE).read_to_string(&mut text).ok()?;
+    Some(text)
 }

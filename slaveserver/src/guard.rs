@@ -6,7 +6,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use qvd_share::mount::unmount;
+use crate::settings::Settings;
+use crate::shares;
 
 /// The word by which the program starts as a guard.
 pub(crate) const COMMAND: &str = "guard";
@@ -16,11 +17,11 @@ pub(crate) const COMMAND: &str = "guard";
 pub(crate) struct Guard(Child);
 
 impl Guard {
-    pub(crate) fn start(point: &Path) -> io::Result<Self> {
+    pub(crate) fn start(settings: &Settings, point: &Path) -> io::Result<Self> {
         let own = std::env::current_exe()?;
         Command::new(own)
             .arg(COMMAND)
-            .arg(point)
+            .args([point, &settings.home])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             // A signal to the server's group is none to the guard.
@@ -40,13 +41,13 @@ impl Guard {
 }
 
 /// The guard's life: it waits for the pipe's end.
-pub(crate) fn run(point: &Path) -> ExitCode {
+pub(crate) fn run(point: &Path, home: &Path) -> ExitCode {
     let mut word = [0];
     let told = io::stdin().read(&mut word);
-    if matches!(told, Ok(0) | Err(_)) {
-        unmount(point);
-        // Not ours to remove if it is not empty.
-        let _ = std::fs::remove_dir(point);
+    if matches!(told, Ok(0) | Err(_))
+        && let Some(folder) = point.parent()
+    {
+        shares::clear(folder, home, point);
     }
     ExitCode::SUCCESS
 }

@@ -6,10 +6,13 @@
 mod bookmark;
 mod fetch;
 mod guard;
+mod mounts;
 mod open;
 mod peer;
 mod settings;
 mod share;
+mod shares;
+mod sweep;
 
 use std::io;
 use std::process::ExitCode;
@@ -52,9 +55,14 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
         None => {}
-        Some(word) if word == guard::COMMAND => {
-            let point = arguments.next().unwrap_or_default();
-            return guard::run(point.as_ref());
+        Some(word) if word == guard::COMMAND || word == sweep::COMMAND => {
+            let folder = arguments.next().unwrap_or_default();
+            let home = arguments.next().unwrap_or_default();
+            let run = match word == guard::COMMAND {
+                true => guard::run,
+                false => sweep::run,
+            };
+            return run(folder.as_ref(), home.as_ref());
         }
         Some(_) => {
             tracing_subscriber::fmt().with_writer(io::stderr).init();

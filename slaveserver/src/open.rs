@@ -10,7 +10,8 @@ use qvd_slave::mount_name;
 use crate::Error;
 use crate::peer::Peer;
 use crate::settings::Settings;
-use crate::share::{Shares, detached};
+use crate::share::detached;
+use crate::shares::Shares;
 
 pub(crate) fn serve(
     settings: &Settings,
@@ -28,7 +29,7 @@ pub(crate) fn serve(
     }
     let share = settings.shares.join(OsString::from_vec(ticket.to_vec()));
     // A folder that was just taken is being mounted: its lock says until when.
-    drop(Shares::open(&settings.shares)?);
+    drop(Shares::lock(&settings.shares)?);
     let file = share.join(OsString::from_vec(path.to_vec()));
     if !share.is_dir() || !file.exists() {
         return not_found(peer, "no such file in the share");

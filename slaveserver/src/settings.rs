@@ -24,6 +24,8 @@ const MAX_KEY_FILE: usize = 4096;
 /// What the server needs to know.
 pub(crate) struct Settings {
     pub(crate) key: Key,
+    /// Where the key stands.
+    pub(crate) key_file: PathBuf,
     pub(crate) home: PathBuf,
     /// The folder in which the client's folders are mounted.
     pub(crate) shares: PathBuf,
@@ -63,6 +65,7 @@ impl Settings {
             .map_or_else(|| config.process.run.join("slave.conf"), PathBuf::from);
         Ok(Self {
             key: key(&key_file)?,
+            key_file,
             shares: config.user.shares_path.under(&home),
             home,
             engine: config.channel.share_engine,

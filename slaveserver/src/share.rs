@@ -1,24 +1,19 @@
 //! A folder of the client's: mounted, and unmounted when the channel is gone.
 
-use std::ffi::OsString;
-use std::fs::{DirBuilder, File};
-use std::io;
-use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use qvd_config::value::ShareEngine;
 use qvd_http1::{Response, ResponseHead, Status};
 use qvd_share::Channel;
-use qvd_share::mount::{Options, mount, unmount};
+use qvd_share::mount::{Options, mount};
 use qvd_slave::{TICKET, mount_name};
-use rustix::fs::{FlockOperation, flock};
 
 use crate::guard::Guard;
 use crate::peer::Peer;
 use crate::settings::Settings;
-use crate::{Error, bookmark};
+use crate::shares::{Made, Shares};
+use crate::{Error, mounts};
 
 pub(crate) fn serve(
     settings: &Settings,
@@ -27,41 +22,31 @@ pub(crate) fn serve(
     charset: Option<&str>,
 ) -> Result<(), Error> {
     let name = mount_name(path);
-    let shares = Shares::open(&settings.shares)?;
-    let point = match shares.make(&name) {
-        Ok(point) => point,
-        Err(Taken::Used) => {
+    let (shares, point) = match Shares::make(settings, &name)? {
+        Made::Point(shares, point) => (shares, point),
+        Made::Used(point) => {
             let text = "the mount point is in use";
             peer.answer(&Response::text(Status::CONFLICT, text))?;
-            return Err(Error::Other(format!(
-                "{}: {text}",
-                shares.path(&name).display()
-            )));
+            return Err(Error::Other(format!("{}: {text}", point.display())));
         }
-        Err(Taken::Failed(error)) => {
+        Made::Failed(point, error) => {
             let text = "the mount point cannot be made";
             peer.answer(&Response::text(Status::INTERNAL_SERVER_ERROR, text))?;
-            return Err(Error::local(shares.path(&name).display().to_string())(
-                error,
-            ));
+            return Err(Error::local(point.display().to_string())(error));
         }
     };
     // From here on the directory goes away with this process, however it ends.
-    let guard = Guard::start(&point).map_err(Error::local("starting the guard"))?;
+    let guard = Guard::start(settings, &point).map_err(Error::local("starting the guard"))?;
     let head = ResponseHead::new(Status::SWITCHING_PROTOCOLS).header(TICKET, name.clone());
     let served = peer.upgrade(&head).and_then(|(channel, early)| {
-        if let Err(error) = bookmark::add(&settings.home, &settings.shares) {
-            tracing::debug!(%error, "no bookmark");
-        }
         tracing::info!(point = %point.display(), "sharing");
         match settings.engine {
             ShareEngine::Sshfs => by_sshfs(settings, &point, charset, &early, shares),
             _ => by_ourselves(settings, channel, &early, &point, &name, shares),
         }
     });
-    unmount(&point);
-    let removed = std::fs::remove_dir(&point);
-    tracing::info!(point = %point.display(), ?removed, "no longer shared");
+    Shares::clear(settings, &point);
+    tracing::info!(point = %point.display(), "no longer shared");
     guard.dismiss();
     served
 }
@@ -110,6 +95,9 @@ fn by_sshfs(
         .arg(point)
         .spawn()
         .map_err(Error::local(settings.sshfs.display().to_string()))?;
+    // Who opens a file waits until it is mounted.
+    let mounted = mounts::appears(point, &child, settings.timeout);
+    mounted.map_err(Error::local("the mount table"))?;
     drop(shares);
     // Only sshfs shall hold the channel: its end is sshfs's end.
     let status = child.wait().map_err(Error::local("sshfs"))?;
@@ -117,64 +105,6 @@ fn by_sshfs(
         Ok(())
     } else {
         Err(Error::Other(format!("sshfs: {status}")))
-    }
-}
-
-/// The folder with the mount points, locked while one of them is made.
-pub(crate) struct Shares {
-    path: PathBuf,
-    _lock: File,
-}
-
-enum Taken {
-    Used,
-    Failed(io::Error),
-}
-
-impl Shares {
-    /// Waits for the lock: for as long as another folder takes to be mounted.
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let failed = || Error::local(path.display().to_string());
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed())?;
-        let lock = File::open(path).map_err(failed())?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed()(error.into()))?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
-        })
-    }
-
-    fn path(&self, name: &[u8]) -> PathBuf {
-        self.path.join(OsString::from_vec(name.to_vec()))
-    }
-
-    /// Makes the mount point. What a crash left behind is taken away.
-    fn make(&self, name: &[u8]) -> Result<PathBuf, Taken> {
-        let point = self.path(name);
-        match std::fs::symlink_metadata(&point) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // A mount whose server is gone.
-            Err(error) if error.raw_os_error() == Some(107) => {
-                unmount(&point);
-                std::fs::remove_dir(&point).map_err(Taken::Failed)?;
-            }
-            Err(error) => return Err(Taken::Failed(error)),
-            Ok(there) => {
-                let own = std::fs::metadata(&self.path).map_err(Taken::Failed)?;
-                if !there.is_dir() || there.dev() != own.dev() {
-                    return Err(Taken::Used);
-                }
-                // Empty, it was left behind; otherwise it is the user's.
-                std::fs::remove_dir(&point).map_err(|_| Taken::Used)?;
-            }
-        }
-        let mut builder = DirBuilder::new();
-        builder.mode(0o700).create(&point).map_err(Taken::Failed)?;
-        Ok(point)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the user is told while something is under way.
 
+mod share;
+
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,6 +85,12 @@ impl Progress {
                 self.taken();
                 self.done("Connected; Ctrl-C suspends the session");
             }
+            Event::SlaveListening(_) => {}
+            Event::Shared { .. }
+            | Event::Unshared { .. }
+            | Event::NotShared { .. }
+            | Event::Opened { .. }
+            | Event::NotOpened { .. } => self.share(event),
             Event::Lost { cause } => {
                 self.done(&format!("The session was lost ({cause}); reconnecting"));
             }

@@ -182,11 +182,6 @@ pub(super) async fn connect(
     progress: &mut Progress,
     orders: watch::Receiver<Order>,
 ) -> Result<Outcome, Failure> {
-    if settings.file.is_some() {
-        let message = "--file needs the slave channel, which this client does not open yet: \
-                       put the file into a shared folder";
-        return Err(Failure::new(Code::Usage, message));
-    }
     let mut engine = NxProxy::new(&settings.nxproxy);
     if let Some(cache) = &settings.cache {
         engine = engine.with_cache(cache);
@@ -201,6 +196,7 @@ pub(super) async fn connect(
             parameters: settings.parameters.clone(),
             nx_options: settings.nx_options.clone(),
             display: settings.display.clone(),
+            slave: settings.slave.clone(),
         };
         let taken = progress.login();
         let session = async {

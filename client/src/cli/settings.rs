@@ -2,6 +2,7 @@
 
 mod files;
 mod session;
+mod shares;
 mod tls;
 
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use self::files::Files;
 use super::arguments::{Arguments, Command};
 use super::environment::Environment;
 use super::{ask, icons, log};
-use crate::core::{Choice, Code, Failure, Target, TlsPolicy};
+use crate::core::{Choice, Code, Failure, Slave, Target, TlsPolicy};
 
 const NO_BROKER: &str = "no broker is named: use -h HOST, QVDHOST or client.host.name";
 
@@ -69,8 +70,8 @@ pub struct Settings {
     pub parameters: ClientParameters,
     /// Whether the VM is stopped before it is connected to.
     pub kill_vm: bool,
-    /// File of the user's machine that the session opens.
-    pub file: Option<PathBuf>,
+    /// The slave channel, on which folders are shared, where it is wanted.
+    pub slave: Option<Slave>,
     /// Whether a session is followed by the next login.
     pub kiosk: bool,
     /// Whether there is one session and no attempt to get it back.
@@ -145,6 +146,13 @@ impl Settings {
             Some(text) => NxOptions::parse(text).map_err(|e| usage(e.to_string()))?,
             None => NxOptions::default(),
         };
+        let slave = shares::channel(
+            arguments.file.take(),
+            &config,
+            &properties,
+            environment,
+            &mut warnings,
+        )?;
         let session_id = session::new_id()?;
         let log_file = in_home(config.log.filename.as_ref(), environment);
         Ok(Self {
@@ -158,7 +166,7 @@ impl Settings {
             shared: shared(&config),
             task,
             kill_vm: arguments.kill_vm,
-            file: arguments.file.take(),
+            slave,
             kiosk: arguments.kiosk,
             once: arguments.once,
             reconnect: if arguments.once && !arguments.kiosk {

@@ -1,12 +1,14 @@
 //! From nothing to a desktop in its window, and to its end, however often the
 //! connection breaks in between.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use nx_proxy::{Display, Engine, NxOptions, Order, Session};
 use qvd_broker::{ClientParameters, ConnectParameters, RESUMES, VmEntry};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -16,6 +18,7 @@ use super::event::Event;
 use super::failure::{Code, Failure};
 use super::reconnect::{Action, Reconnect};
 use super::session::{Outcome, engine_failed, interrupted, run_session};
+use super::shares::{Channel, Slave};
 
 /// How long a broker may take to connect, to list and to begin to prepare the
 /// session, when a session is to be got back.
@@ -39,6 +42,8 @@ pub struct Wish {
     pub display: Option<String>,
     /// How long it is tried to get a lost session back; zero for not at all.
     pub reconnect: Duration,
+    /// The slave channel, on which folders are shared, where it is wanted.
+    pub slave: Option<Slave>,
 }
 
 /// The user, as the client sees him.
@@ -85,16 +90,45 @@ pub async fn open_desktop(
     } = prepared;
     let begin = Instant::now();
     let mut machine = Reconnect::new(wish.reconnect);
+    let (tell, mut said) = unbounded_channel();
+    let mut slave = match &wish.slave {
+        None => None,
+        Some(slave) => {
+            let opened =
+                Channel::open(slave.clone(), &vm.name, &wish.target.host, tell.clone()).await;
+            opened
+                .map_err(|error| view.tell(no_channel(slave, &error)))
+                .ok()
+        }
+    };
     loop {
         let mut failure = {
             let mut was_up = None;
+            if let Some(slave) = &mut slave {
+                slave.keyed(tunnel.slave_key.as_ref());
+            }
+            // What shares have to tell comes in between.
             let events = &mut |event: Event| {
-                if event == Event::Connected {
-                    was_up = Some(begin.elapsed());
+                let _ = tell.send(event.clone());
+                match (event, &mut slave) {
+                    (Event::Connected, slave) => {
+                        was_up = Some(begin.elapsed());
+                        slave.iter_mut().for_each(Channel::connected);
+                    }
+                    (Event::SlaveListening(socket), Some(slave)) => slave.listening(socket),
+                    _ => {}
                 }
-                view.tell(event);
             };
-            let ended = run_session(engine, tunnel, &session, events, orders.clone()).await;
+            let ended = tokio::select! {
+                ended = run_session(engine, tunnel, &session, events, orders.clone()) => ended,
+                never = show_all(view, &mut said) => match never {},
+            };
+            if let Some(slave) = &mut slave {
+                slave.lost().await;
+            }
+            while let Ok(event) = said.try_recv() {
+                view.tell(event);
+            }
             if let Some(at) = was_up {
                 machine.up(at);
             }
@@ -132,6 +166,21 @@ pub async fn open_desktop(
                 }
             }
         };
+    }
+}
+
+/// Shows what happens while the engine runs.
+async fn show_all(view: &mut dyn View, said: &mut UnboundedReceiver<Event>) -> Infallible {
+    while let Some(event) = said.recv().await {
+        view.tell(event);
+    }
+    std::future::pending().await
+}
+
+fn no_channel(slave: &Slave, error: &qvd_slaveclient::Error) -> Event {
+    Event::NotShared {
+        path: slave.base.clone(),
+        why: error.to_string(),
     }
 }
 
@@ -202,6 +251,7 @@ async fn prepare(
     let tunnel = broker.connect(vm.id, parameters.clone(), events).await?;
     let mut session = Session::new(display);
     session.options = wish.nx_options.clone();
+    session.slave = wish.slave.as_ref().map(Slave::engine);
     Ok(Prepared {
         vm,
         tunnel,

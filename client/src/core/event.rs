@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Something the user may want to see.
@@ -37,8 +38,44 @@ pub enum Event {
     Progress(String),
     /// The VM is ready and its desktop is being opened.
     Opening,
+    /// The engine takes the client's requests on the slave channel at this
+    /// socket.
+    SlaveListening(PathBuf),
     /// The desktop is in its window.
     Connected,
+    /// A folder of this machine is in the session.
+    Shared {
+        /// The folder.
+        path: PathBuf,
+        /// Its name there.
+        name: String,
+        /// Whether nothing in it can be changed there.
+        read_only: bool,
+    },
+    /// A folder is not in the session any more: its medium is gone.
+    Unshared {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder is not in the session.
+    NotShared {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A file of this machine was opened in the session.
+    Opened {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A file of this machine could not be opened in the session.
+    NotOpened {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// The connection broke; it is tried to get the session back.
     Lost {
         /// What was seen.

@@ -10,6 +10,7 @@ mod failure;
 mod keyboard;
 mod reconnect;
 mod session;
+mod shares;
 mod tls;
 mod trust;
 mod verifier;
@@ -22,6 +23,7 @@ pub use event::{Event, Events};
 pub use failure::{Code, Failure};
 pub use reconnect::{Action, Reconnect};
 pub use session::{Outcome, run_session};
+pub use shares::{Shared, Slave};
 pub use tls::{TlsPolicy, Trust};
 pub use trust::{
     Answer, Answering, Ask, Asker, Certificates, ClientCertificate, Errors, Fault, Finding, Memory,

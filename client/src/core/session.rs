@@ -35,6 +35,7 @@ pub async fn run_session(
             started = true;
             events(Event::Connected);
         }
+        nx_proxy::Event::SlaveListening(socket) => events(Event::SlaveListening(socket)),
         nx_proxy::Event::Ending => events(Event::Leaving),
         nx_proxy::Event::Log(line) => tracing::debug!(target: "nx", "{line}"),
         other => tracing::debug!(target: "nx", "{other:?}"),

@@ -60,6 +60,8 @@ impl Lines {
 pub(crate) enum Step {
     /// The two proxies understand each other.
     Negotiated,
+    /// The slave channel's socket takes connections.
+    SlaveListening,
     /// The display has accepted the session.
     Started,
     /// The session is being closed.
@@ -111,6 +113,8 @@ impl Account {
         }
         if line == "Info: Connection with remote proxy completed." {
             Some(Step::Negotiated)
+        } else if line.starts_with("Info: Listening to slave connections on port ") {
+            Some(Step::SlaveListening)
         } else if line == "Info: Established X server connection." {
             self.started = true;
             Some(Step::Started)

@@ -61,6 +61,11 @@ impl Rendezvous {
         &self.socket
     }
 
+    /// Where nxproxy opens a socket for the slave channel, beside ours.
+    pub(super) fn slave(&self) -> PathBuf {
+        self.dir.path().join("sl")
+    }
+
     /// The private directory, which goes away with this value.
     pub(super) fn dir(&self) -> &Path {
         self.dir.path()

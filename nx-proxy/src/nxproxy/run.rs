@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 use std::future::Future;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -63,6 +63,7 @@ pub(super) async fn run(
         lines: Lines::default(),
         account: Account::default(),
         events,
+        slave: rendezvous.slave(),
         order: Order::Run,
         fault: None,
         given_up: false,
@@ -98,6 +99,8 @@ struct Watch<'a> {
     lines: Lines,
     account: Account,
     events: Events<'a>,
+    /// Where nxproxy listens for the slave channel, if it does.
+    slave: PathBuf,
     order: Order,
     /// What went wrong outside nxproxy, or by its silence.
     fault: Option<Error>,
@@ -201,6 +204,9 @@ impl Watch<'_> {
                     }
                     (self.events)(Event::Started);
                 }
+                Some(Step::SlaveListening) => {
+                    (self.events)(Event::SlaveListening(self.slave.clone()));
+                }
                 Some(Step::Ending) => (self.events)(Event::Ending),
                 Some(Step::DisplayRefused) => self.child.kill(),
                 Some(Step::Ended) | None => {}
@@ -299,6 +305,10 @@ async fn next(orders: &mut Orders, current: Order) -> Option<Order> {
 
 fn command(program: &Path, rendezvous: &Rendezvous, session: &Session) -> Command {
     let mut connect = OsString::from(session.options.to_string());
+    if session.slave.is_some() {
+        connect.push(",slave=unix:");
+        connect.push(rendezvous.slave());
+    }
     connect.push(",connect=unix:");
     connect.push(rendezvous.socket());
     connect.push(format!(":{NUMBER}"));
@@ -317,6 +327,12 @@ fn command(program: &Path, rendezvous: &Rendezvous, session: &Session) -> Comman
         // nxproxy calls this to show dialogs, which are the client's business.
         .env("NX_CLIENT", "/bin/true")
         .current_dir(rendezvous.dir());
+    if let Some(slave) = &session.slave {
+        if let Some(program) = &slave.command {
+            command.env("NX_SLAVE_CMD", program);
+        }
+        command.envs(slave.environment.iter().map(|(name, value)| (name, value)));
+    }
     command
 }
 

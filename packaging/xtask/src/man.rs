@@ -27,6 +27,7 @@ pub(crate) fn run() -> Result<()> {
         .collect();
     commands(qvd_vma::cli::command(), "8", &mut pages)?;
     commands(client(), "1", &mut pages)?;
+    commands(slave_client(), "1", &mut pages)?;
     for (name, page) in pages {
         let path = folder.join(name);
         fs::write(&path, page).with_context(|| path.display().to_string())?;
@@ -40,6 +41,29 @@ pub(crate) fn run() -> Result<()> {
 /// sections of its own in the page.
 fn client() -> clap::Command {
     qvd_client::cli::command().after_help("")
+}
+
+/// The slave client's command line, likewise.
+fn slave_client() -> clap::Command {
+    qvd_slaveclient::cli::command().after_help("")
+}
+
+/// What is known of the slave client beyond its commands.
+fn slave_client_sections() -> String {
+    let mut text = ".SH \"EXIT STATUS\"\n".to_owned();
+    for (status, meaning) in qvd_slaveclient::STATUSES {
+        let meaning = capital(&roff(meaning));
+        text.push_str(&format!(".TP\n.B {status}\n{meaning}.\n"));
+    }
+    text.push_str(
+        ".SH FILES\n.TP\n.I ~/.qvd/slave\\-port\n\
+         .TQ\n.I ~/.qvd/slave\\-key\n\
+         The port and the key of the session that was started last.\n\
+         .TP\n.I ~/.qvd/sessions/\n\
+         A folder for each session that is running.\n\
+         .SH \"SEE ALSO\"\n.BR qvdclient (1),\n.BR client.conf (5)\n",
+    );
+    text
 }
 
 /// What is known of the client beyond its options, as sections of its page.
@@ -94,14 +118,16 @@ fn completions(folder: &std::path::Path) -> Result<()> {
         (Shell::Zsh, "zsh"),
         (Shell::Fish, "fish"),
     ] {
-        let path = clap_complete::generate_to(shell, &mut client(), "qvdclient", folder)?;
-        // The shell reads it without running it.
-        let mut reads = std::process::Command::new(program);
-        let output = run::captured(reads.arg("-n").arg(&path))
-            .with_context(|| format!("install the package {program}"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{}: {said}", path.display());
-        println!("{}", path.display());
+        for (mut command, name) in [(client(), "qvdclient"), (slave_client(), "qvd-slaveclient")] {
+            let path = clap_complete::generate_to(shell, &mut command, name, folder)?;
+            // The shell reads it without running it.
+            let mut reads = std::process::Command::new(program);
+            let output = run::captured(reads.arg("-n").arg(&path))
+                .with_context(|| format!("install the package {program}"))?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "{}: {said}", path.display());
+            println!("{}", path.display());
+        }
     }
     Ok(())
 }
@@ -130,8 +156,10 @@ fn commands(
             .section(section)
             .manual("QVD")
             .render(&mut page)?;
-        if name == "qvdclient" {
-            page.extend(client_sections().into_bytes());
+        match name.as_str() {
+            "qvdclient" => page.extend(client_sections().into_bytes()),
+            "qvd-slaveclient" => page.extend(slave_client_sections().into_bytes()),
+            _ => {}
         }
         pages.push((format!("{name}.{section}"), String::from_utf8(page)?));
     }
@@ -180,6 +208,23 @@ mod tests {
         for code in qvd_client::core::Code::ALL {
             let line = format!(".B {} {}", code.exit_status(), roff(code.as_str()));
             assert!(page.contains(&line), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_slave_clients_pages_have_its_commands_and_every_status() {
+        let mut pages = Vec::new();
+        commands(slave_client(), "1", &mut pages).unwrap();
+        for command in ["share", "unshare", "list", "sessions", "mount", "open"] {
+            let name = format!("qvd-slaveclient-{command}.1");
+            assert!(pages.iter().any(|(page, _)| *page == name), "{name}");
+        }
+        let (_, page) = pages
+            .iter()
+            .find(|(name, _)| name == "qvd-slaveclient.1")
+            .unwrap();
+        for (status, _) in qvd_slaveclient::STATUSES {
+            assert!(page.contains(&format!(".B {status}\n")), "{status}");
         }
     }
 }

@@ -14,8 +14,10 @@ use crate::value::{
     VariableName, Words,
 };
 
+mod share;
 mod ssl;
 
+pub use share::Share;
 pub use ssl::Ssl;
 
 /// Everything the client's configuration says.
@@ -28,8 +30,10 @@ pub struct ClientConfig {
     pub ssl: Ssl,
     /// The session's window and link.
     pub session: Session,
-    /// Sound, printers, folders, USB devices.
+    /// Sound, printers, USB devices.
     pub channel: Channel,
+    /// Folders, and what else the session may reach.
+    pub share: Share,
     /// What the window offers.
     pub window: Window,
     /// Programs the client runs.
@@ -50,6 +54,7 @@ impl ClientConfig {
         let ssl = Ssl::read(&mut reader);
         let session = Session::read(&mut reader);
         let channel = Channel::read(&mut reader);
+        let share = Share::read(&mut reader);
         let window = Window::read(&mut reader);
         let nx = Nx::read(&mut reader);
         let log = Log::read(&mut reader);
@@ -62,6 +67,7 @@ impl ClientConfig {
                 ssl: ssl?,
                 session: session?,
                 channel: channel?,
+                share: share?,
                 window: window?,
                 nx: nx?,
                 log: log?,
@@ -86,8 +92,12 @@ pub(crate) const SECTIONS: &[Section] = &[
         keys: Session::KEYS,
     },
     Section {
-        title: "Sound, printers, folders, USB devices",
+        title: "Sound, printers, USB devices",
         keys: Channel::KEYS,
+    },
+    Section {
+        title: "Folders, and what else the session may reach",
+        keys: Share::KEYS,
     },
     Section {
         title: "What the window offers",
@@ -151,7 +161,7 @@ section! {
 }
 
 section! {
-    /// Sound, printers, folders, USB devices.
+    /// Sound, printers, USB devices.
     pub struct Channel {
         audio: bool = "client.audio.enable", "0", Unused,
             "Whether the session's sound is played here.";
@@ -159,14 +169,6 @@ section! {
             "Whether the session's sound is compressed on its way.";
         printing: bool = "client.printing.enable", "1", Unused,
             "Whether the printers of this machine are printers of the session.";
-        slave: bool = "client.slave.enable", "1", Unused,
-            "Whether the slave channel is open, on which folders are shared.";
-        slave_command: Option<ProgramName> = "client.slave.command", "", Unused,
-            "The program that serves the slave channel. Empty: the client's own.";
-        file_sharing: bool = "client.file_sharing.enable", "1", Unused,
-            "Whether folders of this machine can be shared with the session.";
-        sshfs_args: Words = "client.sshfs.extra_args", "", Unused,
-            "Arguments for sshfs, which mounts shared folders, such as -o idmap=user.";
         usb: bool = "client.usb.enable", "0", Unused,
             "Whether USB devices of this machine can be used in the session.";
         usb_share_all: bool = "client.usb.share_all", "0", Unused,

@@ -172,6 +172,11 @@ impl<'a> Reader<'a> {
         texts
     }
 
+    /// Whether a line sets `name`.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.properties.entry(name).is_some()
+    }
+
     fn text(&mut self, name: &str) -> Option<(String, Origin)> {
         match expand::value(self.properties, self.program, name) {
             Ok(value) => value,

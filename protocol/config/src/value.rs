@@ -12,6 +12,7 @@ mod group;
 mod log4perl;
 mod net;
 mod session;
+mod share;
 mod text;
 
 pub use group::Numbered;
@@ -21,6 +22,7 @@ pub use session::{
     Bandwidth, Display, Geometry, Keyboard, Link, LogLevel, NxEngine, RpcMethod, ShareEngine,
     ToleranceChecks,
 };
+pub use share::{SharedFolder, SharedFolders};
 pub use text::{
     CallKey, FsType, HomePath, Locale, ProgramName, Ranged, Umask, UserName, VariableName, Words,
 };

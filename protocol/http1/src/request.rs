@@ -54,6 +54,20 @@ impl RequestReader {
         }
     }
 
+    /// The head of the next request as soon as it is there, for a caller that
+    /// reads the body itself: what came of it already is in
+    /// [`take_rest`](Self::take_rest), and its length in the head, without any
+    /// limit.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn poll_head(&mut self) -> Result<Option<RequestHead>, Error> {
+        match self.input.take_head()? {
+            Some(bytes) => RequestHead::parse(&bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Whether part of a request has arrived and the rest has not: the time
     /// for a head or a body runs.
     #[must_use]

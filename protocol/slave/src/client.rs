@@ -107,12 +107,19 @@ fn port(text: &str) -> Result<NonZeroU16, Error> {
     text.parse().map_err(|_| Error::Port)
 }
 
-fn printer(text: &str) -> Result<String, Error> {
+/// Whether a printer can have this id: one that needs no quoting, is no option
+/// of a program and no path.
+#[must_use]
+pub fn is_printer(text: &str) -> bool {
     let fits = (1..=MAX_PRINTER).contains(&text.len());
     let is_name = text
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b));
-    if fits && is_name && !text.bytes().all(|b| b == b'.') {
+    fits && is_name && !text.starts_with('-') && !text.bytes().all(|b| b == b'.')
+}
+
+fn printer(text: &str) -> Result<String, Error> {
+    if is_printer(text) {
         Ok(text.to_owned())
     } else {
         Err(Error::Malformed("printer"))

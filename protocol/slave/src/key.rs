@@ -48,6 +48,13 @@ impl Key {
         }
     }
 
+    /// The key as it stands in its file. It is a secret: it belongs into a
+    /// file that only the user may read, and nowhere else.
+    #[must_use]
+    pub fn to_file(&self) -> &str {
+        self.0.expose_secret()
+    }
+
     /// The value of `Authorization`.
     pub(crate) fn authorization(&self) -> String {
         format!("Basic {}", self.0.expose_secret())

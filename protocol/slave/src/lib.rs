@@ -19,7 +19,7 @@ mod key;
 mod name;
 mod vm;
 
-pub use client::ClientRequest;
+pub use client::{ClientRequest, is_printer};
 pub use error::Error;
 pub use key::Key;
 pub use name::{MAX_NAME, ROOT_NAME, mount_name};

@@ -1,25 +1,29 @@
 //! The command line.
 
+mod ending;
+mod mount;
 mod run;
+mod say;
+mod share;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::STATUSES;
 
 /// Shares folders with the running QVD session.
 #[derive(Parser, Debug)]
-#[command(
-    name = "qvd-slaveclient",
-    version,
-    after_help = "Exit status: 0 done, 1 failed, 2 wrong arguments, 3 no session or several, \
-                  4 refused, 5 the name is in use, 6 no such folder or share, 7 the channel failed"
-)]
+#[command(name = "qvd-slaveclient", version, after_help = after_help())]
 struct Arguments {
-    /// The session, where several are running
+    /// The session, where several are running: `sessions` lists them
     #[arg(long, global = true, value_name = "NAME")]
     session: Option<String>,
+    /// Say nothing but what was asked for, and errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
     /// The folder in which clients write down their sessions
     #[arg(long, global = true, value_name = "FOLDER", hide = true)]
     folder: Option<PathBuf>,
@@ -34,8 +38,8 @@ enum Command {
     Share {
         /// The folder
         path: PathBuf,
-        /// Its name in the session
-        #[arg(long)]
+        /// Its name in the session, where it is not the last of the path
+        #[arg(long, value_parser = name)]
         name: Option<String>,
         /// Let nothing in it be changed from the session
         #[arg(long)]
@@ -48,6 +52,12 @@ enum Command {
     },
     /// List what is shared
     List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the sessions that are running
+    Sessions {
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -66,6 +76,29 @@ enum Command {
     },
 }
 
+/// The definition of the command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+fn after_help() -> String {
+    let mut text = "Exit status:\n".to_owned();
+    for (status, meaning) in STATUSES {
+        text.push_str(&format!("  {status}  {meaning}\n"));
+    }
+    text
+}
+
+/// One component of a path, not hidden: what the VM makes a directory of.
+fn name(text: &str) -> Result<String, &'static str> {
+    if qvd_slave::mount_name(text.as_bytes()) == text.as_bytes() {
+        Ok(text.to_owned())
+    } else {
+        Err("a name is at most 255 bytes without / and control characters, and is not hidden")
+    }
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -76,6 +109,26 @@ pub fn main() -> ExitCode {
             // Where nobody reads, nobody is told.
             let _ = writeln!(io::stderr(), "qvd-slaveclient: {error}");
             ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_name_is_one_component() {
+        for right in ["docs", "My documents", "Bücher"] {
+            assert!(name(right).is_ok(), "{right}");
+        }
+        for wrong in ["", "a/b", "/", "..", ".ssh", "a\nb", &"x".repeat(256)] {
+            assert!(name(wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -26,6 +26,8 @@ impl Login {
                 "client.use_ssl".to_owned(),
                 u8::from(server.uses_tls()).to_string(),
             ),
+            // Only the tests of shared folders have the user's home in the VM.
+            ("client.file_sharing.enable".to_owned(), "0".to_owned()),
             // A test of how sessions end is to see the first end.
             ("client.reconnect.timeout".to_owned(), "0".to_owned()),
         ];

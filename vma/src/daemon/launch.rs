@@ -15,6 +15,7 @@ use rustix::net::{
 
 use super::record::Record;
 use super::service::{Service, session_program};
+use super::shares::Shares;
 use crate::control::{Launch, User};
 use crate::log::Log;
 use crate::parameters::{AUDIO_PORTS, PRINTING_PORTS, SessionSpec};
@@ -115,6 +116,7 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         pid,
         cgroup,
         unit: service.map(|service| service.unit),
+        shares: Shares::of(config, launch.slave.as_ref(), &launch.user),
     };
     record
         .write(&paths.record)

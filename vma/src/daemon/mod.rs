@@ -14,6 +14,7 @@ mod record;
 mod reload;
 mod rpc;
 mod service;
+mod shares;
 mod slave;
 mod stages;
 mod tls;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::shares::Shares;
 use crate::files::write_private;
 use crate::procs;
 
@@ -30,6 +31,9 @@ pub struct Record {
     /// The service of systemd in which it runs.
     #[serde(default)]
     pub unit: Option<String>,
+    /// Its shared folders, where it may have some.
+    #[serde(default)]
+    pub shares: Option<Shares>,
 }
 
 impl Record {

@@ -63,6 +63,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("qvd-client", "qvd-config", "reads client.conf"),
     ("qvd-client", "qvd-http1", "sends requests"),
     ("qvd-client", "qvd-net", "sockets"),
+    ("qvd-client", "qvd-slaveclient", "shares folders by itself"),
     (
         "qvd-server",
         "qvd-broker",
@@ -98,6 +99,11 @@ const EDGES: &[(&str, &str, &str)] = &[
         "xtask",
         "qvd-client",
         "writes the manual page and the completions of its command line",
+    ),
+    (
+        "xtask",
+        "qvd-slaveclient",
+        "writes the manual pages and the completions of its command line",
     ),
     ("xtask", "qvd-http1", "is an agent for benchmarks"),
 ];

@@ -62,13 +62,13 @@ fn the_manuals_client_conf() {
     assert_eq!(client.session.force_link, Some(Link::Local));
     assert!(client.session.fullscreen);
     assert_eq!(client.session.geometry.unwrap().to_string(), "1024x768");
-    let slave = client.channel.slave_command.as_ref().unwrap();
+    let slave = client.share.slave_command.as_ref().unwrap();
     assert_eq!(slave.as_path(), Path::new("/path/to/custom/slave-command"));
     let shared = client.login.auth_env_share_list.as_slice();
     let shared: Vec<&str> = shared.iter().map(VariableName::as_str).collect();
     assert_eq!(shared, ["MYNAME", "MYADDRESS", "MYCITY"]);
     assert_eq!(
-        client.channel.sshfs_args.as_slice(),
+        client.share.sshfs_args.as_slice(),
         ["-o", "atomic_o_trunc", "-o", "idmap=user"]
     );
     assert_eq!(client.log.level, LogLevel::All);
@@ -109,7 +109,7 @@ fn the_references_defaults() {
 
     let client = ClientConfig::from_properties(&none).unwrap();
     assert_eq!(client.login.port.get(), 8443);
-    assert!(client.login.use_ssl && client.channel.printing && client.channel.slave);
+    assert!(client.login.use_ssl && client.channel.printing && client.share.slave);
     assert!(!client.session.fullscreen && !client.login.auth_env_share);
     assert_eq!(client.session.link, Link::Local);
 

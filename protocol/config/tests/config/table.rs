@@ -76,7 +76,8 @@ fn keys_of_the_reference_are_known() {
         client.ssl.error_timeout path.ssl.ca.system.path path.ssl.ca.system.file \
         path.ssl.ca.personal client.usb.enable client.usb.share_all client.usb.share_list \
         client.usb.usbip.port command.nxproxy log.level log.filename client.nx.engine \
-        client.reconnect.timeout";
+        client.reconnect.timeout client.slave.tcp.ports client.slave.printers client.share.1.path \
+        client.file_sharing.home internal.client.media";
     let server = "l7r.address l7r.port l7r.use_ssl l7r.pid_file l7r.ssl.cert_file \
         l7r.ssl.key_file l7r.ssl.self_signed l7r.inventory path.log log.level log.filename \
         internal.l7r.timeout.x_start internal.l7r.timeout.listening \

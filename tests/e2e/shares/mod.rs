@@ -1,0 +1,8 @@
+//! Shared folders over the whole chain: the client shares, the VM mounts.
+
+mod ends;
+mod folders;
+mod media;
+mod programs;
+mod service;
+mod stage;
