@@ -6,6 +6,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use rustix::io::FdFlags;
+
 use crate::settings::Settings;
 use crate::shares;
 
@@ -28,6 +30,16 @@ impl Guard {
             .process_group(0)
             .spawn()
             .map(Self)
+    }
+
+    /// Has the guard wait for the end of what the server starts from now on as
+    /// well: sshfs outlives a server that is killed by the moment in which it
+    /// sees that its channel is closed.
+    pub(crate) fn wait_for_children(&self) -> io::Result<()> {
+        match &self.0.stdin {
+            Some(pipe) => Ok(rustix::io::fcntl_setfd(pipe, FdFlags::empty())?),
+            None => Ok(()),
+        }
     }
 
     /// There is nothing left to do for it.
