@@ -41,7 +41,11 @@ pub(crate) fn serve(
     let served = peer.upgrade(&head).and_then(|(channel, early)| {
         tracing::info!(point = %point.display(), "sharing");
         match settings.engine {
-            ShareEngine::Sshfs => by_sshfs(settings, &point, charset, &early, shares),
+            ShareEngine::Sshfs => {
+                let waits = guard.wait_for_children();
+                waits.map_err(Error::local("the guard"))?;
+                by_sshfs(settings, &point, charset, &early, shares)
+            }
             _ => by_ourselves(settings, channel, &early, &point, &name, shares),
         }
     });

@@ -21,7 +21,7 @@ pub mod security;
 mod shares;
 mod soak;
 mod strangers;
-mod users;
+pub mod users;
 mod vm;
 mod vnc;
 

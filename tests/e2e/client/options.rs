@@ -110,14 +110,19 @@ fn a_vm_can_be_stopped_first() {
 }
 
 #[test]
-fn a_file_cannot_be_opened_yet_and_that_is_told_first() {
+fn a_file_that_cannot_be_opened_is_told_of_before_anything_is_started() {
     play("client_file", async |scene| {
         let stage = Stage::set(scene, true).await?;
-        let login = stage.login();
-        let mut client = login.start_client(scene, &stage.display, &["--file", "a.odt"])?;
-        let (status, text) = end_of(&mut client).await?;
-        assert_eq!(status, 2, "{text}");
-        assert!(text.contains("slave channel"), "{text}");
+        let off = stage.login().with("client.slave.enable", "0");
+        for (login, file, word) in [
+            (stage.login(), "a.odt", "a.odt: No such file"),
+            (off, "/etc/hosts", "client.slave.enable off"),
+        ] {
+            let mut client = login.start_client(scene, &stage.display, &["--file", file])?;
+            let (status, text) = end_of(&mut client).await?;
+            assert_eq!(status, 2, "{text}");
+            assert!(text.contains(word), "{text}");
+        }
         assert_eq!(stage.agent.state().await?, SessionState::Stopped);
         Ok(())
     });

@@ -6,3 +6,4 @@ mod media;
 mod programs;
 mod service;
 mod stage;
+mod users;

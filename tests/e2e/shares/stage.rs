@@ -40,10 +40,22 @@ impl Stage {
             .chain([("vma.user.shares.path", shown.as_str())])
             .collect();
         let agent = Agent::start(scene, "vm", &Desktop::Small, &keys).await?;
+        Self::around(scene, agent, shares, None).await
+    }
+
+    /// With an agent that mounts there, and sessions of this user.
+    pub(super) async fn around(
+        scene: &Scene,
+        agent: Agent,
+        shares: PathBuf,
+        session_user: Option<&str>,
+    ) -> Result<Self> {
+        let mut vm = Vm::of(&agent, 1, "ann-desktop", &["ann"]);
+        vm.session_user = session_user.map(str::to_owned);
         let user = User::new("ann", "apples and pears");
         let inventory = Inventory {
             users: vec![user.clone()],
-            vms: vec![Vm::of(&agent, 1, "ann-desktop", &["ann"])],
+            vms: vec![vm],
         };
         let server = Server::start(scene, &inventory, true, &[]).await?;
         let port = server.address().port();

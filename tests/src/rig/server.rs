@@ -49,6 +49,9 @@ pub struct Vm {
     pub x_port: u16,
     /// More lines of its table, TOML.
     pub more: String,
+    /// Whom its sessions run as; the user who runs the tests where nobody is
+    /// named.
+    pub session_user: Option<String>,
 }
 
 impl Vm {
@@ -62,6 +65,7 @@ impl Vm {
             rpc_port: agent.rpc().port(),
             x_port: agent.x_port(),
             more: String::new(),
+            session_user: None,
         }
     }
 }
@@ -183,7 +187,7 @@ async fn write_inventory(scene: &Scene, path: &Path, inventory: &Inventory) -> R
     let mut text = String::new();
     // An agent that is not root serves the user it runs as, and one that is
     // would make another: so every session is that user's.
-    let session_user = quoted(&user_name()?);
+    let own = user_name()?;
     for user in &inventory.users {
         let hash = hash_password(scene, &user.password).await?;
         let login = quoted(&user.login);
@@ -193,6 +197,7 @@ async fn write_inventory(scene: &Scene, path: &Path, inventory: &Inventory) -> R
         ));
     }
     for vm in &inventory.vms {
+        let session_user = quoted(vm.session_user.as_ref().unwrap_or(&own));
         let users = vm
             .users
             .iter()

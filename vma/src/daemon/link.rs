@@ -337,12 +337,13 @@ async fn sweep(record: &Record) {
         procs::signal(&left, Signal::KILL);
         tokio::time::sleep(SWEEP).await;
     }
-    if let Some(shares) = &record.shares {
-        shares.sweep().await;
-    }
     // One of systemd's is systemd's to remove: it would wait for word of it.
     if let (Some(group), None) = (&record.cgroup, &record.unit) {
         remove_group(group).await;
+    }
+    // Now no process holds a mount any more.
+    if let Some(shares) = &record.shares {
+        shares.sweep().await;
     }
 }
 

@@ -45,6 +45,7 @@ impl Broker {
             rpc_port: agent.port(),
             x_port: backend.port(),
             more: String::new(),
+            session_user: None,
         };
         let inventory = Inventory {
             users: vec![user.clone()],
