@@ -55,6 +55,20 @@ pub struct Session {
     pub start_timeout: Duration,
     /// The slave channel, if the session is to have one.
     pub slave: Option<Slave>,
+    /// Where the session's sound goes, if it is to be heard: a server that
+    /// speaks PulseAudio's native protocol. nxproxy needs a port.
+    pub media: Option<Local>,
+    /// Where the session's programs print, if they may: a CUPS server.
+    pub cups: Option<Local>,
+}
+
+/// A server on the user's machine that a channel of the session leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Local {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A port of the loopback interface.
+    Port(u16),
 }
 
 /// What an engine needs to know of the slave channel, on which client and VM
@@ -84,6 +98,8 @@ impl Session {
             options: NxOptions::default(),
             start_timeout: Self::START_TIMEOUT,
             slave: None,
+            media: None,
+            cups: None,
         }
     }
 }

@@ -23,7 +23,7 @@ mod pump;
 mod stream;
 
 pub use display::{Display, Keyboard, ScreenSize};
-pub use engine::{Ending, Engine, Event, Events, Order, Orders, Running, Session, Slave};
+pub use engine::{Ending, Engine, Event, Events, Local, Order, Orders, Running, Session, Slave};
 pub use error::Error;
 pub use nxproxy::NxProxy;
 pub use options::{NxOptions, OptionError};

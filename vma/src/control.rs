@@ -44,6 +44,9 @@ pub enum Command {
         /// The slave channel from now on.
         #[serde(default)]
         slave: Option<Slave>,
+        /// The client's seat.
+        #[serde(default)]
+        seat: Seat,
     },
     /// Let the client go, or cancel a resume.
     Suspend,
@@ -116,6 +119,20 @@ pub struct Launch {
     /// with an environment of its own.
     #[serde(default)]
     pub pam: bool,
+    /// The client's seat.
+    #[serde(default)]
+    pub seat: Seat,
+}
+
+/// What a client says of its keyboard and screen beyond nxagent's options.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// Arguments for setxkbmap; none where nxagent's option says all.
+    #[serde(default)]
+    pub keyboard: Vec<String>,
+    /// Dots per inch.
+    #[serde(default)]
+    pub dpi: Option<u16>,
 }
 
 /// The slave channel of a session, on which folders are shared.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use qvd_rpc::Parameters;
 
-use crate::control::Hidden;
+use crate::control::{Hidden, Seat};
 use crate::hooks::arguments::Properties;
 use crate::provision::Account;
 
@@ -51,6 +51,8 @@ pub struct SessionSpec {
     pub session: Option<String>,
     /// The client's time zone, a name below `/usr/share/zoneinfo`.
     pub timezone: Option<String>,
+    /// The client's keyboard in full and its screen's density.
+    pub seat: Seat,
     /// What the client shows on the slave channel.
     pub slave_key: Option<Hidden>,
     /// The account that the session needs.
@@ -178,6 +180,7 @@ impl SessionSpec {
             options,
             session,
             timezone,
+            seat: seat(parameters),
             slave_key,
             properties,
         })
@@ -202,6 +205,65 @@ impl SessionSpec {
         }
         Ok(line)
     }
+}
+
+/// Longest description of a part of the keyboard, in bytes.
+const MAX_KEYBOARD: usize = 128;
+
+/// Densities of screens that exist, in dots per inch.
+const DENSITIES: std::ops::RangeInclusive<u16> = 48..=600;
+
+/// What our client says beyond the reference's parameters. What is not
+/// understood is passed over: nobody is to lose his session for his keyboard.
+fn seat(parameters: &Parameters) -> Seat {
+    let said = |name: &str, check: fn(&str) -> bool| {
+        let name = format!("qvd.client.{name}");
+        let value = parameters.value(&name).filter(|value| !value.is_empty())?;
+        if !check(value) {
+            tracing::warn!(parameter = name, "is passed over, it has an unknown form");
+            return None;
+        }
+        Some(value)
+    };
+    let mut keyboard = Vec::new();
+    if let Some(layout) = said("xkb.layout", is_xkb) {
+        for (option, part) in [
+            ("-rules", "xkb.rules"),
+            ("-model", "xkb.model"),
+            ("-variant", "xkb.variant"),
+        ] {
+            let value = said(part, is_xkb).map(str::to_owned);
+            keyboard.extend(
+                value
+                    .into_iter()
+                    .flat_map(|value| [option.to_owned(), value]),
+            );
+        }
+        keyboard.extend(["-layout".to_owned(), layout.to_owned()]);
+        // Those of the client before are not to stay.
+        keyboard.extend(["-option".to_owned(), String::new()]);
+        if let Some(options) = said("xkb.options", is_xkb) {
+            keyboard.extend(["-option".to_owned(), options.to_owned()]);
+        }
+    }
+    let dpi = said("dpi", |text| {
+        text.bytes().all(|b| b.is_ascii_digit())
+            && text.parse().is_ok_and(|dpi| DENSITIES.contains(&dpi))
+    });
+    Seat {
+        keyboard,
+        dpi: dpi.and_then(|dpi| dpi.parse().ok()),
+    }
+}
+
+/// A part of a keyboard's description as setxkbmap takes it. It never begins
+/// like an option, and `/` would lead to other files.
+fn is_xkb(text: &str) -> bool {
+    text.len() <= MAX_KEYBOARD
+        && !text.starts_with('-')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-+:,.()".contains(&b))
 }
 
 fn refused(parameter: &str, form: &str) -> String {
@@ -378,6 +440,42 @@ mod tests {
             "nx/nx,client=linux,geometry=800x600,keyboard=pc105/es,link=56k,fullscreen=1,\
              tolerancechecks=risky,pack=0,cache=16384,listen=unix:/run/qvd/s/nx.sock:100"
         );
+    }
+
+    #[test]
+    fn a_keyboard_in_full_and_a_density_are_taken_and_odd_ones_passed_over() {
+        let seat = |pairs: &[(&str, &str)]| spec(pairs).unwrap().seat;
+        assert_eq!(seat(&[]), Seat::default());
+        let full = seat(&[
+            ("qvd.client.xkb.rules", "evdev"),
+            ("qvd.client.xkb.model", "pc105"),
+            ("qvd.client.xkb.layout", "es,us"),
+            ("qvd.client.xkb.variant", ",intl"),
+            (
+                "qvd.client.xkb.options",
+                "grp:alt_shift_toggle,compose:ralt",
+            ),
+            ("qvd.client.dpi", "144"),
+        ]);
+        assert_eq!(
+            full.keyboard.join(" "),
+            "-rules evdev -model pc105 -variant ,intl -layout es,us -option  \
+             -option grp:alt_shift_toggle,compose:ralt"
+        );
+        assert_eq!(full.dpi, Some(144));
+        for (name, value) in [
+            ("xkb.layout", "-print"),
+            ("xkb.layout", "../../tmp/x"),
+            ("xkb.layout", "es\nus"),
+            ("xkb.layout", ""),
+            ("xkb.model", "pc105"),
+            ("dpi", "0"),
+            ("dpi", "+96"),
+            ("dpi", "9999999"),
+        ] {
+            let odd = seat(&[(&format!("qvd.client.{name}"), value)]);
+            assert_eq!(odd, Seat::default(), "{name}={value}");
+        }
     }
 
     #[test]

@@ -17,6 +17,14 @@ pub struct Environment {
     pub timezone: Option<String>,
     /// `DISPLAY`.
     pub display: Option<String>,
+    /// `XDG_RUNTIME_DIR`.
+    pub runtime: Option<PathBuf>,
+    /// `PULSE_RUNTIME_PATH`.
+    pub pulse_runtime: Option<PathBuf>,
+    /// `PULSE_SERVER`.
+    pub pulse_server: Option<String>,
+    /// `CUPS_SERVER`.
+    pub cups_server: Option<String>,
     /// `QVDHOST`.
     pub host: Option<String>,
     /// `QVDPORT`.
@@ -49,6 +57,10 @@ impl Environment {
             data_home: text("XDG_DATA_HOME").map(Into::into),
             timezone: text("TZ"),
             display: text("DISPLAY"),
+            runtime: text("XDG_RUNTIME_DIR").map(Into::into),
+            pulse_runtime: text("PULSE_RUNTIME_PATH").map(Into::into),
+            pulse_server: text("PULSE_SERVER"),
+            cups_server: text("CUPS_SERVER"),
             host: text("QVDHOST"),
             port: text("QVDPORT"),
             login: text("QVDLOGIN"),

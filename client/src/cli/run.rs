@@ -182,7 +182,7 @@ pub(super) async fn connect(
     progress: &mut Progress,
     orders: watch::Receiver<Order>,
 ) -> Result<Outcome, Failure> {
-    let mut engine = NxProxy::new(&settings.nxproxy);
+    let mut engine = NxProxy::new(&settings.nxproxy).with_arguments(settings.nxproxy_args.clone());
     if let Some(cache) = &settings.cache {
         engine = engine.with_cache(cache);
     }
@@ -197,6 +197,8 @@ pub(super) async fn connect(
             nx_options: settings.nx_options.clone(),
             display: settings.display.clone(),
             slave: settings.slave.clone(),
+            sound: settings.sound.clone(),
+            printers: settings.printers.clone(),
         };
         let taken = progress.login();
         let session = async {

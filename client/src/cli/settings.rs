@@ -1,6 +1,7 @@
 //! Command line, environment and configuration files, put together.
 
 mod files;
+mod servers;
 mod session;
 mod shares;
 mod tls;
@@ -8,7 +9,7 @@ mod tls;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nx_proxy::NxOptions;
+use nx_proxy::{Local, NxOptions};
 use qvd_broker::{ClientParameters, Credentials, SESSION_ID};
 use qvd_config::{ClientConfig, Program};
 use secrecy::SecretString;
@@ -82,8 +83,14 @@ pub struct Settings {
     pub dpi: Option<u16>,
     /// Options for nxproxy.
     pub nx_options: NxOptions,
+    /// Where the session's sound is played, if it is.
+    pub sound: Option<Local>,
+    /// Where the session prints, if it may.
+    pub printers: Option<Local>,
     /// nxproxy.
     pub nxproxy: PathBuf,
+    /// More arguments for it.
+    pub nxproxy_args: Vec<String>,
     /// Where nxproxy keeps what it may use again.
     pub cache: Option<PathBuf>,
     /// The configuration file, where one is named.
@@ -153,6 +160,19 @@ impl Settings {
             environment,
             &mut warnings,
         )?;
+        let sound = match config.channel.audio.then(|| servers::sound(environment)) {
+            Some(Ok(server)) => Some(server),
+            Some(Err(warning)) => {
+                warnings.push(warning);
+                None
+            }
+            None => None,
+        };
+        let printers = config
+            .channel
+            .printing
+            .then(|| servers::printers(environment));
+        let printers = printers.flatten();
         let session_id = session::new_id()?;
         let log_file = in_home(config.log.filename.as_ref(), environment);
         Ok(Self {
@@ -175,9 +195,17 @@ impl Settings {
                 Duration::from_secs(config.session.reconnect.number().into())
             },
             dpi: arguments.dpi,
-            parameters: session::parameters(&arguments, &config, environment, &session_id)?,
+            parameters: ClientParameters {
+                audio: sound.is_some(),
+                audio_compression: config.channel.audio_compression,
+                printing: printers.is_some(),
+                ..session::parameters(&arguments, &config, environment, &session_id)?
+            },
             session_id,
             nx_options,
+            sound,
+            printers,
+            nxproxy_args: config.nx.nxproxy_args.as_slice().to_vec(),
             nxproxy: config.nx.nxproxy.as_path().to_owned(),
             cache: environment
                 .home

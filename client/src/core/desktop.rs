@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use nx_proxy::{Display, Engine, NxOptions, Order, Session};
+use nx_proxy::{Display, Engine, Local, NxOptions, Order, Session};
 use qvd_broker::{ClientParameters, ConnectParameters, RESUMES, VmEntry};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
@@ -19,6 +19,7 @@ use super::failure::{Code, Failure};
 use super::reconnect::{Action, Reconnect};
 use super::session::{Outcome, engine_failed, interrupted, run_session};
 use super::shares::{Channel, Slave};
+use super::sound::Way;
 
 /// How long a broker may take to connect, to list and to begin to prepare the
 /// session, when a session is to be got back.
@@ -44,6 +45,10 @@ pub struct Wish {
     pub reconnect: Duration,
     /// The slave channel, on which folders are shared, where it is wanted.
     pub slave: Option<Slave>,
+    /// Where the session's sound is played, if it is.
+    pub sound: Option<Local>,
+    /// Where the session prints, if it may.
+    pub printers: Option<Local>,
 }
 
 /// The user, as the client sees him.
@@ -85,11 +90,27 @@ pub async fn open_desktop(
     let Prepared {
         vm,
         mut tunnel,
-        session,
+        mut session,
         parameters,
     } = prepared;
     let begin = Instant::now();
     let mut machine = Reconnect::new(wish.reconnect);
+    let _way = match &wish.sound {
+        Some(Local::Unix(socket)) => match Way::open(socket.clone()).await {
+            Ok(way) => {
+                session.media = Some(Local::Port(way.port()));
+                Some(way)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no sound");
+                None
+            }
+        },
+        other => {
+            session.media = other.clone();
+            None
+        }
+    };
     let (tell, mut said) = unbounded_channel();
     let mut slave = match &wish.slave {
         None => None,
@@ -251,6 +272,7 @@ async fn prepare(
     let tunnel = broker.connect(vm.id, parameters.clone(), events).await?;
     let mut session = Session::new(display);
     session.options = wish.nx_options.clone();
+    session.cups = wish.printers.clone();
     session.slave = wish.slave.as_ref().map(Slave::engine);
     Ok(Prepared {
         vm,

@@ -11,6 +11,7 @@ mod keyboard;
 mod reconnect;
 mod session;
 mod shares;
+mod sound;
 mod tls;
 mod trust;
 mod verifier;

@@ -24,6 +24,7 @@ use crate::{Engine, Error, Events, NxStream, Orders, Running, Session};
 pub struct NxProxy {
     program: PathBuf,
     cache: Option<PathBuf>,
+    arguments: Vec<String>,
 }
 
 impl NxProxy {
@@ -33,6 +34,7 @@ impl NxProxy {
         Self {
             program: program.into(),
             cache: None,
+            arguments: Vec::new(),
         }
     }
 
@@ -42,6 +44,13 @@ impl NxProxy {
     #[must_use]
     pub fn with_cache(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cache = Some(dir.into());
+        self
+    }
+
+    /// Arguments for nxproxy after the engine's own.
+    #[must_use]
+    pub fn with_arguments(mut self, arguments: Vec<String>) -> Self {
+        self.arguments = arguments;
         self
     }
 
@@ -83,7 +92,16 @@ impl Engine for NxProxy {
         Box::pin(async move {
             let program = self.find()?;
             let cache = self.cache.as_deref();
-            run::run(&program, cache, stream, session, events, orders).await
+            run::run(
+                &program,
+                cache,
+                &self.arguments,
+                stream,
+                session,
+                events,
+                orders,
+            )
+            .await
         })
     }
 }

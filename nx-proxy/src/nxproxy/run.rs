@@ -14,7 +14,7 @@ use super::child::{Child, signal};
 use super::output::{Account, Lines, Step, Verdict};
 use super::rendezvous::Rendezvous;
 use crate::pump::{Outcome, pump};
-use crate::{Ending, Error, Event, Events, NxStream, Order, Orders, Session};
+use crate::{Ending, Error, Event, Events, Local, NxStream, Order, Orders, Session};
 
 /// From the start of nxproxy to its connection; it takes some milliseconds.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -41,6 +41,7 @@ const NUMBER: u16 = 40;
 pub(super) async fn run(
     program: &Path,
     cache: Option<&Path>,
+    arguments: &[String],
     stream: NxStream,
     session: &Session,
     events: Events<'_>,
@@ -51,6 +52,7 @@ pub(super) async fn run(
         keep_cache(&rendezvous, cache);
     }
     let mut command = command(program, &rendezvous, session);
+    command.args(arguments);
     let (child, output) = Child::start(&mut command).map_err(|source| Error::Spawn {
         program: program.to_owned(),
         source,
@@ -308,6 +310,18 @@ fn command(program: &Path, rendezvous: &Rendezvous, session: &Session) -> Comman
     if session.slave.is_some() {
         connect.push(",slave=unix:");
         connect.push(rendezvous.slave());
+    }
+    for (option, local) in [("media", &session.media), ("cups", &session.cups)] {
+        if let Some(local) = local {
+            connect.push(format!(",{option}="));
+            match local {
+                Local::Unix(path) => {
+                    connect.push("unix:");
+                    connect.push(path);
+                }
+                Local::Port(port) => connect.push(port.to_string()),
+            }
+        }
     }
     connect.push(",connect=unix:");
     connect.push(rendezvous.socket());

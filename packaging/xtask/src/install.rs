@@ -44,7 +44,11 @@ const SESSION: &[Package] = &[
     },
     Package {
         name: "x11-xkb-utils",
-        why: "xkbcomp, with which X servers read keyboards",
+        why: "xkbcomp, with which X servers read keyboards, and setxkbmap",
+    },
+    Package {
+        name: "x11-xserver-utils",
+        why: "xrdb, by which a display's density is told",
     },
     Package {
         name: "xkb-data",

@@ -163,12 +163,12 @@ section! {
 section! {
     /// Sound, printers, USB devices.
     pub struct Channel {
-        audio: bool = "client.audio.enable", "0", Unused,
-            "Whether the session's sound is played here.";
-        audio_compression: bool = "client.audio.compression.enable", "1", Unused,
-            "Whether the session's sound is compressed on its way.";
-        printing: bool = "client.printing.enable", "1", Unused,
-            "Whether the printers of this machine are printers of the session.";
+        audio: bool = "client.audio.enable", "0", Supported,
+            "Whether the session's sound is played here, by PulseAudio or PipeWire. The agent needs vma.audio.enable.";
+        audio_compression: bool = "client.audio.compression.enable", "1", Supported,
+            "Whether the agent is told that sound may be compressed on its way. nxagent's channel compresses by the link.";
+        printing: bool = "client.printing.enable", "1", Supported,
+            "Whether the printers of this machine's CUPS are printers of the session. The agent needs vma.printing.enable.";
         usb: bool = "client.usb.enable", "0", Unused,
             "Whether USB devices of this machine can be used in the session.";
         usb_share_all: bool = "client.usb.share_all", "0", Unused,
@@ -205,7 +205,7 @@ section! {
             "What draws the session on the user's display: nxproxy.";
         nxproxy: ProgramName = "command.nxproxy", "/usr/bin/nxproxy", Supported,
             "nxproxy.";
-        nxproxy_args: Words = "client.nxproxy.extra_args", "", Unused,
+        nxproxy_args: Words = "client.nxproxy.extra_args", "", Supported,
             "Arguments for nxproxy beside the client's own.";
     }
 }

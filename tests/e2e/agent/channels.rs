@@ -15,7 +15,7 @@ use super::{Client, Seat, WAIT};
 
 /// A desktop whose only program writes what it hears of `command` into `file`,
 /// again and again until it succeeds.
-fn asking(command: &str, file: &Path) -> Desktop {
+pub fn asking(command: &str, file: &Path) -> Desktop {
     let file = file.display();
     Desktop::Script(format!(
         "until {command} > {file}.new 2>&1; do sleep 0.2; done\n\
@@ -37,7 +37,7 @@ async fn connect(scene: &Scene, seat: &Seat, option: &str) -> Result<Client> {
     Ok(Client { proxy, _way: way })
 }
 
-async fn answer(file: &Path) -> Result<String> {
+pub async fn answer(file: &Path) -> Result<String> {
     let there = async {
         loop {
             if let Ok(text) = fs::read_to_string(file) {
@@ -55,10 +55,16 @@ async fn answer(file: &Path) -> Result<String> {
         .map_err(|_| Error::Invalid(format!("no answer in the session: {}", last())))
 }
 
-/// A PulseAudio with a sink of this name, on this port.
+/// A PulseAudio with a sink of this name, on a port of loopback.
 fn pulseaudio(scene: &Scene, port: u16, sink: &str) -> Result<Process> {
+    let module = format!("tcp port={port} listen=127.0.0.1 auth-anonymous=1");
+    pulseaudio_with(scene, &module, sink)
+}
+
+/// A PulseAudio with a sink of this name, that listens as this module does.
+pub fn pulseaudio_with(scene: &Scene, module: &str, sink: &str) -> Result<Process> {
     let program = scene.installed("pulseaudio", "pulseaudio")?;
-    let tcp = format!("module-native-protocol-tcp port={port} listen=127.0.0.1 auth-anonymous=1");
+    let protocol = format!("module-native-protocol-{module}");
     let program = program
         .args([
             "-n",
@@ -66,7 +72,7 @@ fn pulseaudio(scene: &Scene, port: u16, sink: &str) -> Result<Process> {
             "--use-pid-file=no",
             "--exit-idle-time=-1",
         ])
-        .args(["--disable-shm=yes", "-L", &tcp])
+        .args(["--disable-shm=yes", "-L", &protocol])
         .args(["-L", &format!("module-null-sink sink_name={sink}")])
         .env("XDG_RUNTIME_DIR", scene.directory())
         .env("HOME", scene.home());
@@ -92,8 +98,13 @@ fn the_sessions_sound_is_played_by_the_client() {
     });
 }
 
-/// A CUPS with a printer of this name, on this port.
+/// A CUPS with the printer `letters`, on a port of loopback.
 fn cups(scene: &Scene, port: u16) -> Result<Process> {
+    cups_at(scene, &format!("127.0.0.1:{port}"))
+}
+
+/// A CUPS with the printer `letters`, that listens here.
+pub fn cups_at(scene: &Scene, place: &str) -> Result<Process> {
     let root = scene.path("cups");
     for folder in ["", "spool", "cache", "state", "root", "log"] {
         fs::create_dir_all(root.join(folder)).map_err(|e| Error::Invalid(e.to_string()))?;
@@ -102,7 +113,7 @@ fn cups(scene: &Scene, port: u16) -> Result<Process> {
     let config = scene.write(
         "cups/root/cupsd.conf",
         format!(
-            "Listen 127.0.0.1:{port}\nBrowsing Off\nWebInterface No\nDefaultAuthType None\n\
+            "Listen {place}\nBrowsing Off\nWebInterface No\nDefaultAuthType None\n\
              <Location />\nOrder allow,deny\nAllow all\n</Location>\n\
              <Policy default>\n<Limit All>\nOrder allow,deny\nAllow all\n</Limit>\n</Policy>\n"
         ),

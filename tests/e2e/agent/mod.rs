@@ -1,7 +1,7 @@
 //! The agent with a stock nxproxy as its client.
 
 mod calls;
-mod channels;
+pub mod channels;
 mod cycles;
 mod deaths;
 mod environment;

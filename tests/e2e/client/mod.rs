@@ -3,6 +3,7 @@
 
 mod check;
 mod command_line;
+mod devices;
 mod faults;
 mod kiosk;
 mod options;

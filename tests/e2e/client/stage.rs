@@ -33,7 +33,17 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn set(scene: &Scene, tls: bool) -> Result<Self> {
-        let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+        Self::set_with(scene, tls, &Desktop::Small, &[]).await
+    }
+
+    /// With this desktop, and these keys of the agent's.
+    pub(super) async fn set_with(
+        scene: &Scene,
+        tls: bool,
+        desktop: &Desktop,
+        keys: &[(&str, &str)],
+    ) -> Result<Self> {
+        let agent = Agent::start(scene, "vm", desktop, keys).await?;
         let nx = relay(agent.x_port())?;
         let calls = relay(agent.rpc().port())?;
         let mut vm = Vm::of(&agent, 1, "ann-desktop", &["ann"]);

@@ -207,7 +207,7 @@ async fn write_inventory(scene: &Scene, path: &Path, inventory: &Inventory) -> R
         text.push_str(&format!(
             "[[vm]]\nid = {}\nname = {}\nusers = [{users}]\naddress = {}\n\
              rpc_port = {}\nx_port = {}\n{}\n\
-             properties = {{ \"qvd.vm.user.name\" = {session_user} }}\n\n",
+             properties.\"qvd.vm.user.name\" = {session_user}\n\n",
             vm.id,
             quoted(&vm.name),
             quoted(&vm.address),

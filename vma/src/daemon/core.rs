@@ -367,6 +367,7 @@ impl Core {
                             options,
                             name: spec.session.clone(),
                             slave: slave::of(&self.config, &spec),
+                            seat: spec.seat.clone(),
                         };
                         self.tell(wake, None);
                     }

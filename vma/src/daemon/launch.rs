@@ -104,6 +104,7 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         cgroup: cgroup.clone(),
         slave: super::slave::of(config, spec),
         pam: service.is_some(),
+        seat: spec.seat.clone(),
         user,
     };
     let child = spawn(&launch, service.as_ref(), listener, log)

@@ -30,6 +30,9 @@ pub fn start_nxagent(launch: &Launch, environment: &Environment) -> io::Result<(
         Ok(None) => {}
         Err(error) => tracing::warn!(%error, "the client's keyboard cannot be set up"),
     }
+    if let Some(dpi) = launch.seat.dpi {
+        command.args(["-dpi", &dpi.to_string()]);
+    }
     command
         .args(&launch.nxagent_args)
         .arg("-display")

@@ -12,6 +12,7 @@ mod keymap;
 mod nxagent;
 mod privileges;
 mod run;
+mod seat;
 mod vnc;
 mod xauthority;
 
@@ -52,6 +53,12 @@ pub fn main(log: Log) -> anyhow::Result<()> {
 /// Where a session keeps its things, below [`Launch::dir`].
 pub mod paths {
     use std::path::{Path, PathBuf};
+
+    /// What the client's seat adds to the display's resources.
+    #[must_use]
+    pub fn resources(dir: &Path) -> PathBuf {
+        dir.join("resources")
+    }
 
     /// The socket on which nxagent awaits the client.
     #[must_use]

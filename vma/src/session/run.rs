@@ -18,8 +18,8 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use super::environment::Environment;
 use super::nxagent::{Action, NxAgent, POKE_AFTER};
 use super::vnc::Showing;
-use super::{bridge, cannot_start, children, may_command, paths, prepare_dir};
-use crate::control::{Channel, Command, Event, Hello, Launch, VERSION};
+use super::{bridge, cannot_start, children, may_command, paths, prepare_dir, seat};
+use crate::control::{Channel, Command, Event, Hello, Launch, NxState, VERSION};
 use crate::files::write_private;
 use crate::log::Log;
 use crate::output::Output;
@@ -246,7 +246,9 @@ impl Session {
                 options,
                 name,
                 slave,
+                seat,
             } => {
+                self.launch.seat = seat;
                 if let Some(slave) = &slave
                     && let Err(error) = super::prepare_slave(&self.launch.dir, slave)
                 {
@@ -339,7 +341,12 @@ impl Session {
     fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Report(state) => self.report(Event::Nx { state }),
+                Action::Report(state) => {
+                    if state == NxState::Connected {
+                        seat::apply(&self.launch, &self.environment);
+                    }
+                    self.report(Event::Nx { state });
+                }
                 Action::Hangup => self.signal_nxagent(Signal::HUP),
                 Action::Terminate => self.signal_nxagent(Signal::TERM),
                 Action::DropClient => self.drop_client(),
@@ -469,6 +476,7 @@ impl Session {
         for file in [
             paths::nx_socket(dir),
             paths::options(dir),
+            paths::resources(dir),
             paths::xauthority(dir),
             paths::dialog(dir),
             paths::slave_key(dir),

@@ -135,7 +135,8 @@ async fn test(kind: Kind, scene: &Scene, image: &Path, short: bool) -> Result<()
             address: machine.address.clone(),
             rpc_port: machine.rpc_port,
             x_port: machine.x_port,
-            more: "properties = { \"custom.department\" = \"sales\" }".into(),
+            more: "properties.\"custom.department\" = \"sales\"".into(),
+            session_user: Some(USER.into()),
         }],
     };
     let server = Server::start(scene, &inventory, true, &[]).await?;

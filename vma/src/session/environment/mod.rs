@@ -235,6 +235,7 @@ mod tests {
             cgroup: None,
             slave: None,
             pam,
+            seat: crate::control::Seat::default(),
         }
     }
 
