@@ -1,10 +1,17 @@
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 /// Bytes on the way in each direction. One session has two such buffers, for
 /// as long as it lasts; a TLS record fits several times.
 const BUFFER: usize = 64 * 1024;
+
+/// How long the agent may be silent once it has spoken. It says something when
+/// nothing moved for 5 s, and answers nxproxy, which asks after 20 s in which
+/// it heard nothing (both seen); nxproxy itself would wait for 120 s.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// How the NX stream ended, as seen from this machine.
 #[derive(Debug)]
@@ -33,7 +40,7 @@ where
     let (mut nx_read, mut nx_write) = tokio::io::split(nx);
     let (mut local_read, mut local_write) = tokio::io::split(local);
     let down = async {
-        copy(&mut nx_read, &mut local_write)
+        copy(&mut nx_read, &mut local_write, Some(SILENCE))
             .await
             .map_err(|fault| match fault {
                 Fault::Reading(e) => Outcome::PeerFailed(e),
@@ -41,7 +48,7 @@ where
             })
     };
     let up = async {
-        copy(&mut local_read, &mut nx_write)
+        copy(&mut local_read, &mut nx_write, None)
             .await
             .map_err(|fault| match fault {
                 Fault::Reading(e) => local_failed(&e),
@@ -64,14 +71,26 @@ fn local_failed(error: &io::Error) -> Outcome {
     Outcome::LocalFailed
 }
 
-async fn copy<R, W>(from: &mut R, to: &mut W) -> Result<(), Fault>
+/// `silence` is how long the source may say nothing after its first bytes. It
+/// counts only while it is listened to.
+async fn copy<R, W>(from: &mut R, to: &mut W, silence: Option<Duration>) -> Result<(), Fault>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let mut buffer = vec![0; BUFFER];
+    let mut spoken = false;
     loop {
-        let length = match from.read(&mut buffer).await {
+        let read = from.read(&mut buffer);
+        let read = match silence.filter(|_| spoken) {
+            Some(limit) => timeout(limit, read).await.unwrap_or_else(|_| {
+                let words = format!("nothing was heard for {} s", limit.as_secs());
+                Err(io::Error::new(io::ErrorKind::TimedOut, words))
+            }),
+            None => read.await,
+        };
+        spoken = true;
+        let length = match read {
             Ok(0) => return to.shutdown().await.map_err(Fault::Writing),
             Ok(length) => length,
             Err(e) => return Err(Fault::Reading(e)),
@@ -120,6 +139,24 @@ mod tests {
         let pumped = tokio::spawn(pump(broken_stream(), local));
         program.read_to_end(&mut rest).await.unwrap();
         assert!(matches!(pumped.await.unwrap(), Outcome::PeerFailed(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_falls_silent_is_lost_and_one_that_has_not_spoken_is_not() {
+        let (nx, mut agent) = duplex(16);
+        let (local, mut program) = duplex(16);
+        let begin = tokio::time::Instant::now();
+        let pumped = tokio::spawn(pump(nx, local));
+        tokio::time::sleep(10 * SILENCE).await;
+        agent.write_all(b"word").await.unwrap();
+        let mut got = Vec::new();
+        program.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got, b"word");
+        let Outcome::PeerFailed(error) = pumped.await.unwrap() else {
+            panic!("not lost");
+        };
+        assert_eq!(error.to_string(), "nothing was heard for 30 s");
+        assert_eq!(begin.elapsed(), 11 * SILENCE);
     }
 
     /// A stream whose reads fail.

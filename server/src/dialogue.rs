@@ -9,6 +9,7 @@ use qvd_broker::{Credentials, MAX_REQUEST_BODY, Refusal, Request, VmEntry, progr
 use qvd_http1::{Response, Status};
 use qvd_net::http::{Deadlines, Error as HttpError, ServerConnection};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use crate::agent::Agent;
 use crate::broker::Broker;
@@ -270,7 +271,9 @@ impl Dialogue {
         let session = parameters.session_id();
         let broker = self.broker.clone();
         let (texts, receiver) = mpsc::channel(PROGRESS_QUEUE);
-        let work = connect::prepare(&broker, &user, &vm, parameters, texts);
+        // Whatever is logged on the way has the session's name.
+        let span = tracing::info_span!("session", id = session);
+        let work = connect::prepare(&broker, &user, &vm, parameters, texts).instrument(span);
         let prepared = match self.report(receiver, work).await? {
             None => return Ok(Answer::Gone),
             Some(Err(refusal)) => {

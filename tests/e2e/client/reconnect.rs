@@ -3,7 +3,7 @@
 use qvd_rpc::SessionState;
 use qvd_tests::fault::{Cut, Direction};
 use qvd_tests::process::Process;
-use qvd_tests::{Outcome, Scene, play};
+use qvd_tests::{Outcome, Scene, play, play_for};
 
 use super::stage::{CONNECTED, Stage, WAIT, display, drawn, end_of, said, times};
 
@@ -63,6 +63,25 @@ fn after_a_reset_between_broker_and_vm() {
 fn after_half_an_end_from_the_vm() {
     comes_back("client_half_end_behind", true, |stage| {
         stage.nx.half_close(Direction::ToClient);
+    });
+}
+
+#[test]
+fn after_a_network_that_swallows_everything() {
+    play_for("client_swallowed", 3 * WAIT, async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        for direction in [Direction::ToClient, Direction::ToServer] {
+            stage.front.stall(direction);
+        }
+        // Nothing is closed: only the silence tells.
+        said(&client, "nothing was heard for 30 s", 1).await?;
+        // What the network held back comes late, beside the new connection.
+        for direction in [Direction::ToClient, Direction::ToServer] {
+            stage.front.resume(direction);
+        }
+        is_back(&stage, &client).await?;
+        Ok(stage.leave(&mut client).await?)
     });
 }
 
