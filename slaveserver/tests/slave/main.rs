@@ -69,6 +69,27 @@ fn a_name_is_given_once() {
 }
 
 #[test]
+fn what_the_connection_before_has_mounted_is_waited_for() {
+    let rig = Rig::new("");
+    let docs = rig.folder("docs");
+    fs::write(docs.join("f"), b"x").unwrap();
+    let first = rig.share(&docs, None, false).unwrap();
+    let there = rig.shares().join("docs");
+    eventually("mounted", || there.join("f").exists());
+    // The session was resumed: the key's file is another one.
+    rig.resume();
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| rig.share(&docs, None, false));
+        drop(first);
+        let second = second.join().unwrap().unwrap();
+        assert_eq!(second.ticket, "docs");
+        eventually("mounted", || there.join("f").exists());
+    });
+    eventually("removed", || !there.exists());
+    rig.eventually_idle();
+}
+
+#[test]
 fn what_the_user_has_there_is_left_alone() {
     let rig = Rig::new("");
     let docs = rig.folder("docs");
