@@ -106,16 +106,19 @@ impl Registry {
         entries
     }
 
-    /// Ends the share of that name or path.
+    /// Ends the share of that name or path; of that session where one is named.
     ///
     /// # Errors
     /// [`Error::NotShared`].
-    pub fn unshare(&self, what: &str) -> Result<Entry, Error> {
+    pub fn unshare(&self, what: &str, session: Option<&str>) -> Result<Entry, Error> {
         let path = std::fs::canonicalize(what).ok();
         for socket in self.sockets() {
             let Some(entry) = ask(&socket, "list") else {
                 continue;
             };
+            if session.is_some_and(|session| session != entry.session) {
+                continue;
+            }
             if entry.name == what || Some(&entry.path) == path.as_ref() {
                 return ask(&socket, "end").ok_or_else(|| Error::NotShared(what.into()));
             }
@@ -192,10 +195,11 @@ mod tests {
         };
         let registered = registry.register(&entry, || {}).unwrap();
         assert_eq!(registry.list(), std::slice::from_ref(&entry));
-        assert!(registry.unshare("papers").is_err());
-        assert_eq!(registry.unshare("docs").unwrap(), entry);
+        assert!(registry.unshare("papers", None).is_err());
+        assert!(registry.unshare("docs", Some("other")).is_err());
+        assert_eq!(registry.unshare("docs", Some("default")).unwrap(), entry);
         let path = folder.path().to_str().unwrap();
-        assert_eq!(registry.unshare(path).unwrap(), entry);
+        assert_eq!(registry.unshare(path, None).unwrap(), entry);
         drop(registered);
         assert!(registry.list().is_empty());
     }

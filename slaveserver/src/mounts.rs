@@ -79,17 +79,11 @@ pub(crate) fn appears(point: &Path, child: &Child, time: Duration) -> io::Result
     }
 }
 
-/// Whether a mount's server is gone.
+/// Whether a mount's server is gone. It is asked for what the kernel does not
+/// remember: attributes of a dead mount are still known for a while.
 pub(crate) fn is_dead(point: &Path) -> bool {
-    match std::fs::symlink_metadata(point) {
-        Ok(_) => false,
-        Err(error) => {
-            let errno = error
-                .raw_os_error()
-                .map(rustix::io::Errno::from_raw_os_error);
-            errno == Some(rustix::io::Errno::NOTCONN) || errno == Some(rustix::io::Errno::IO)
-        }
-    }
+    use rustix::io::Errno;
+    matches!(rustix::fs::statfs(point), Err(Errno::NOTCONN | Errno::IO))
 }
 
 /// Space, tab, line end and backslash stand in the table as three octal

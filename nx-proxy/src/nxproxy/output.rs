@@ -201,7 +201,13 @@ mod tests {
             let (steps, account) = read(&[head, tail]);
             assert_eq!(
                 steps,
-                [Step::Negotiated, Step::Started, Step::Ending, Step::Ended],
+                [
+                    Step::Negotiated,
+                    Step::SlaveListening,
+                    Step::Started,
+                    Step::Ending,
+                    Step::Ended
+                ],
                 "split at {at}"
             );
             assert_eq!(account.verdict(), Verdict::Closed);

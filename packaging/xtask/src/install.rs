@@ -131,6 +131,10 @@ const SESSION: &[Package] = &[
         why: "ps and pkill for session scripts",
     },
     Package {
+        name: "libglib2.0-bin",
+        why: "gio, which lists mounts as file managers show them",
+    },
+    Package {
         name: "openssh-sftp-server",
         why: "the reference for sharing a folder",
     },

@@ -90,3 +90,26 @@ pub(crate) fn body_length(announced: Option<u64>, limit: usize) -> Result<usize,
         _ => Err(Error::BodyTooLarge { length, limit }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_comes_before_its_body_at_every_split() {
+        let bytes = b"POST /printer/a/printjob HTTP/1.1\r\nContent-Length: 99999999\r\n\r\nearly";
+        for at in 0..bytes.len() - 5 {
+            let (one, two) = bytes.split_at(at);
+            let mut reader = RequestReader::new(0);
+            reader.receive(one);
+            assert_eq!(reader.poll_head().unwrap().map(drop), None, "split at {at}");
+            reader.receive(two);
+            let head = reader.poll_head().unwrap().unwrap();
+            assert_eq!(head.headers.content_length().unwrap(), Some(99_999_999));
+            assert_eq!(reader.take_rest(), b"early");
+        }
+        let mut reader = RequestReader::new(0);
+        reader.receive(b"nonsense\r\n\r\n");
+        assert!(reader.poll_head().is_err());
+    }
+}

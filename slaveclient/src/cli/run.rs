@@ -31,12 +31,12 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Error> {
             share::run(session()?, &registry, &offer, signals, say, None)
         }
         Command::Unshare { what } => {
-            let entry = registry.unshare(&what)?;
+            let entry = registry.unshare(&what, arguments.session.as_deref())?;
             say.line(&format!("{} is no longer shared", entry.path.display()));
             Ok(())
         }
         Command::List { json } => {
-            list(&registry, json);
+            list(&registry, arguments.session.as_deref(), json);
             Ok(())
         }
         Command::Sessions { json } => {
@@ -60,8 +60,9 @@ fn home() -> Result<PathBuf, Error> {
         .ok_or_else(|| Error::NoSession("HOME is not set".into()))
 }
 
-fn list(registry: &Registry, json: bool) {
-    let entries = registry.list();
+fn list(registry: &Registry, session: Option<&str>, json: bool) {
+    let mut entries = registry.list();
+    entries.retain(|entry| session.is_none_or(|session| session == entry.session));
     if json {
         return print(&serde_json::to_string_pretty(&entries).unwrap_or_default());
     }

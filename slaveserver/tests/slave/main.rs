@@ -69,6 +69,27 @@ fn a_name_is_given_once() {
 }
 
 #[test]
+fn what_the_connection_before_has_mounted_is_waited_for() {
+    let rig = Rig::new("");
+    let docs = rig.folder("docs");
+    fs::write(docs.join("f"), b"x").unwrap();
+    let first = rig.share(&docs, None, false).unwrap();
+    let there = rig.shares().join("docs");
+    eventually("mounted", || there.join("f").exists());
+    // The session was resumed: the key's file is another one.
+    rig.resume();
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| rig.share(&docs, None, false));
+        drop(first);
+        let second = second.join().unwrap().unwrap();
+        assert_eq!(second.ticket, "docs");
+        eventually("mounted", || there.join("f").exists());
+    });
+    eventually("removed", || !there.exists());
+    rig.eventually_idle();
+}
+
+#[test]
 fn what_the_user_has_there_is_left_alone() {
     let rig = Rig::new("");
     let docs = rig.folder("docs");
@@ -139,6 +160,8 @@ fn a_killed_server_leaves_no_mount_and_no_directory() {
     let _sharing = rig.share(&docs, None, false).unwrap();
     let there = rig.shares().join("docs");
     eventually("mounted", || there.join("f").exists());
+    // The kernel remembers this for a while, also of a dead mount.
+    fs::symlink_metadata(&there).unwrap();
     rig.kill_servers();
     eventually("removed", || fs::symlink_metadata(&there).is_err());
     // The name is free again.

@@ -109,6 +109,14 @@ impl Rig {
         })
     }
 
+    /// Puts another file with a key in place, as the agent does when a session
+    /// is resumed.
+    pub fn resume(&self) {
+        let next = self.directory.path().join("slave.conf.new");
+        fs::write(&next, KEY).unwrap();
+        fs::rename(next, self.directory.path().join("slave.conf")).unwrap();
+    }
+
     /// OpenSSH's server on a stream, as the reference's client runs it.
     pub fn sftp_server(&self, stream: &TcpStream, folder: &Path) -> Child {
         let end = || Stdio::from(OwnedFd::from(stream.try_clone().unwrap()));

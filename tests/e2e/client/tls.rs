@@ -58,6 +58,8 @@ async fn answer(
 
 async fn end_of(mut program: Process) -> Result<(i32, String)> {
     let status = program.wait(WAIT).await?;
+    // What it said may come a moment after its end.
+    let _ended = program.log().wait_for(0, "the end", WAIT, |_| false).await;
     Ok((status.code().unwrap_or(-1), program.log().text()))
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use qvd_tests::process::Process;
@@ -119,6 +120,23 @@ fn only_announced_ports_are_reached_from_the_session() {
         assert!(none.ends_with(r#"{"Printers":[]}"#), "{none}");
         let answer = ask(&stage, "nonsense\r\n\r\n".into()).await?;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        stage.leave(&mut client).await?;
+        Ok(stage.strike().await?)
+    });
+}
+
+#[test]
+fn another_program_can_serve_the_session() {
+    play("shares_own_command", async |scene| {
+        let stage = Stage::set(scene, &[]).await?;
+        let script = "#!/bin/sh\nread line\nprintf 'HTTP/1.1 200 OK\\r\\n\\r\\nmy own'\n";
+        let program = scene.write("server", script)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        let command = program.display().to_string();
+        let login = stage.login().with("client.slave.command", &command);
+        let mut client = stage.connect(scene, &login, &[]).await?;
+        let answer = get(&stage, "/ping").await?;
+        assert!(answer.ends_with("my own"), "{answer}");
         stage.leave(&mut client).await?;
         Ok(stage.strike().await?)
     });

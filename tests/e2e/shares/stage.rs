@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use qvd_rpc::{Call, SessionState};
-use qvd_tests::display::{Display, Options};
+use qvd_tests::display::{Display, Options, Window};
 use qvd_tests::fault::{Endpoint, FaultProxy};
 use qvd_tests::process::Process;
 use qvd_tests::rig::{Agent, Desktop, Inventory, Login, Server, User, Vm};
@@ -118,8 +118,18 @@ impl Stage {
         .await
     }
 
+    /// Waits until the session is drawn: an nxagent whose client goes while it
+    /// resumes may end.
+    async fn drawn(&self) -> Result<()> {
+        let is_session = |window: &Window| window.name == "QVD" && window.width > 100;
+        let screen = self.display.screen();
+        let window = screen.wait_for_window("QVD", WAIT, is_session).await?;
+        screen.wait_until_drawn(&window, WAIT).await
+    }
+
     /// Ctrl-C: the client ends, the session is suspended.
     pub(super) async fn leave(&self, client: &mut Process) -> Result<()> {
+        self.drawn().await?;
         client.signal(Signal::INT)?;
         let status = client.wait(WAIT).await?.code();
         assert_eq!(status, Some(0), "{}", client.log().text());

@@ -101,3 +101,64 @@ async fn relay(
     tracing::debug!(%ended, "slave channel: a connection ended");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(30);
+
+    async fn connect(port: &Port) -> TcpStream {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port.number()))
+            .await
+            .unwrap()
+    }
+
+    /// Whether the other end has closed.
+    async fn ends(stream: &mut TcpStream) -> bool {
+        let read = timeout(WAIT, stream.read(&mut [0; 1])).await.unwrap();
+        matches!(read, Ok(0) | Err(_))
+    }
+
+    #[tokio::test]
+    async fn the_port_leads_to_the_engine_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let port = Port::open().await.unwrap();
+        assert!(ends(&mut connect(&port).await).await, "to nobody yet");
+        for name in ["one", "two"] {
+            let socket = folder.path().join(name);
+            let engine = UnixListener::bind(&socket).unwrap();
+            port.lead_to(Some(socket));
+            let mut user = connect(&port).await;
+            let (mut there, _) = timeout(WAIT, engine.accept()).await.unwrap().unwrap();
+            user.write_all(b"ask").await.unwrap();
+            let mut asked = [0; 3];
+            there.read_exact(&mut asked).await.unwrap();
+            there.write_all(b"say").await.unwrap();
+            let mut said = [0; 3];
+            user.read_exact(&mut said).await.unwrap();
+            assert_eq!((&asked, &said), (b"ask", b"say"));
+            // With the engine everything on it ends.
+            port.lead_to(None);
+            assert!(ends(&mut user).await);
+            assert!(ends(&mut connect(&port).await).await);
+        }
+        let number = port.number();
+        drop(port);
+        let again = async {
+            while TcpStream::connect((Ipv4Addr::LOCALHOST, number))
+                .await
+                .is_ok()
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(WAIT, again).await.unwrap();
+    }
+}
