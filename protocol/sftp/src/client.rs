@@ -109,7 +109,13 @@ impl<T> Client<T> {
     pub fn request(&mut self, request: &Request<'_>, tag: T, now: Instant) {
         let id = self.free_id();
         self.out.push_back(request.write(id));
-        let opens = matches!(request, Request::Open { .. } | Request::Opendir { .. });
+        let opens = matches!(
+            request,
+            Request::Open { .. }
+                | Request::Opendir { .. }
+                | Request::OpenAs { .. }
+                | Request::OpendirAs { .. }
+        );
         let since = now;
         self.pending.insert(id, Pending { tag, since, opens });
         self.asked.push_back((id, since));

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use fuser::{Errno, Notifier, ReplyWrite};
 use qvd_sftp::{
-    Answer, Client, Event, Extensions, Failure, MAX_DATA, Request, Response, SAFE_DATA, Status,
+    Answer, Client, Event, Extensions, Failure, MAX_DATA, NAMED_HANDLES, Request, Response,
+    SAFE_DATA, Status,
 };
 
 use super::convert;
@@ -63,6 +64,7 @@ pub(super) struct Core {
     pub(super) files: HashMap<u64, File>,
     pub(super) folders: HashMap<u64, Folder>,
     next_handle: u64,
+    next_named: u64,
     /// The shortest answer so far: the round trip.
     round_trip: Duration,
     pub(super) read_length: u32,
@@ -98,6 +100,7 @@ impl Core {
             files: HashMap::new(),
             folders: HashMap::new(),
             next_handle: 1,
+            next_named: NAMED_HANDLES,
             round_trip: timeout,
             read_length: SAFE_DATA,
             write_length: usize::try_from(SAFE_DATA).unwrap_or(usize::MAX),
@@ -147,6 +150,15 @@ impl Core {
         let handle = self.next_handle;
         self.next_handle += 1;
         handle
+    }
+
+    /// A handle of the peer's that is named here, where the peer has that.
+    pub(super) fn name_handle(&mut self) -> Option<u64> {
+        if !self.extensions.named_handles {
+            return None;
+        }
+        self.next_named += 1;
+        Some(self.next_named - 1)
     }
 
     /// Asks the peer; `job` goes on with the answer, or with why there is

@@ -12,15 +12,16 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use super::convert;
 use super::core::{Core, Fault, Outcome};
+use super::files::handle_in;
 use super::tree::{LEASE, Tree};
 
 /// Packets asked for at first. A server of ours puts some 1,000 names into
 /// one, OpenSSH's a hundred.
-const FIRST: u32 = 4;
-const FIRST_OF_MANY: u32 = 8;
+const FIRST: u32 = 8;
+const FIRST_OF_MANY: u32 = 32;
 
 /// Most packets asked for at once.
-const MOST: u32 = 64;
+const MOST: u32 = 128;
 
 /// Names looked up in vain in a folder before it is listed unasked.
 const MISSES: u32 = 3;
@@ -78,38 +79,57 @@ impl Core {
         let Some(path) = self.tree.path(ino) else {
             return self.later(move || reply.error(Errno::ENOENT));
         };
-        self.ask(
-            &Request::Opendir { path: &path },
-            move |core, outcome| match core.opened_folder(ino, outcome, false) {
-                Ok(fh) => {
-                    core.later(move || reply.opened(FileHandle(fh), FopenFlags::empty()));
-                }
-                Err(fault) => core.later(move || reply.error(fault.errno)),
-            },
-        );
+        self.open_folder(ino, &path, false, move |core, opened| match opened {
+            Ok(fh) => core.later(move || reply.opened(FileHandle(fh), FopenFlags::empty())),
+            Err(fault) => core.later(move || reply.error(fault.errno)),
+        });
     }
 
-    fn opened_folder(&mut self, ino: u64, outcome: Outcome, unasked: bool) -> Result<u64, Fault> {
-        let answer = outcome?;
-        let Response::Handle(handle) = answer.response() else {
-            return Err(Errno::EIO.into());
-        };
-        let first = if self.extensions.errno {
-            FIRST
-        } else {
-            FIRST_OF_MANY
-        };
-        let folder = Folder {
+    /// Opens a folder and asks for its names: in one round trip where the
+    /// handle can be named.
+    fn open_folder(
+        &mut self,
+        ino: u64,
+        path: &[u8],
+        unasked: bool,
+        job: impl FnOnce(&mut Self, Result<u64, Fault>) + Send + 'static,
+    ) {
+        let fh = self.handle();
+        let mut folder = Folder {
             ino,
             unasked,
-            handle: handle.to_vec(),
-            batch: first,
+            batch: if self.extensions.errno {
+                FIRST
+            } else {
+                FIRST_OF_MANY
+            },
             ..Folder::default()
         };
-        let fh = self.handle();
+        let Some(named) = self.name_handle() else {
+            return self.ask(&Request::Opendir { path }, move |core, outcome| {
+                let opened = handle_in(outcome).map(|handle| {
+                    folder.handle = handle;
+                    core.folders.insert(fh, folder);
+                    core.ask_names(fh);
+                    fh
+                });
+                job(core, opened);
+            });
+        };
+        folder.handle = named.to_be_bytes().into();
         self.folders.insert(fh, folder);
+        let handle = named;
+        self.ask(
+            &Request::OpendirAs { handle, path },
+            move |core, outcome| {
+                let opened = handle_in(outcome).map(|_| fh);
+                if opened.is_err() {
+                    core.folders.remove(&fh);
+                }
+                job(core, opened);
+            },
+        );
         self.ask_names(fh);
-        Ok(fh)
     }
 
     /// A name was looked up in vain: after some of these the folder is listed,
@@ -128,10 +148,8 @@ impl Core {
         let Some(path) = self.tree.path(parent) else {
             return;
         };
-        self.ask(&Request::Opendir { path: &path }, move |core, outcome| {
-            // It was nobody's wish: nobody is told that it failed.
-            let _ = core.opened_folder(parent, outcome, true);
-        });
+        // It was nobody's wish: nobody is told that it failed.
+        self.open_folder(parent, &path, true, |_, _| {});
     }
 
     fn ask_names(&mut self, fh: u64) {

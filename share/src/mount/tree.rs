@@ -45,6 +45,8 @@ struct Listing {
     until: Instant,
     /// How long no other names are taken to be there.
     absent_until: Instant,
+    /// It was made here.
+    own: bool,
     /// When it was made, among the others.
     order: u64,
 }
@@ -307,13 +309,20 @@ impl Tree {
         }
         let until = now + LEASE;
         let entries = entries.map(|(name, seen)| (name, (seen, until)));
-        self.list(folder, entries.collect(), until, now + ABSENT_LEASE);
+        self.list(folder, entries.collect(), until, now + ABSENT_LEASE, false);
     }
 
     /// A folder was made here: it is empty.
     pub(super) fn made(&mut self, folder: u64, now: Instant) {
         self.unlist(folder);
-        self.list(folder, HashMap::new(), now + OWN_LEASE, now + OWN_LEASE);
+        let until = now + OWN_LEASE;
+        self.list(folder, HashMap::new(), until, until, true);
+    }
+
+    /// Whether a folder was made here, and not long ago.
+    pub(super) fn is_own(&self, folder: u64, now: Instant) -> bool {
+        let listing = self.listings.get(&folder);
+        listing.is_some_and(|listing| listing.own && listing.until > now)
     }
 
     fn list(
@@ -322,6 +331,7 @@ impl Tree {
         entries: HashMap<Vec<u8>, (Attributes, Instant)>,
         until: Instant,
         absent_until: Instant,
+        own: bool,
     ) {
         self.listed += entries.len();
         self.order += 1;
@@ -329,6 +339,7 @@ impl Tree {
             entries,
             until,
             absent_until,
+            own,
             order: self.order,
         };
         self.listings.insert(folder, listing);
@@ -392,6 +403,14 @@ impl Tree {
             self.listed = self.listed.saturating_sub(1);
         }
         self.touched(parent);
+    }
+
+    /// What was put into a folder from here was not.
+    pub(super) fn unmade(&mut self, ino: u64) {
+        let place = self.nodes.get(&ino).filter(|node| !node.removed);
+        if let Some((parent, name)) = place.map(|node| (node.parent, node.name.clone())) {
+            self.removed(parent, &name);
+        }
     }
 
     /// A name was changed from here.

@@ -71,7 +71,7 @@ impl Core {
     }
 
     /// A write, or a change of attributes, that was not awaited is done.
-    fn answered(&mut self, fh: u64, done: Result<(), Fault>) {
+    pub(super) fn answered(&mut self, fh: u64, done: Result<(), Fault>) {
         if let Some(file) = self.files.get_mut(&fh) {
             file.behind.answered(done.map_err(as_failure));
             if file.behind.is_answered() {

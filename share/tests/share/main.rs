@@ -6,6 +6,7 @@
 mod chaos;
 mod escape;
 mod pairings;
+mod pipeline;
 mod posix;
 mod programs;
 mod raw;
