@@ -70,6 +70,8 @@ pub(super) struct Core {
     pub(super) read_length: u32,
     pub(super) write_length: usize,
     unanswered: usize,
+    /// The kernel is answered before what was asked is sent.
+    answers_first: bool,
     held: VecDeque<(ReplyWrite, u32)>,
     /// The sharing user, as whom the mounting user sees himself.
     pub(super) owner: Option<(u32, u32)>,
@@ -105,6 +107,7 @@ impl Core {
             read_length: SAFE_DATA,
             write_length: usize::try_from(SAFE_DATA).unwrap_or(usize::MAX),
             unanswered: 0,
+            answers_first: false,
             held: VecDeque::new(),
             owner: None,
             read_only: false,
@@ -142,8 +145,10 @@ impl Core {
         self.replies.push(Box::new(reply));
     }
 
-    pub(super) fn take_replies(&mut self) -> Vec<Reply> {
-        std::mem::take(&mut self.replies)
+    /// What is to be done, and whether before anything is sent.
+    pub(super) fn take_replies(&mut self) -> (Vec<Reply>, bool) {
+        let first = std::mem::take(&mut self.answers_first);
+        (std::mem::take(&mut self.replies), first)
     }
 
     pub(super) fn handle(&mut self) -> u64 {
@@ -318,6 +323,8 @@ impl Core {
         if self.unanswered > WRITE_WINDOW {
             self.held.push_back((reply, length));
         } else {
+            // The program gets its next bytes ready while these are sent.
+            self.answers_first = true;
             self.later(move || reply.written(length));
         }
         self.unanswered = self.unanswered.saturating_add(bytes);

@@ -93,15 +93,16 @@ impl Link {
         let mut core = self.lock();
         core.now = Instant::now();
         let result = act(&mut core);
-        let replies = core.take_replies();
+        let (mut replies, first) = core.take_replies();
         let output = core.has_output();
         drop(core);
+        if first {
+            replies.drain(..).for_each(|reply| reply());
+        }
         if output {
             self.flush();
         }
-        for reply in replies {
-            reply();
-        }
+        replies.into_iter().for_each(|reply| reply());
         result
     }
 

@@ -24,6 +24,10 @@ const PACKETS: usize = 16;
 /// How long an operation may hold up those after it.
 const SLOW: Duration = Duration::from_millis(2);
 
+/// How often the sentry looks in vain before it sleeps: to be woken is dear for
+/// an operation that takes some microseconds.
+const LOOKS: u32 = 50;
+
 /// How long a peer may read nothing of what it asked for.
 const STALLED: Duration = Duration::from_secs(600);
 
@@ -259,18 +263,21 @@ impl Driver {
     fn watch(self: &Arc<Self>) {
         let mut state = self.lock();
         let mut seen = 0;
+        let mut idle = LOOKS;
         while !state.ended {
-            if state.running == 0 {
+            if state.running == 0 && idle >= LOOKS {
                 state.sentry_sleeps = true;
                 state = self
                     .busy
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner);
                 seen = state.begun;
+                idle = 0;
                 continue;
             }
             let waited = self.busy.wait_timeout(state, SLOW);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            idle = if state.begun == seen { idle + 1 } else { 0 };
             if state.running > 0 && state.begun == seen {
                 self.make_room(&mut state);
             }
