@@ -14,6 +14,7 @@ use super::attributes::touched;
 use super::convert;
 use super::core::{Core, Fault, Outcome};
 use super::names;
+use super::node::Node;
 use super::tree::{Known, LEASE};
 
 /// Most bytes the peer is asked to copy at once: it answers when it is done.
@@ -106,7 +107,7 @@ impl Core {
         if let Some(file) = self.files.remove(&fh)
             && let Some(node) = self.tree.node_mut(file.ino)
         {
-            node.handles.retain(|one| *one != fh);
+            node.remove_handle(fh);
         }
     }
 
@@ -233,7 +234,7 @@ impl Core {
         };
         self.files.insert(fh, file);
         if let Some(node) = self.tree.node_mut(ino) {
-            node.handles.push(fh);
+            node.add_handle(fh);
         }
     }
 
@@ -242,7 +243,7 @@ impl Core {
     fn has_pages(&self, ino: u64) -> bool {
         let known = self.tree.last_known(ino);
         let state = known.map(|known| (known.size, known.times.map(|t| t.modification)));
-        self.tree.node(ino).and_then(|node| node.paged) == state && state.is_some()
+        self.tree.node(ino).and_then(Node::paged) == state && state.is_some()
     }
 
     /// Whether the kernel's pages of a file are of the file as it is. What was
@@ -258,8 +259,8 @@ impl Core {
         let Some(node) = self.tree.node_mut(ino) else {
             return false;
         };
-        let same = node.paged == Some(state);
-        node.paged = settled.then_some(state);
+        let same = node.paged() == Some(state);
+        node.set_paged(settled.then_some(state));
         same
     }
 
@@ -345,8 +346,7 @@ impl Core {
 
     /// What was read ahead of a file is of it no more.
     pub(super) fn forget_read(&mut self, ino: u64) {
-        let handles = self.tree.node(ino).map(|node| node.handles.clone());
-        for fh in handles.unwrap_or_default() {
+        for fh in self.tree.handles(ino).to_vec() {
             if let Some(file) = self.files.get_mut(&fh) {
                 file.ahead.forget();
             }
@@ -355,7 +355,7 @@ impl Core {
 
     /// An open file for writing, by which its attributes can be changed.
     pub(super) fn writer_of(&self, ino: u64) -> Option<u64> {
-        let handles = &self.tree.node(ino)?.handles;
+        let handles = self.tree.handles(ino);
         handles
             .iter()
             .copied()
@@ -364,7 +364,7 @@ impl Core {
 
     /// The peer's handle of a file that is open.
     pub(super) fn handle_of(&self, ino: u64) -> Option<Vec<u8>> {
-        let handles = &self.tree.node(ino)?.handles;
+        let handles = self.tree.handles(ino);
         let mut files = handles.iter().filter_map(|fh| self.files.get(fh));
         files.find(|file| file.sure).map(|file| file.handle.clone())
     }
@@ -382,10 +382,9 @@ impl Core {
             self.later(move || reply.ok());
         }
         if let Some(node) = self.tree.node_mut(file.ino) {
-            node.handles.retain(|one| *one != fh);
+            node.remove_handle(fh);
         }
-        let now = self.now;
-        self.tree.forget(file.ino, 0, now);
+        self.tree.forget(file.ino, 0);
         let request = Request::Close {
             handle: &file.handle,
         };

@@ -1,6 +1,6 @@
 //! Listing folders: many packets at once, and what was seen is kept.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fuser::{
     Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus,
@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use super::convert;
 use super::core::{Core, Fault, Outcome};
 use super::files::handle_in;
-use super::tree::{LEASE, Tree};
+use super::tree::Tree;
 
 /// Packets asked for at first. A server of ours puts some 500 names into one,
 /// OpenSSH's a hundred.
@@ -30,11 +30,12 @@ const MISSES: u32 = 3;
 const MOST_UNASKED: usize = 10_000;
 
 /// An open folder.
-#[derive(Default)]
 pub(super) struct Folder {
     ino: u64,
     /// Nobody has it open: it is listed to be known.
     unasked: bool,
+    /// When it was opened, unless its names were known.
+    asked: Option<Instant>,
     handle: Vec<u8>,
     entries: Vec<(Vec<u8>, Attributes)>,
     whole: bool,
@@ -42,6 +43,23 @@ pub(super) struct Folder {
     under_way: u32,
     batch: u32,
     waiting: Vec<(u64, Listing)>,
+}
+
+impl Folder {
+    fn new(ino: u64, asked: Option<Instant>) -> Self {
+        Self {
+            ino,
+            unasked: false,
+            asked,
+            handle: Vec::new(),
+            entries: Vec::new(),
+            whole: false,
+            fault: None,
+            under_way: 0,
+            batch: 0,
+            waiting: Vec::new(),
+        }
+    }
 }
 
 /// A wish for the names from some place on.
@@ -66,12 +84,9 @@ impl Core {
         }
         let now = self.now;
         if let Some(entries) = self.tree.names(ino, now) {
-            let folder = Folder {
-                ino,
-                entries,
-                whole: true,
-                ..Folder::default()
-            };
+            let mut folder = Folder::new(ino, None);
+            folder.entries = entries;
+            folder.whole = true;
             let fh = self.handle();
             self.folders.insert(fh, folder);
             return self.later(move || reply.opened(FileHandle(fh), FopenFlags::empty()));
@@ -95,15 +110,12 @@ impl Core {
         job: impl FnOnce(&mut Self, Result<u64, Fault>) + Send + 'static,
     ) {
         let fh = self.handle();
-        let mut folder = Folder {
-            ino,
-            unasked,
-            batch: if self.extensions.errno {
-                FIRST
-            } else {
-                FIRST_OF_MANY
-            },
-            ..Folder::default()
+        let mut folder = Folder::new(ino, Some(self.now));
+        folder.unasked = unasked;
+        folder.batch = if self.extensions.errno {
+            FIRST
+        } else {
+            FIRST_OF_MANY
         };
         let Some(named) = self.name_handle() else {
             return self.ask(&Request::Opendir { path }, move |core, outcome| {
@@ -213,9 +225,15 @@ impl Core {
         let waiting = std::mem::take(&mut folder.waiting);
         let unasked = folder.unasked;
         if folder.whole && folder.fault.is_none() {
-            let (ino, entries) = (folder.ino, folder.entries.clone());
-            let now = self.now;
-            self.tree.listed(ino, entries.into_iter(), now);
+            let (ino, now) = (folder.ino, self.now);
+            let asked = folder.asked.unwrap_or(now);
+            let dirty = self.dirty();
+            if let Some(folder) = self.folders.get(&fh) {
+                let entries = folder.entries.iter();
+                let entries = entries.map(|(name, seen)| (name.as_slice(), *seen));
+                let keeps = |ino| dirty.contains(&ino);
+                self.tree.listed(ino, entries, asked, now, keeps);
+            }
         }
         for (offset, reply) in waiting {
             self.readdir(fh, offset, reply);
@@ -240,9 +258,9 @@ impl Core {
                 return;
             }
         }
-        let ino = folder.ino;
+        let (ino, asked) = (folder.ino, folder.asked);
         let entries = std::mem::take(&mut folder.entries);
-        self.fill(ino, &entries, offset, &mut reply);
+        self.fill((ino, asked), &entries, offset, &mut reply);
         if let Some(folder) = self.folders.get_mut(&fh) {
             folder.entries = entries;
         }
@@ -254,7 +272,7 @@ impl Core {
 
     fn fill(
         &mut self,
-        ino: u64,
+        (ino, asked): (u64, Option<Instant>),
         entries: &[(Vec<u8>, Attributes)],
         offset: u64,
         reply: &mut Listing,
@@ -300,20 +318,16 @@ impl Core {
                 }
                 Listing::Plus(reply) => {
                     // What is being written is known better here.
-                    let attributes = known
-                        .filter(|number| self.is_dirty(*number))
-                        .and_then(|number| self.tree.last_known(number))
-                        .unwrap_or(*attributes);
-                    let time = if attributes.mode.is_some() {
-                        LEASE
-                    } else {
-                        Duration::ZERO
-                    };
-                    let number = self.tree.found(ino, name, attributes, now);
+                    let dirty = known.is_some_and(|number| self.is_dirty(number));
+                    let asked = asked.filter(|_| !dirty);
+                    let known = self.tree.shown(ino, name, *attributes, asked, now);
+                    let (number, attributes) = known;
+                    let fresh = self.tree.fresh(number, now);
+                    let time = fresh.map_or(Duration::ZERO, |(_, left)| left);
                     let attr = convert::attr(number, &attributes, self.owner);
                     let full = reply.add(INodeNo(number), next, shown, &time, &attr, Generation(0));
                     if full {
-                        self.tree.forget(number, 1, now);
+                        self.tree.forget(number, 1);
                     }
                     full
                 }

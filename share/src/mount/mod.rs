@@ -22,6 +22,7 @@ mod folders;
 mod fs;
 mod link;
 mod names;
+mod node;
 mod tree;
 mod unmount;
 mod writes;

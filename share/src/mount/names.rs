@@ -229,8 +229,7 @@ impl Core {
         let (from, to) = ((from.0, from.1.to_vec()), (to.0, to.1.to_vec()));
         self.ask_done(&request, move |core, done| match done {
             Ok(()) => {
-                let now = core.now;
-                core.tree.renamed((from.0, &from.1), (to.0, &to.1), now);
+                core.tree.renamed((from.0, &from.1), (to.0, &to.1));
                 core.later(move || reply.ok());
             }
             Err(fault) => {
