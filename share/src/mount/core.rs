@@ -341,6 +341,14 @@ impl Core {
         }
     }
 
+    /// Lets go of what is known no longer.
+    pub(super) fn tidy(&mut self) {
+        let now = self.now;
+        self.tree.tidy(now);
+        self.files.shrink_to_fit();
+        self.folders.shrink_to_fit();
+    }
+
     /// The channel is gone: whatever waits for it fails.
     pub(super) fn fail(&mut self) {
         if std::mem::replace(&mut self.gone, true) {

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 use super::core::Core;
-use crate::Channel;
 use crate::serve::take_sent;
+use crate::{Channel, sys};
 
 /// Bytes read from the channel at once.
 const READ: usize = 256 * 1024;
+
+/// How long nothing must have been asked for what is not needed to be let go.
+const QUIET: Duration = Duration::from_millis(250);
 
 /// Most packets sent by one call.
 const PACKETS: usize = 16;
@@ -33,6 +36,8 @@ struct Keeper {
     blocked: bool,
     /// Nothing is under way: it sleeps until something is.
     sleeps: bool,
+    /// Something was asked since it last tidied up.
+    used: bool,
     over: bool,
 }
 
@@ -132,6 +137,7 @@ impl Link {
             }
         }
         let mut keeper = self.keeper();
+        keeper.used = true;
         if keeper.sleeps {
             keeper.sleeps = false;
             drop(keeper);
@@ -205,6 +211,18 @@ impl Link {
             if keeper.over {
                 return;
             }
+            if deadline.is_none() && keeper.used && !keeper.blocked {
+                keeper.used = false;
+                let waits = |keeper: &mut Keeper| !keeper.used && !keeper.over && !keeper.blocked;
+                let waited = self.wake.wait_timeout_while(keeper, QUIET, waits);
+                keeper = waited.unwrap_or_else(PoisonError::into_inner).0;
+                if !keeper.used && !keeper.over && !keeper.blocked {
+                    drop(keeper);
+                    self.with(Core::tidy);
+                    sys::give_back();
+                }
+                continue;
+            }
             if keeper.blocked {
                 keeper.blocked = false;
                 drop(keeper);
@@ -215,7 +233,8 @@ impl Link {
                     Err(_) => self.gone(),
                 }
             } else if let Some(time) = time {
-                drop(self.wake.wait_timeout(keeper, time));
+                // Often enough to see that nothing is under way any more.
+                drop(self.wake.wait_timeout(keeper, time.min(QUIET)));
             } else {
                 keeper.sleeps = true;
                 let waits = |keeper: &mut Keeper| keeper.sleeps && !keeper.over && !keeper.blocked;

@@ -409,11 +409,6 @@ impl Tree {
         });
     }
 
-    /// Whether any listing is kept.
-    pub(super) fn has_listings(&self) -> bool {
-        !self.listings.is_empty()
-    }
-
     /// The names of a folder that is known whole.
     pub(super) fn names(&self, folder: u64, now: Instant) -> Option<Vec<(Vec<u8>, Attributes)>> {
         let listing = self.listings.get(&folder).filter(|one| one.until > now)?;

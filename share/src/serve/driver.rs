@@ -9,7 +9,7 @@ use qvd_sftp::{Extensions, Server};
 use super::Error;
 use super::operations::Operations;
 use super::sandbox;
-use crate::Channel;
+use crate::{Channel, sys};
 
 /// Most threads that touch files. A disk that hangs holds up as many
 /// operations before it holds up all.
@@ -26,7 +26,7 @@ const SLOW: Duration = Duration::from_millis(2);
 
 /// How often the sentry looks in vain before it sleeps: to be woken is dear for
 /// an operation that takes some microseconds.
-const LOOKS: u32 = 50;
+const LOOKS: u32 = 100;
 
 /// How long a peer may read nothing of what it asked for.
 const STALLED: Duration = Duration::from_secs(600);
@@ -266,6 +266,14 @@ impl Driver {
         let mut idle = LOOKS;
         while !state.ended {
             if state.running == 0 && idle >= LOOKS {
+                drop(state);
+                sys::give_back();
+                state = self.lock();
+                if state.begun != seen || state.ended {
+                    seen = state.begun;
+                    idle = 0;
+                    continue;
+                }
                 state.sentry_sleeps = true;
                 state = self
                     .busy
