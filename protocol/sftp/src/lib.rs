@@ -41,7 +41,7 @@ pub use client::{Answer, Client, Event, Lapse};
 pub use error::Error;
 pub use extension::{Extensions, FileSystem, Limits};
 pub use flags::OpenFlags;
-pub use frame::Frames;
+pub use frame::{Frames, Partial};
 pub use readahead::{Fetch, Piece, ReadAhead, Ready};
 pub use reply::{DataReply, NamesReply, Reply};
 pub use request::Request;

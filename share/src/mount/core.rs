@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use fuser::{Errno, Notifier, ReplyWrite};
 use qvd_sftp::{
-    Answer, Client, Event, Extensions, Failure, MAX_DATA, NAMED_HANDLES, Request, Response,
-    SAFE_DATA, Status,
+    Answer, Client, Event, Extensions, Failure, MAX_DATA, NAMED_HANDLES, Partial, Request,
+    Response, SAFE_DATA, Status,
 };
 
 use super::convert;
@@ -233,6 +233,16 @@ impl Core {
 
     pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<(), qvd_sftp::Error> {
         let received = self.client.receive(bytes, self.now);
+        self.events();
+        received
+    }
+
+    pub(super) fn take_partial(&mut self, least: usize) -> Option<Partial> {
+        self.client.take_partial(least)
+    }
+
+    pub(super) fn receive_partial(&mut self, partial: Partial) -> Result<(), qvd_sftp::Error> {
+        let received = self.client.receive_partial(partial, self.now);
         self.events();
         received
     }

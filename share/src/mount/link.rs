@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 use super::core::Core;
+use crate::channel::READ;
 use crate::serve::take_sent;
 use crate::{Channel, sys};
-
-/// Bytes read from the channel at once.
-const READ: usize = 256 * 1024;
 
 /// How long nothing must have been asked for what is not needed to be let go.
 const QUIET: Duration = Duration::from_millis(250);
@@ -176,15 +174,22 @@ impl Link {
     fn read(&self) {
         let mut buffer = vec![0; READ];
         loop {
-            let count = match self.channel.read(&mut buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(count) => count,
+            let long = self.lock().take_partial(READ);
+            let received = if let Some(mut partial) = long {
+                if !matches!(self.channel.read_into(partial.buffer()), Ok(1..)) {
+                    break;
+                }
+                self.with(|core| core.receive_partial(partial).map(|()| false))
+            } else {
+                let Ok(count @ 1..) = self.channel.read(&mut buffer) else {
+                    break;
+                };
+                let bytes = buffer.get(..count).unwrap_or_default();
+                self.with(|core| {
+                    let first = !core.is_ready();
+                    core.receive(bytes).map(|()| first)
+                })
             };
-            let bytes = buffer.get(..count).unwrap_or_default();
-            let received = self.with(|core| {
-                let first = !core.is_ready();
-                core.receive(bytes).map(|()| first)
-            });
             match received {
                 Ok(true) => self.over.notify_all(),
                 Ok(false) => {}

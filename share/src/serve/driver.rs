@@ -9,14 +9,12 @@ use qvd_sftp::{Extensions, Server};
 use super::Error;
 use super::operations::Operations;
 use super::sandbox;
+use crate::channel::READ;
 use crate::{Channel, sys};
 
 /// Most threads that touch files. A disk that hangs holds up as many
 /// operations before it holds up all.
 const MAX_THREADS: usize = 8;
-
-/// Bytes read from the channel at once.
-const READ: usize = 256 * 1024;
 
 /// Most packets sent by one call.
 const PACKETS: usize = 16;
@@ -209,10 +207,21 @@ impl Driver {
             } else if state.server.wants_input()
                 && let Some(mut buffer) = state.reader.take()
             {
+                let long = state.server.take_partial(READ);
                 drop(state);
-                let read = self.channel.read(&mut buffer);
-                state = self.lock();
-                if !self.received(&mut state, &buffer, read) {
+                let read = if let Some(mut partial) = long {
+                    let read = self.channel.read_into(partial.buffer());
+                    state = self.lock();
+                    read.map(|n| (n, state.server.receive_partial(partial)))
+                } else {
+                    let read = self.channel.read(&mut buffer);
+                    state = self.lock();
+                    read.map(|n| {
+                        let bytes = buffer.get(..n).unwrap_or_default();
+                        (n, state.server.receive(bytes))
+                    })
+                };
+                if !self.received(&mut state, read) {
                     return;
                 }
                 state.reader = Some(buffer);
@@ -234,18 +243,17 @@ impl Driver {
     }
 
     /// Takes what was read; `false` when it was the end.
-    fn received(&self, state: &mut State, buffer: &[u8], read: io::Result<usize>) -> bool {
+    fn received(
+        &self,
+        state: &mut State,
+        read: io::Result<(usize, Result<(), qvd_sftp::Error>)>,
+    ) -> bool {
         let outcome = match read {
-            Ok(0) => Ok(()),
+            Ok((0, _)) => Ok(()),
             Err(error) if is_end(&error) => Ok(()),
             Err(error) => Err(Error::Channel(error)),
-            Ok(count) => match state
-                .server
-                .receive(buffer.get(..count).unwrap_or_default())
-            {
-                Ok(()) => return true,
-                Err(error) => Err(Error::Protocol(error)),
-            },
+            Ok((_, Ok(()))) => return true,
+            Ok((_, Err(error))) => Err(Error::Protocol(error)),
         };
         state.ended = true;
         if state.outcome.is_none() {
