@@ -37,12 +37,43 @@ pub(super) struct Folder {
     /// When it was opened, unless its names were known.
     asked: Option<Instant>,
     handle: Vec<u8>,
-    entries: Vec<(Vec<u8>, Attributes)>,
+    entries: Entries,
     whole: bool,
     fault: Option<Errno>,
     under_way: u32,
     batch: u32,
     waiting: Vec<(u64, Listing)>,
+}
+
+/// Names and what is known of them: in two rows, since there may be very many.
+#[derive(Default)]
+pub(super) struct Entries {
+    names: Vec<u8>,
+    /// Where each name ends, with its attributes.
+    ends: Vec<(usize, Attributes)>,
+}
+
+impl Entries {
+    pub(super) fn push(&mut self, name: &[u8], attributes: Attributes) {
+        self.names.extend_from_slice(name);
+        self.ends.push((self.names.len(), attributes));
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn get(&self, at: usize) -> Option<(&[u8], Attributes)> {
+        let (end, attributes) = self.ends.get(at)?;
+        let before = at.checked_sub(1).and_then(|at| self.ends.get(at));
+        let begin = before.map_or(0, |(end, _)| *end);
+        Some((self.names.get(begin..*end)?, *attributes))
+    }
+
+    fn from(&self, at: usize) -> impl ExactSizeIterator<Item = (&[u8], Attributes)> {
+        let range = at.min(self.len())..self.len();
+        range.map(|at| self.get(at).unwrap_or((&[], Attributes::NONE)))
+    }
 }
 
 impl Folder {
@@ -52,7 +83,7 @@ impl Folder {
             unasked: false,
             asked,
             handle: Vec::new(),
-            entries: Vec::new(),
+            entries: Entries::default(),
             whole: false,
             fault: None,
             under_way: 0,
@@ -186,9 +217,9 @@ impl Core {
         match outcome {
             Ok(answer) => {
                 if let Response::Names(names) = answer.response() {
-                    let safe = names.filter(|entry| is_name(entry.name));
-                    let entries = safe.map(|entry| (entry.name.to_vec(), entry.attributes));
-                    folder.entries.extend(entries);
+                    for entry in names.filter(|entry| is_name(entry.name)) {
+                        folder.entries.push(entry.name, entry.attributes);
+                    }
                 } else {
                     folder.fault = Some(Errno::EIO);
                 }
@@ -229,9 +260,8 @@ impl Core {
             let asked = folder.asked.unwrap_or(now);
             let dirty = self.dirty();
             if let Some(folder) = self.folders.get(&fh) {
-                let entries = folder.entries.iter();
-                let entries = entries.map(|(name, seen)| (name.as_slice(), *seen));
                 let keeps = |ino| dirty.contains(&ino);
+                let entries = folder.entries.from(0);
                 self.tree.listed(ino, entries, asked, now, keeps);
             }
         }
@@ -273,7 +303,7 @@ impl Core {
     fn fill(
         &mut self,
         (ino, asked): (u64, Option<Instant>),
-        entries: &[(Vec<u8>, Attributes)],
+        entries: &Entries,
         offset: u64,
         reply: &mut Listing,
     ) {
@@ -306,7 +336,7 @@ impl Core {
         }
         let skip = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
         let now = self.now;
-        for (name, attributes) in entries.iter().skip(skip) {
+        for (name, attributes) in entries.from(skip) {
             next += 1;
             let known = self.tree.number(ino, name);
             let shown = OsStr::from_bytes(name);
@@ -314,13 +344,13 @@ impl Core {
                 Listing::Names(reply) => {
                     // Any number that is not 0 does: `stat` tells the real one.
                     let number = known.unwrap_or(u64::MAX - 1);
-                    reply.add(INodeNo(number), next, convert::kind(attributes), shown)
+                    reply.add(INodeNo(number), next, convert::kind(&attributes), shown)
                 }
                 Listing::Plus(reply) => {
                     // What is being written is known better here.
                     let dirty = known.is_some_and(|number| self.is_dirty(number));
                     let asked = asked.filter(|_| !dirty);
-                    let known = self.tree.shown(ino, name, *attributes, asked, now);
+                    let known = self.tree.shown(ino, name, attributes, asked, now);
                     let (number, attributes) = known;
                     let fresh = self.tree.fresh(number, now);
                     let time = fresh.map_or(Duration::ZERO, |(_, left)| left);

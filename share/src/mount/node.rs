@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use qvd_sftp::Attributes;
+use qvd_sftp::{Attributes, Times};
 
 use super::tree::LEASE;
 
@@ -9,8 +9,8 @@ use super::tree::LEASE;
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) parent: u64,
-    pub(super) name: Box<[u8]>,
-    known: Option<(Attributes, Instant)>,
+    name: Name,
+    known: Option<Seen>,
     used: Option<Box<Use>>,
     /// How often the kernel was told of it, less how often it forgot.
     pub(super) lookups: u32,
@@ -18,6 +18,74 @@ pub(super) struct Node {
     pub(super) removed: bool,
     /// It is in the listing of its folder.
     pub(super) listed: bool,
+}
+
+/// A name, without memory of its own where it is short, as most are.
+#[derive(Debug)]
+enum Name {
+    Short(u8, [u8; SHORT]),
+    Long(Box<[u8]>),
+}
+
+const SHORT: usize = 22;
+
+impl Name {
+    fn new(name: &[u8]) -> Self {
+        let mut short = [0; SHORT];
+        match (short.get_mut(..name.len()), u8::try_from(name.len())) {
+            (Some(room), Ok(length)) => {
+                room.copy_from_slice(name);
+                Self::Short(length, short)
+            }
+            _ => Self::Long(name.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(length, bytes) => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+/// Attributes in little room, and until when they hold.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    until: Instant,
+    size: u64,
+    owner: (u32, u32),
+    mode: u32,
+    times: Times,
+    has_size: bool,
+    has_owner: bool,
+    has_mode: bool,
+    has_times: bool,
+}
+
+impl Seen {
+    fn new(seen: Attributes, until: Instant) -> Self {
+        Self {
+            until,
+            size: seen.size.unwrap_or_default(),
+            owner: seen.owner.unwrap_or_default(),
+            mode: seen.mode.unwrap_or_default(),
+            times: seen.times.unwrap_or_default(),
+            has_size: seen.size.is_some(),
+            has_owner: seen.owner.is_some(),
+            has_mode: seen.mode.is_some(),
+            has_times: seen.times.is_some(),
+        }
+    }
+
+    fn attributes(&self) -> Attributes {
+        Attributes {
+            size: self.has_size.then_some(self.size),
+            owner: self.has_owner.then_some(self.owner),
+            mode: self.has_mode.then_some(self.mode),
+            times: self.has_times.then_some(self.times),
+        }
+    }
 }
 
 /// What is known only of those that were opened, changed or looked into.
@@ -40,13 +108,22 @@ impl Node {
     pub(super) fn new(parent: u64, name: &[u8]) -> Self {
         Self {
             parent,
-            name: name.into(),
+            name: Name::new(name),
             known: None,
             used: None,
             lookups: 0,
             removed: false,
             listed: false,
         }
+    }
+
+    pub(super) fn name(&self) -> &[u8] {
+        self.name.bytes()
+    }
+
+    pub(super) fn rename(&mut self, parent: u64, name: &[u8]) {
+        self.parent = parent;
+        self.name = Name::new(name);
     }
 
     /// Whether nobody needs it any more.
@@ -95,22 +172,25 @@ impl Node {
 
     /// What the peer says of it.
     pub(super) fn learn(&mut self, attributes: Attributes, now: Instant) {
-        self.known = Some((attributes, now + LEASE));
+        self.known = Some(Seen::new(attributes, now + LEASE));
     }
 
     /// It was changed from here.
     pub(super) fn change(&mut self, now: Instant, change: impl FnOnce(&mut Attributes)) {
-        if let Some((attributes, until)) = &mut self.known {
-            change(attributes);
-            *until = now + LEASE;
+        if let Some(seen) = &mut self.known {
+            let mut attributes = seen.attributes();
+            change(&mut attributes);
+            *seen = Seen::new(attributes, now + LEASE);
             self.used().changes += 1;
         }
     }
 
     /// What is known changes, and holds no longer than before.
     pub(super) fn touch(&mut self, change: impl FnOnce(&mut Attributes)) {
-        if let Some((attributes, _)) = &mut self.known {
-            change(attributes);
+        if let Some(seen) = &mut self.known {
+            let mut attributes = seen.attributes();
+            change(&mut attributes);
+            *seen = Seen::new(attributes, seen.until);
         }
     }
 
@@ -121,18 +201,53 @@ impl Node {
 
     /// Whether what is known of it was learnt after `time`.
     pub(super) fn is_newer(&self, time: Instant) -> bool {
-        self.known.is_some_and(|(_, until)| until > time + LEASE)
+        self.known.is_some_and(|seen| seen.until > time + LEASE)
     }
 
     /// What is known, for how long.
     pub(super) fn fresh(&self, now: Instant) -> Option<(Attributes, Duration)> {
-        let (attributes, until) = self.known?;
-        let left = until.saturating_duration_since(now);
-        (!left.is_zero()).then_some((attributes, left))
+        let seen = self.known?;
+        let left = seen.until.saturating_duration_since(now);
+        (!left.is_zero()).then(|| (seen.attributes(), left))
     }
 
     /// What was known last, fresh or not.
     pub(super) fn last_known(&self) -> Option<Attributes> {
-        self.known.map(|(attributes, _)| attributes)
+        self.known.map(|seen| seen.attributes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_small_and_keeps_its_name() {
+        assert!(size_of::<Node>() <= 112, "{}", size_of::<Node>());
+        for length in [1, SHORT - 1, SHORT, SHORT + 1, 255] {
+            let name = vec![0xe9; length];
+            assert_eq!(Node::new(1, &name).name(), name);
+        }
+    }
+
+    #[test]
+    fn what_is_learnt_is_known_as_it_was() {
+        let now = Instant::now();
+        let all = Attributes {
+            size: Some(u64::MAX),
+            owner: Some((1, 2)),
+            mode: Some(0o100_644),
+            times: Some(Times {
+                access: 3,
+                modification: 4,
+            }),
+        };
+        for attributes in [all, Attributes::NONE, Attributes::with_mode(7)] {
+            let mut node = Node::new(1, b"n");
+            node.learn(attributes, now);
+            assert_eq!(node.fresh(now), Some((attributes, LEASE)));
+            assert_eq!(node.fresh(now + LEASE), None);
+            assert_eq!(node.last_known(), Some(attributes));
+        }
     }
 }

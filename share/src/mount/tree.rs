@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashTable;
 use qvd_sftp::Attributes;
 
+use super::folders::Entries;
 use super::node::Node;
 
 /// How long what was seen of a file or folder is taken to be so. Longer is
@@ -97,7 +98,7 @@ impl Tree {
 
     fn is(&self, ino: u64, parent: u64, name: &[u8]) -> bool {
         self.node(ino)
-            .is_some_and(|node| node.parent == parent && *node.name == *name)
+            .is_some_and(|node| node.parent == parent && node.name() == name)
     }
 
     pub(super) fn number(&self, parent: u64, name: &[u8]) -> Option<u64> {
@@ -118,7 +119,7 @@ impl Tree {
         let hash = |ino: &u64| {
             nodes
                 .get(ino)
-                .map_or(0, |node| hasher.hash_one((node.parent, &*node.name)))
+                .map_or(0, |node| hasher.hash_one((node.parent, node.name())))
         };
         names.insert_unique(hash(&ino), ino, hash);
     }
@@ -128,9 +129,8 @@ impl Tree {
         let hash = self.hash(parent, name);
         let nodes = &self.nodes;
         let is = |ino: &u64| {
-            nodes
-                .get(ino)
-                .is_some_and(|node| node.parent == parent && *node.name == *name)
+            let node = nodes.get(ino);
+            node.is_some_and(|node| node.parent == parent && node.name() == name)
         };
         let entry = self.names.find_entry(hash, is).ok()?;
         Some(entry.remove().0)
@@ -158,7 +158,7 @@ impl Tree {
         let mut at = ino;
         while at != Self::ROOT {
             let node = self.nodes.get(&at).filter(|node| !node.removed)?;
-            names.push(&node.name);
+            names.push(node.name());
             at = node.parent;
         }
         names.reverse();
@@ -250,7 +250,7 @@ impl Tree {
         }
         self.unlist(ino);
         if let Some(node) = self.node(ino) {
-            let (parent, name) = (node.parent, node.name.clone());
+            let (parent, name) = (node.parent, node.name().to_vec());
             if self.number(parent, &name) == Some(ino) {
                 self.leave(parent, &name);
             }
@@ -405,21 +405,22 @@ impl Tree {
         names.shrink_to_fit(|ino| {
             nodes
                 .get(ino)
-                .map_or(0, |node| hasher.hash_one((node.parent, &*node.name)))
+                .map_or(0, |node| hasher.hash_one((node.parent, node.name())))
         });
     }
 
     /// The names of a folder that is known whole.
-    pub(super) fn names(&self, folder: u64, now: Instant) -> Option<Vec<(Vec<u8>, Attributes)>> {
+    pub(super) fn names(&self, folder: u64, now: Instant) -> Option<Entries> {
         let listing = self.listings.get(&folder).filter(|one| one.until > now)?;
         // All of them have to be known still, or it is no listing.
-        let known = |ino: &u64| {
-            let node = self.node(*ino)?;
+        let mut entries = Entries::default();
+        for child in &listing.children {
+            let node = self.node(*child)?;
             let (attributes, _) = node.fresh(now)?;
             attributes.mode?;
-            Some((node.name.to_vec(), attributes))
-        };
-        listing.children.iter().map(known).collect()
+            entries.push(node.name(), attributes);
+        }
+        Some(entries)
     }
 
     /// A name was looked up in a folder and not known: how often that was so
@@ -481,7 +482,7 @@ impl Tree {
     /// What was put into a folder from here was not.
     pub(super) fn unmade(&mut self, ino: u64) {
         let place = self.node(ino).filter(|node| !node.removed);
-        if let Some((parent, name)) = place.map(|node| (node.parent, node.name.clone())) {
+        if let Some((parent, name)) = place.map(|node| (node.parent, node.name().to_vec())) {
             self.removed(parent, &name);
         }
     }
@@ -495,8 +496,7 @@ impl Tree {
         if let Some(ino) = self.leave(from.0, from.1) {
             self.part(from.0, ino);
             if let Some(node) = self.nodes.get_mut(&ino) {
-                node.parent = to.0;
-                node.name = to.1.into();
+                node.rename(to.0, to.1);
             }
             self.enter(ino);
             self.join(to.0, ino);
