@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod chaos;
+mod differ;
 mod escape;
+mod fsx;
 mod pairings;
 mod pipeline;
 mod posix;

@@ -206,3 +206,8 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     bytes.truncate(length);
     bytes
 }
+
+/// Whether `cargo xtask soak` runs the tests in their long form.
+pub fn is_soak() -> bool {
+    std::env::var_os("QVD_SOAK").is_some()
+}
