@@ -31,9 +31,12 @@ impl Core {
             self.tree.fresh(ino, self.now)
         };
         if let Some((attributes, time)) = known {
+            let time = self.tree.lease(ino, time);
             let attr = convert::attr(ino, &attributes, self.owner);
             return self.later(move || reply.attr(&time, &attr));
         }
+        // What was written by another name is part of the answer.
+        self.send_writes(ino);
         let job = move |core: &mut Self, outcome: Outcome| {
             let said = outcome.and_then(|answer| names::attributes(&answer.response()));
             match said {
@@ -60,7 +63,8 @@ impl Core {
             attributes
         };
         let attr = convert::attr(ino, &attributes, self.owner);
-        self.later(move || reply.attr(&LEASE, &attr));
+        let time = self.tree.lease(ino, LEASE);
+        self.later(move || reply.attr(&time, &attr));
     }
 
     pub(super) fn setattr(&mut self, ino: u64, change: Change, reply: ReplyAttr) {
@@ -88,7 +92,8 @@ impl Core {
             self.set_unawaited(fh, wanted);
             self.tree.change(ino, now, |attributes| *attributes = after);
             let attr = convert::attr(ino, &after, self.owner);
-            return self.later(move || reply.attr(&LEASE, &attr));
+            let time = self.tree.lease(ino, LEASE);
+            return self.later(move || reply.attr(&time, &attr));
         }
         let job = move |core: &mut Self, done: Result<(), Fault>| match done {
             Ok(()) => {

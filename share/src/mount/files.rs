@@ -346,7 +346,11 @@ impl Core {
 
     /// What was read ahead of a file is of it no more.
     pub(super) fn forget_read(&mut self, ino: u64) {
-        for fh in self.tree.handles(ino).to_vec() {
+        let mut files = self.tree.handles(ino).to_vec();
+        for other in self.tree.others(ino) {
+            files.extend(self.tree.handles(*other));
+        }
+        for fh in files {
             if let Some(file) = self.files.get_mut(&fh) {
                 file.ahead.forget();
             }

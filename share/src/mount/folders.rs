@@ -39,6 +39,8 @@ pub(super) struct Folder {
     handle: Vec<u8>,
     entries: Entries,
     whole: bool,
+    /// It was read from its beginning.
+    begun: bool,
     fault: Option<Errno>,
     under_way: u32,
     batch: u32,
@@ -85,6 +87,7 @@ impl Folder {
             handle: Vec::new(),
             entries: Entries::default(),
             whole: false,
+            begun: false,
             fault: None,
             under_way: 0,
             batch: 0,
@@ -143,12 +146,23 @@ impl Core {
         let fh = self.handle();
         let mut folder = Folder::new(ino, Some(self.now));
         folder.unasked = unasked;
+        self.ask_folder(fh, folder, path, job);
+    }
+
+    /// Opens a folder as `fh`.
+    fn ask_folder(
+        &mut self,
+        fh: u64,
+        mut folder: Folder,
+        path: &[u8],
+        job: impl FnOnce(&mut Self, Result<u64, Fault>) + Send + 'static,
+    ) {
         folder.batch = if self.extensions.errno {
             FIRST
         } else {
             FIRST_OF_MANY
         };
-        let Some(named) = self.name_handle() else {
+        let Some(handle) = self.name_handle() else {
             return self.ask(&Request::Opendir { path }, move |core, outcome| {
                 let opened = handle_in(outcome).map(|handle| {
                     folder.handle = handle;
@@ -159,9 +173,8 @@ impl Core {
                 job(core, opened);
             });
         };
-        folder.handle = named.to_be_bytes().into();
+        folder.handle = handle.to_be_bytes().into();
         self.folders.insert(fh, folder);
-        let handle = named;
         self.ask(
             &Request::OpendirAs { handle, path },
             move |core, outcome| {
@@ -277,6 +290,10 @@ impl Core {
         let Some(folder) = self.folders.get_mut(&fh) else {
             return self.later(move || reply.error(Errno::EBADF));
         };
+        // Rewound, it is read as it is now.
+        if offset == 0 && std::mem::replace(&mut folder.begun, true) && folder.whole {
+            return self.list_anew(fh, reply);
+        }
         let count = u64::try_from(folder.entries.len()).unwrap_or(u64::MAX);
         let is_there = count.saturating_add(2) > offset && count > 0;
         if !is_there {
@@ -297,6 +314,31 @@ impl Core {
         self.later(move || match reply {
             Listing::Names(reply) => reply.ok(),
             Listing::Plus(reply) => reply.ok(),
+        });
+    }
+
+    fn list_anew(&mut self, fh: u64, reply: Listing) {
+        let Some(old) = self.folders.remove(&fh) else {
+            return;
+        };
+        self.close_folder(&old.handle);
+        let mut folder = Folder::new(old.ino, Some(self.now));
+        if let Some(entries) = self.tree.names(old.ino, self.now) {
+            folder.asked = None;
+            folder.entries = entries;
+            folder.whole = true;
+            self.folders.insert(fh, folder);
+            return self.readdir(fh, 0, reply);
+        }
+        let Some(path) = self.tree.path(old.ino) else {
+            // Of a folder that is gone there is nothing to be read.
+            folder.whole = true;
+            self.folders.insert(fh, folder);
+            return self.readdir(fh, 0, reply);
+        };
+        self.ask_folder(fh, folder, &path, move |core, opened| match opened {
+            Ok(fh) => core.readdir(fh, 0, reply),
+            Err(fault) => core.later(move || reply.error(fault.errno)),
         });
     }
 
@@ -375,11 +417,13 @@ impl Core {
         for (_, reply) in folder.waiting {
             self.later(move || reply.error(Errno::EIO));
         }
-        if !folder.handle.is_empty() {
-            let request = Request::Close {
-                handle: &folder.handle,
-            };
-            self.ask_done(&request, |_, _| {});
+        self.close_folder(&folder.handle);
+    }
+
+    /// Closes at the peer what was opened there. Nobody waits for it.
+    fn close_folder(&mut self, handle: &[u8]) {
+        if !handle.is_empty() {
+            self.ask_done(&Request::Close { handle }, |_, _| {});
         }
     }
 

@@ -21,6 +21,7 @@ mod files;
 mod folders;
 mod fs;
 mod link;
+mod links;
 mod names;
 mod node;
 mod tree;

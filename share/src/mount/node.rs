@@ -194,6 +194,13 @@ impl Node {
         }
     }
 
+    /// What is known is so no more.
+    pub(super) fn expire(&mut self, now: Instant) {
+        if let Some(seen) = &mut self.known {
+            seen.until = now;
+        }
+    }
+
     /// How often it was changed from here.
     pub(super) fn changes(&self) -> u64 {
         self.used.as_ref().map_or(0, |used| used.changes)

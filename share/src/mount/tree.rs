@@ -6,6 +6,7 @@ use hashbrown::HashTable;
 use qvd_sftp::Attributes;
 
 use super::folders::Entries;
+use super::links::Links;
 use super::node::Node;
 
 /// How long what was seen of a file or folder is taken to be so. Longer is
@@ -57,6 +58,7 @@ pub(super) struct Tree {
     hasher: RandomState,
     listings: HashMap<u64, Listing>,
     listed: usize,
+    links: Links,
     next: u64,
     order: u64,
 }
@@ -74,6 +76,7 @@ impl Tree {
             hasher: RandomState::new(),
             listings: HashMap::new(),
             listed: 0,
+            links: Links::default(),
             next: Self::ROOT + 1,
             order: 0,
         }
@@ -90,6 +93,26 @@ impl Tree {
     /// Open files of a file.
     pub(super) fn handles(&self, ino: u64) -> &[u64] {
         self.node(ino).map_or(&[], Node::handles)
+    }
+
+    /// The other names of a file, as far as they were made from here.
+    pub(super) fn others(&self, ino: u64) -> &[u64] {
+        self.links.others(ino)
+    }
+
+    /// One name was made a hard link to the file of another.
+    pub(super) fn linked(&mut self, one: u64, other: u64) {
+        self.links.join(one, other);
+    }
+
+    /// How long the kernel may take attributes to be so: those of a file that
+    /// is written by another name it could not know.
+    pub(super) fn lease(&self, ino: u64, left: Duration) -> Duration {
+        if self.others(ino).is_empty() {
+            left
+        } else {
+            Duration::ZERO
+        }
     }
 
     fn hash(&self, parent: u64, name: &[u8]) -> u64 {
@@ -255,6 +278,7 @@ impl Tree {
                 self.leave(parent, &name);
             }
             self.nodes.remove(&ino);
+            self.links.part(ino);
         }
     }
 
@@ -269,6 +293,11 @@ impl Tree {
     pub(super) fn change(&mut self, ino: u64, now: Instant, change: impl FnOnce(&mut Attributes)) {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.change(now, change);
+        }
+        for other in self.links.others(ino) {
+            if let Some(node) = self.nodes.get_mut(other) {
+                node.expire(now);
+            }
         }
     }
 
@@ -504,6 +533,28 @@ impl Tree {
         }
         self.touched(from.0);
         self.touched(to.0);
+    }
+
+    /// Two files have changed their names.
+    pub(super) fn exchanged(&mut self, one: u64, other: u64) {
+        let place = |ino| {
+            let node = self.node(ino)?;
+            Some((node.parent, node.name().to_vec()))
+        };
+        let (Some(of_one), Some(of_other)) = (place(one), place(other)) else {
+            return;
+        };
+        for (ino, from, to) in [(one, &of_one, &of_other), (other, &of_other, &of_one)] {
+            self.leave(from.0, &from.1);
+            self.part(from.0, ino);
+            if let Some(node) = self.node_mut(ino) {
+                node.rename(to.0, &to.1);
+            }
+        }
+        for (ino, parent) in [(one, of_other.0), (other, of_one.0)] {
+            self.enter(ino);
+            self.join(parent, ino);
+        }
     }
 
     /// A folder's own attributes have changed by what was done in it.

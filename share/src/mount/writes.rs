@@ -29,11 +29,7 @@ impl Core {
         file.dirty = true;
         self.forget_read(ino);
         // What other descriptors hold back was written before.
-        for other in self.tree.handles(ino).to_vec() {
-            if other != fh {
-                self.send_file(other);
-            }
-        }
+        self.send_writes_but(ino, fh);
         let Some(file) = self.files.get_mut(&fh) else {
             return;
         };
@@ -115,7 +111,16 @@ impl Core {
     /// Sends what is held back of all writes of a file, so that what is asked
     /// next sees them.
     pub(super) fn send_writes(&mut self, ino: u64) {
-        for fh in self.tree.handles(ino).to_vec() {
+        self.send_writes_but(ino, 0);
+    }
+
+    /// The same, but for one open file.
+    fn send_writes_but(&mut self, ino: u64, but: u64) {
+        let mut files = self.tree.handles(ino).to_vec();
+        for other in self.tree.others(ino) {
+            files.extend(self.tree.handles(*other));
+        }
+        for fh in files.into_iter().filter(|fh| *fh != but) {
             self.send_file(fh);
         }
     }

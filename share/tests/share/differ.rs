@@ -227,8 +227,9 @@ fn read(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
 }
 
 /// Kind, permissions and size; the time of modification where it was set.
+#[allow(clippy::needless_pass_by_value, reason = "it is handed on as it comes")]
 fn shown(of: fs::Metadata) -> Given {
-    let size = of.is_file().then(|| of.len());
+    let size = of.is_file().then_some(of.len());
     let time = Some(of.mtime()).filter(|time| of.is_file() && *time < 1_100_000_000);
     let mode = if of.is_symlink() {
         0o120_000

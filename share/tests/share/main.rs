@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod chaos;
+mod conform;
 mod differ;
 mod escape;
 mod fsx;
