@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use fuser::{Errno, Notifier, ReplyWrite};
 use qvd_sftp::{
-    Answer, Client, Event, Extensions, Failure, MAX_DATA, NAMED_HANDLES, Partial, Request,
-    Response, SAFE_DATA, Status,
+    Answer, Client, Event, Extensions, Failure, FileSystem, MAX_DATA, NAMED_HANDLES, Partial,
+    Request, Response, SAFE_DATA, Status,
 };
 
 use super::convert;
 use super::files::File;
 use super::folders::Folder;
+use super::patience::Wait;
 use super::tree::Tree;
 
 /// Most bytes of writes that are not answered yet: enough for a long link.
@@ -73,6 +74,9 @@ pub(super) struct Core {
     /// The kernel is answered before what was asked is sent.
     answers_first: bool,
     held: VecDeque<(ReplyWrite, u32)>,
+    pub(super) waits: VecDeque<Wait>,
+    /// The file system that is shared, as it was told last.
+    pub(super) file_system: Option<FileSystem>,
     /// The sharing user, as whom the mounting user sees himself.
     pub(super) owner: Option<(u32, u32)>,
     pub(super) read_only: bool,
@@ -109,6 +113,8 @@ impl Core {
             unanswered: 0,
             answers_first: false,
             held: VecDeque::new(),
+            waits: VecDeque::new(),
+            file_system: None,
             owner: None,
             read_only: false,
             notifier: None,
@@ -135,8 +141,14 @@ impl Core {
         self.client.sent(Instant::now());
     }
 
+    pub(super) fn under_way(&self) -> usize {
+        self.client.under_way()
+    }
+
     pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
-        self.client.poll_timeout()
+        let wait = self.waits.front().map(|wait| wait.until);
+        let timeout = self.client.poll_timeout();
+        wait.into_iter().chain(timeout).min()
     }
 
     /// Something to be done when the lock is given back: an answer to the
@@ -248,6 +260,7 @@ impl Core {
     }
 
     pub(super) fn handle_timeout(&mut self) -> Result<(), qvd_sftp::Error> {
+        self.lose_patience();
         let handled = self.client.handle_timeout(self.now);
         self.events();
         handled
@@ -313,6 +326,7 @@ impl Core {
                 let known = outcome
                     .ok()
                     .and_then(|answer| answer.response().file_system());
+                core.file_system = known;
                 core.read_only =
                     known.is_some_and(|known| known.flags & qvd_sftp::FileSystem::READ_ONLY != 0);
             });
@@ -367,6 +381,7 @@ impl Core {
         for asked in self.client.abort() {
             (asked.job)(self, Err(Errno::EIO.into()));
         }
+        self.waits.clear();
         for (reply, _) in std::mem::take(&mut self.held) {
             self.later(move || reply.error(Errno::EIO));
         }

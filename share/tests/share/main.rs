@@ -6,6 +6,7 @@
 mod chaos;
 mod conform;
 mod differ;
+mod ends;
 mod escape;
 mod fsx;
 mod pairings;
