@@ -12,6 +12,7 @@ mod check;
 mod ci;
 mod deny;
 mod desktop;
+mod fuzz;
 mod install;
 mod man;
 mod run;
@@ -52,6 +53,8 @@ enum Command {
     /// What continuous integration runs: format, lints, check, dependencies,
     /// tests.
     Ci,
+    /// Feed the protocol engines what nobody would send.
+    Fuzz(fuzz::Arguments),
     /// Write the manual pages into `target/man/`.
     Man,
     /// Run the tests that repeat sessions in full: about half an hour.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Install { bench } => install::run(bench),
         Command::Test { filter } => test::run(filter.as_deref()),
         Command::Ci => ci::run(),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Man => man::run(),
         Command::Soak => soak::run(),
         Command::Bench(arguments) => bench::run(&arguments),

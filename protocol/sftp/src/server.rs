@@ -26,6 +26,12 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// The number by which the client knows it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     /// What is asked.
     #[must_use]
     pub fn request(&self) -> Request<'_> {
