@@ -461,7 +461,9 @@ pub fn file(data: &[u8]) {
             0..=2 => {
                 let offset = u64::from(input.short() % 2200);
                 let length = u32::from(input.short() % 600) + 1;
-                behind.flush(|at, piece| sent.push((place(at), piece.to_vec())));
+                behind.flush(|at, piece| {
+                    sent.push((place(at), piece.to_vec()));
+                });
                 apply(&mut there, &mut sent);
                 let (chunk, limit) = (u32::from(input.byte()) + 20, u64::from(input.short()));
                 let who = (offset, usize::try_from(length).unwrap_or(0));
@@ -486,7 +488,7 @@ pub fn file(data: &[u8]) {
                 ahead.forget();
                 let at = u64::try_from(offset).unwrap_or(0);
                 behind.write(at, bytes, 9, |at, piece| {
-                    sent.push((place(at), piece.to_vec()))
+                    sent.push((place(at), piece.to_vec()));
                 });
                 if !bytes.is_empty() {
                     size = size.max(offset + bytes.len());
@@ -496,7 +498,9 @@ pub fn file(data: &[u8]) {
             }
             6 => behind.answered(Ok(())),
             _ => {
-                behind.flush(|at, piece| sent.push((place(at), piece.to_vec())));
+                behind.flush(|at, piece| {
+                    sent.push((place(at), piece.to_vec()));
+                });
                 apply(&mut there, &mut sent);
                 let chunk = u32::from(input.byte()) + 20;
                 ahead.prefetch(chunk, u64::try_from(size).unwrap_or(0));
@@ -508,7 +512,9 @@ pub fn file(data: &[u8]) {
     finish(&mut ahead, &mut fetches, &there, size);
     waiting = answer(&mut ahead, &model, waiting);
     assert_eq!(waiting, 0, "a reader waits for nothing");
-    behind.flush(|at, piece| sent.push((place(at), piece.to_vec())));
+    behind.flush(|at, piece| {
+        sent.push((place(at), piece.to_vec()));
+    });
     apply(&mut there, &mut sent);
     assert_eq!(there, model);
 }

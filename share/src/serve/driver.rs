@@ -8,7 +8,7 @@ use qvd_sftp::{Extensions, Server};
 
 use super::Error;
 use super::operations::Operations;
-use super::sandbox;
+use super::sandbox::{self, Wall};
 use crate::channel::READ;
 use crate::{Channel, sys};
 
@@ -133,7 +133,9 @@ pub(super) fn run(
     let first = Arc::clone(&driver);
     // A thread of its own: it gives up rights which the caller may need.
     let worker = thread::Builder::new().name("share".into()).spawn(move || {
-        sandbox::enter(first.operations.root().fd());
+        if sandbox::enter(first.operations.root().fd()) == Wall::None {
+            tracing::info!("the share is confined by paths alone: this kernel has no Landlock");
+        }
         first.flush();
         first.work();
     });

@@ -1,6 +1,7 @@
 //! Shared folders, beside sshfs with sftp-server over the same kind of
 //! channel: directly, and over links with a delay.
 
+mod channel;
 mod link;
 mod rig;
 mod work;
@@ -120,8 +121,9 @@ const SMALL: &[Small] = &[
     },
 ];
 
-/// Measures directly, and with 20 and 100 ms of round trip.
-pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>> {
+/// Measures directly, with 20 and 100 ms of round trip, and over the stock NX
+/// slave channel.
+pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let folder = bench.scene.path("shared");
     fs::create_dir_all(&folder)?;
     let mut figures = direct(bench, &folder)?;
@@ -129,6 +131,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         figures.extend(delayed(bench, &folder, ms, large)?);
     }
     figures.push(memory(bench, &folder)?);
+    figures.extend(channel::measure(bench).await?);
     Ok(figures)
 }
 
