@@ -57,7 +57,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Write the manual pages into `target/man/`.
     Man,
-    /// Run the tests that repeat sessions in full: about half an hour.
+    /// Run the tests that repeat sessions, and those that use a shared folder at
+    /// random, in full: about three quarters of an hour.
     Soak,
     /// Measure the programs beside plain references.
     Bench(bench::Arguments),

@@ -1,10 +1,8 @@
 //! Open files: opening, reading ahead, closing.
 
-use std::time::Duration;
-
 use fuser::{
-    Errno, FileHandle, FopenFlags, Generation, INodeNo, OpenFlags as KernelFlags, ReplyCreate,
-    ReplyData, ReplyEmpty, ReplyOpen, ReplyWrite,
+    Errno, FileHandle, FopenFlags, INodeNo, OpenFlags as KernelFlags, ReplyData, ReplyEmpty,
+    ReplyOpen, ReplyWrite,
 };
 use qvd_sftp::{
     Attributes, Failure, Fetch, OpenFlags, Piece, ReadAhead, Request, Response, Status, WriteBehind,
@@ -15,7 +13,6 @@ use super::convert;
 use super::core::{Core, Fault, Outcome};
 use super::names;
 use super::node::Node;
-use super::tree::{Known, LEASE};
 
 /// Most bytes the peer is asked to copy at once: it answers when it is done.
 const MAX_COPY: u64 = 64 * 1024 * 1024;
@@ -111,103 +108,6 @@ impl Core {
         }
     }
 
-    pub(super) fn create(
-        &mut self,
-        parent: u64,
-        name: &[u8],
-        mode: u32,
-        flags: KernelFlags,
-        reply: ReplyCreate,
-    ) {
-        let path = match self.place(parent, name) {
-            Ok(path) => path,
-            Err(errno) => return self.later(move || reply.error(errno)),
-        };
-        let open = convert::open_flags(flags).with(OpenFlags::CREATE);
-        let mode = mode & convert::SHOWN;
-        let name = name.to_vec();
-        let named = self.name_handle();
-        let request = opening(named, &path, open, Attributes::with_mode(mode));
-        let made = Attributes {
-            size: Some(0),
-            owner: self.owner,
-            mode: Some(convert::REGULAR | mode),
-            times: Some(touched(None)),
-        };
-        // In a folder that was made here nothing stands in the way of a new
-        // name; what does nevertheless is told by `close`. A lock file is for
-        // one alone, and is awaited.
-        if let Some(named) = named
-            && !open.has(OpenFlags::EXCLUSIVE)
-            && self.tree.is_own(parent, self.now)
-            && matches!(self.tree.look(parent, &name, self.now), Known::Absent)
-        {
-            return self.create_unawaited(parent, &name, &request, (named, open), made, reply);
-        }
-        let look = Request::Lstat { path: &path };
-        self.ask_both(&request, &look, move |core, opened, looked| {
-            let handle = match handle_in(opened) {
-                Ok(handle) => handle,
-                Err(fault) => {
-                    let guess = if open.has(OpenFlags::EXCLUSIVE) {
-                        Errno::EEXIST
-                    } else {
-                        Errno::EIO
-                    };
-                    let errno = names::guessed(fault, guess);
-                    return core.later(move || reply.error(errno));
-                }
-            };
-            let looked = looked.and_then(|answer| names::attributes(&answer.response()));
-            let attributes = looked.unwrap_or(made);
-            let now = core.now;
-            core.tree.added(parent, &name, attributes, now);
-            let ino = core.tree.found(parent, &name, attributes, now);
-            let fh = core.handle();
-            core.opened(fh, ino, handle, open, true);
-            let attr = convert::attr(ino, &attributes, core.owner);
-            core.later(move || {
-                let flags = FopenFlags::empty();
-                reply.created(&LEASE, &attr, Generation(0), FileHandle(fh), flags);
-            });
-        });
-    }
-
-    /// Makes a file without awaiting it.
-    fn create_unawaited(
-        &mut self,
-        parent: u64,
-        name: &[u8],
-        request: &Request<'_>,
-        (named, open): (u64, OpenFlags),
-        made: Attributes,
-        reply: ReplyCreate,
-    ) {
-        let now = self.now;
-        self.tree.added(parent, name, made, now);
-        let ino = self.tree.found(parent, name, made, now);
-        let fh = self.handle();
-        self.opened(fh, ino, named.to_be_bytes().into(), open, true);
-        if let Some(file) = self.files.get_mut(&fh) {
-            file.dirty = true;
-            file.behind.also_sent();
-        }
-        self.ask(request, move |core, outcome| {
-            let made = handle_in(outcome).map(|_| ());
-            if made.is_err() {
-                core.tree.unmade(ino);
-            }
-            core.answered(fh, made);
-        });
-        let attr = convert::attr(ino, &made, self.owner);
-        self.later(move || {
-            // The kernel asks again: what it is told then is known here.
-            let flags = FopenFlags::empty();
-            let time = Duration::ZERO;
-            reply.created(&time, &attr, Generation(0), FileHandle(fh), flags);
-        });
-    }
-
     /// Has the kernel ask again for attributes that turn out to be others than
     /// it was told, lease or not.
     fn changed(&mut self, ino: u64, attributes: &Attributes) -> bool {
@@ -221,7 +121,14 @@ impl Core {
         changed
     }
 
-    fn opened(&mut self, fh: u64, ino: u64, handle: Vec<u8>, flags: OpenFlags, sure: bool) {
+    pub(super) fn opened(
+        &mut self,
+        fh: u64,
+        ino: u64,
+        handle: Vec<u8>,
+        flags: OpenFlags,
+        sure: bool,
+    ) {
         let file = File {
             ino,
             handle,
@@ -477,7 +384,7 @@ impl Core {
 }
 
 /// The request to open a file, under a handle named here where there is one.
-fn opening(
+pub(super) fn opening(
     named: Option<u64>,
     path: &[u8],
     flags: OpenFlags,

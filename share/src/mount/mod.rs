@@ -17,6 +17,7 @@
 mod attributes;
 mod convert;
 mod core;
+mod create;
 mod files;
 mod folders;
 mod fs;
