@@ -41,6 +41,7 @@ impl Core {
         // name; what does nevertheless is told by `close`. A lock file is for
         // one alone, and is awaited.
         if let Some(named) = named
+            && !self.is_gone()
             && !open.has(OpenFlags::EXCLUSIVE)
             && self.tree.is_own(parent, self.now)
             && matches!(self.tree.look(parent, &name, self.now), Known::Absent)
