@@ -6,6 +6,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
 
+/// Bytes read from a channel at once, but for those of a packet longer than
+/// that, which are read into the packet.
+pub(crate) const READ: usize = 32 * 1024;
+
 /// A connected stream of bytes: a socket, or a pipe for each direction.
 #[derive(Debug)]
 pub struct Channel {
@@ -59,6 +63,24 @@ impl Channel {
                     recv(&self.input, &mut *buffer, RecvFlags::empty()).map(|(n, _)| n)
                 }
                 Output::Pipe(_) => rustix::io::read(&self.input, &mut *buffer),
+            };
+            match count {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => {
+                    wait(&self.input, PollFlags::IN, None)?;
+                }
+                count => return Ok(count?),
+            }
+        }
+    }
+
+    /// The same, appended to `buffer` within its capacity.
+    pub(crate) fn read_into(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        loop {
+            let room = rustix::buffer::spare_capacity(buffer);
+            let count = match self.output {
+                Output::Socket => recv(&self.input, room, RecvFlags::empty()).map(|(n, _)| n),
+                Output::Pipe(_) => rustix::io::read(&self.input, room),
             };
             match count {
                 Err(rustix::io::Errno::INTR) => {}

@@ -8,10 +8,11 @@
 //! Either end works with OpenSSH's `sftp-server` and sshfs in place of the
 //! other.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod channel;
 pub mod mount;
 pub mod serve;
+mod sys;
 
 pub use channel::Channel;

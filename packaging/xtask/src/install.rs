@@ -155,6 +155,10 @@ const SESSION: &[Package] = &[
         why: "works in a shared folder",
     },
     Package {
+        name: "python3",
+        why: "maps a file of a shared folder",
+    },
+    Package {
         name: "pulseaudio",
         why: "plays a session's sound at the client",
     },

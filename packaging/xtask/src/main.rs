@@ -12,6 +12,7 @@ mod check;
 mod ci;
 mod deny;
 mod desktop;
+mod fuzz;
 mod image;
 mod image_test;
 mod install;
@@ -58,9 +59,12 @@ enum Command {
     Image(image::Arguments),
     /// Make images, boot them, and have sessions in them.
     ImageTest(image_test::Arguments),
+    /// Feed the protocol engines what nobody would send.
+    Fuzz(fuzz::Arguments),
     /// Write the manual pages into `target/man/`.
     Man,
-    /// Run the tests that repeat sessions in full: about half an hour.
+    /// Run the tests that repeat sessions, and those that use a shared folder at
+    /// random, in full: about three quarters of an hour.
     Soak,
     /// Measure the programs beside plain references.
     Bench(bench::Arguments),
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(),
         Command::Image(arguments) => image::run(&arguments),
         Command::ImageTest(arguments) => image_test::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Man => man::run(),
         Command::Soak => soak::run(),
         Command::Bench(arguments) => bench::run(&arguments),

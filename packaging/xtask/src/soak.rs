@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: the long form of the tests that repeat sessions.
+//! `cargo xtask soak`: the long form of the tests that repeat sessions, and of
+//! those that use a shared folder at random.
 
 use anyhow::Result;
 use qvd_tests::programs::BIN_DIR_VARIABLE;
@@ -19,5 +20,9 @@ pub(crate) fn run() -> Result<()> {
     tests.args(["test", "-p", "qvd-tests", "--test", "e2e", "--locked", "--"]);
     tests.args(["soak::", "--nocapture", "--test-threads=1"]);
     tests.env(BIN_DIR_VARIABLE, programs).env(WHOLE, "1");
-    run::shown(&mut tests)
+    run::shown(&mut tests)?;
+    let mut shares = run::cargo();
+    shares.args(["test", "-p", "qvd-share", "--test", "share", "--release"]);
+    shares.args(["--locked", "--", "differ::", "fsx::", "ends::", "chaos::"]);
+    run::shown(shares.env(WHOLE, "1"))
 }

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use crate::response::VERSION as VERSION_PACKET;
 use crate::wire::{Reader, begin, finish, put_u32};
-use crate::{Error, Extensions, Frames, Request, Response, VERSION};
+use crate::{Error, Extensions, Frames, Partial, Request, Response, VERSION};
 
 /// How often its time a request may take at most while the peer is busy with
 /// others: a peer that answers everything but one request is no good either.
@@ -109,7 +109,13 @@ impl<T> Client<T> {
     pub fn request(&mut self, request: &Request<'_>, tag: T, now: Instant) {
         let id = self.free_id();
         self.out.push_back(request.write(id));
-        let opens = matches!(request, Request::Open { .. } | Request::Opendir { .. });
+        let opens = matches!(
+            request,
+            Request::Open { .. }
+                | Request::Opendir { .. }
+                | Request::OpenAs { .. }
+                | Request::OpendirAs { .. }
+        );
         let since = now;
         self.pending.insert(id, Pending { tag, since, opens });
         self.asked.push_back((id, since));
@@ -132,6 +138,26 @@ impl<T> Client<T> {
     pub fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), Error> {
         self.moved = now;
         self.frames.receive(bytes)?;
+        self.packets()
+    }
+
+    /// The packet that is arriving, to be read into where at least so many
+    /// bytes of it are still to come.
+    pub fn take_partial(&mut self, least: usize) -> Option<Partial> {
+        self.frames.take_partial(least)
+    }
+
+    /// Takes back what `take_partial` gave, with more of it.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn receive_partial(&mut self, partial: Partial, now: Instant) -> Result<(), Error> {
+        self.moved = now;
+        self.frames.receive_partial(partial);
+        self.packets()
+    }
+
+    fn packets(&mut self) -> Result<(), Error> {
         while let Some(packet) = self.frames.poll() {
             let Some(extensions) = self.extensions else {
                 self.version(&packet)?;

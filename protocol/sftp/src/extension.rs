@@ -9,6 +9,8 @@ pub(crate) const HARDLINK: &[u8] = b"hardlink@openssh.com";
 pub(crate) const LSETSTAT: &[u8] = b"lsetstat@openssh.com";
 pub(crate) const LIMITS: &[u8] = b"limits@openssh.com";
 pub(crate) const COPY_DATA: &[u8] = b"copy-data";
+pub(crate) const OPEN_AS: &[u8] = b"open-as@qvd";
+pub(crate) const OPENDIR_AS: &[u8] = b"opendir-as@qvd";
 
 /// Most bytes of an extension's name or version.
 pub(crate) const MAX_NAME: usize = 256;
@@ -38,6 +40,8 @@ pub struct Extensions {
     pub copy_data: bool,
     /// Error numbers in statuses: our own.
     pub errno: bool,
+    /// Handles that the client names: our own.
+    pub named_handles: bool,
 }
 
 impl Extensions {
@@ -52,6 +56,7 @@ impl Extensions {
         limits: true,
         copy_data: true,
         errno: true,
+        named_handles: true,
     };
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
@@ -74,6 +79,7 @@ impl Extensions {
                 LIMITS => (&mut known.limits, b"1"),
                 COPY_DATA => (&mut known.copy_data, b"1"),
                 crate::ERRNO_EXTENSION => (&mut known.errno, b"1"),
+                OPEN_AS => (&mut known.named_handles, b"1"),
                 _ => continue,
             };
             *flag = version == wanted;
@@ -83,7 +89,7 @@ impl Extensions {
 
     /// Names and versions of what is set, as a server announces them.
     pub(crate) fn announced(&self) -> impl Iterator<Item = (&'static [u8], &'static [u8])> {
-        let all: [(bool, &'static [u8], &'static [u8]); 9] = [
+        let all: [(bool, &'static [u8], &'static [u8]); 10] = [
             (self.posix_rename, POSIX_RENAME, b"1"),
             (self.statvfs, STATVFS, b"2"),
             (self.fstatvfs, FSTATVFS, b"2"),
@@ -93,6 +99,7 @@ impl Extensions {
             (self.limits, LIMITS, b"1"),
             (self.copy_data, COPY_DATA, b"1"),
             (self.errno, crate::ERRNO_EXTENSION, b"1"),
+            (self.named_handles, OPEN_AS, b"1"),
         ];
         all.into_iter()
             .filter(|(known, ..)| *known)

@@ -8,10 +8,29 @@ use crate::{Error, MAX_PACKET};
 pub struct Frames {
     /// The length field, as far as it has arrived.
     length: Vec<u8>,
-    /// The packet that is arriving, and how many bytes it will have.
-    partial: Option<(Vec<u8>, usize)>,
+    /// The packet that is arriving.
+    partial: Option<Partial>,
     whole: VecDeque<Vec<u8>>,
     bytes: usize,
+}
+
+/// A packet that is arriving, to be read into without a copy.
+#[derive(Debug)]
+pub struct Partial {
+    packet: Vec<u8>,
+    length: usize,
+}
+
+impl Partial {
+    /// The packet so far. Its capacity is the whole of it: whatever is appended
+    /// within that is of this packet.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.packet
+    }
+
+    fn left(&self) -> usize {
+        self.length.saturating_sub(self.packet.len())
+    }
 }
 
 impl Frames {
@@ -27,22 +46,36 @@ impl Frames {
     /// [`Error::PacketTooLong`], and [`Error::Malformed`] for an empty packet.
     pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
-            let Some((packet, length)) = &mut self.partial else {
+            let Some(mut partial) = self.partial.take() else {
                 bytes = self.receive_length(bytes)?;
                 continue;
             };
-            let wanted = length.saturating_sub(packet.len()).min(bytes.len());
+            let wanted = partial.left().min(bytes.len());
             let (part, rest) = bytes.split_at_checked(wanted).unwrap_or((bytes, &[]));
-            packet.extend_from_slice(part);
+            partial.packet.extend_from_slice(part);
             bytes = rest;
-            if packet.len() >= *length
-                && let Some((packet, _)) = self.partial.take()
-            {
-                self.bytes = self.bytes.saturating_add(packet.len());
-                self.whole.push_back(packet);
-            }
+            self.receive_partial(partial);
         }
         Ok(())
+    }
+
+    /// The packet that is arriving, if at least so many bytes of it are still
+    /// to come. Give it back with [`receive_partial`](Self::receive_partial)
+    /// before anything else is received.
+    pub fn take_partial(&mut self, least: usize) -> Option<Partial> {
+        self.partial.take_if(|partial| {
+            partial.left() >= least.max(1) && partial.packet.capacity() == partial.length
+        })
+    }
+
+    /// Takes the packet that is arriving back, with more of it.
+    pub fn receive_partial(&mut self, partial: Partial) {
+        if partial.left() > 0 {
+            self.partial = Some(partial);
+        } else {
+            self.bytes = self.bytes.saturating_add(partial.packet.len());
+            self.whole.push_back(partial.packet);
+        }
     }
 
     /// Takes what belongs to the length field, and gives the rest.
@@ -58,7 +91,10 @@ impl Frames {
                 return Err(Error::Malformed { kind: 0 });
             }
             self.length.clear();
-            self.partial = Some((Vec::with_capacity(bytes), bytes));
+            self.partial = Some(Partial {
+                packet: Vec::with_capacity(bytes),
+                length: bytes,
+            });
         }
         Ok(rest)
     }
@@ -74,5 +110,52 @@ impl Frames {
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However the bytes arrive, and whether they are read into the packets
+        /// or not, the packets are the same.
+        #[test]
+        fn packets_are_whole_however_they_arrive(
+            packets in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..300), 1..10),
+            pieces in proptest::collection::vec((1_usize..200, any::<bool>()), 1..50),
+        ) {
+            let mut stream = Vec::new();
+            for packet in &packets {
+                stream.extend_from_slice(&u32::try_from(packet.len()).unwrap().to_be_bytes());
+                stream.extend_from_slice(packet);
+            }
+            let mut frames = Frames::new();
+            let mut rest = stream.as_slice();
+            let mut arrived = Vec::new();
+            for (length, into) in pieces.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let partial = into.then(|| frames.take_partial(20)).flatten();
+                if let Some(mut partial) = partial {
+                    let room = partial.packet.capacity() - partial.packet.len();
+                    prop_assert!(room >= 20);
+                    let (part, left) = rest.split_at(room.min(*length).min(rest.len()));
+                    partial.buffer().extend_from_slice(part);
+                    rest = left;
+                    frames.receive_partial(partial);
+                } else {
+                    let (part, left) = rest.split_at((*length).min(rest.len()));
+                    frames.receive(part).unwrap();
+                    rest = left;
+                }
+                arrived.extend(std::iter::from_fn(|| frames.poll()));
+            }
+            prop_assert_eq!(arrived, packets);
+            prop_assert_eq!(frames.buffered(), 0);
+        }
     }
 }

@@ -12,9 +12,11 @@
 //!   file into requests that fill a long link.
 //!
 //! Extensions of OpenSSH: posix-rename, statvfs, fstatvfs, fsync, hardlink,
-//! lsetstat, limits, copy-data. One is our own: `errno@qvd`, by which a status
-//! tells the system's error number after its fields, where version 3 has but
-//! "failure". A peer that does not know it never sees it.
+//! lsetstat, limits, copy-data. Two are our own, and a peer that does not know
+//! them never sees them: `errno@qvd`, by which a status tells the system's
+//! error number after its fields, where version 3 has but "failure"; and
+//! `open-as@qvd`, by which the client names the handle of what it opens, and
+//! so reads or writes and closes in the same round trip.
 
 #![forbid(unsafe_code)]
 
@@ -39,7 +41,7 @@ pub use client::{Answer, Client, Event, Lapse};
 pub use error::Error;
 pub use extension::{Extensions, FileSystem, Limits};
 pub use flags::OpenFlags;
-pub use frame::Frames;
+pub use frame::{Frames, Partial};
 pub use readahead::{Fetch, Piece, ReadAhead, Ready};
 pub use reply::{DataReply, NamesReply, Reply};
 pub use request::Request;
@@ -66,6 +68,9 @@ pub const MAX_PATH: usize = 4096;
 
 /// Most bytes of a handle: the draft's limit.
 pub const MAX_HANDLE: usize = 256;
+
+/// The least handle that a client names; those that a server gives are below.
+pub const NAMED_HANDLES: u64 = 1 << 63;
 
 /// The name of the extension by which a status tells an error number.
 pub const ERRNO_EXTENSION: &[u8] = b"errno@qvd";

@@ -23,6 +23,10 @@ pub(crate) enum Touch {
     Write(u64),
     /// Changes the handle itself, or nothing that others see.
     Handle(u64),
+    /// Looks, and makes a handle which those after it may use at once.
+    Opens(u64),
+    /// Changes, and makes such a handle.
+    Makes(u64),
     /// Touches two handles.
     Barrier,
 }
@@ -31,6 +35,10 @@ impl Touch {
     pub(crate) fn of(request: &Request<'_>) -> Self {
         match request {
             Request::Open { flags, .. } if flags.changes() => Self::Change,
+            Request::OpenAs { handle, flags, .. } if flags.changes() => Self::Makes(*handle),
+            Request::OpenAs { handle, .. } | Request::OpendirAs { handle, .. } => {
+                Self::Opens(*handle)
+            }
             Request::Setstat { .. }
             | Request::Lsetstat { .. }
             | Request::Remove { .. }
@@ -58,6 +66,14 @@ impl Touch {
     fn waits_for(self, earlier: Self) -> bool {
         match (self, earlier) {
             (Self::Barrier, _) | (_, Self::Barrier) => true,
+            (
+                Self::Read(own) | Self::Write(own) | Self::Handle(own),
+                Self::Opens(made) | Self::Makes(made),
+            ) if own == made => true,
+            (own, Self::Opens(_)) => own.waits_for(Self::Look),
+            (own, Self::Makes(_)) => own.waits_for(Self::Change),
+            (Self::Opens(_), earlier) => Self::Look.waits_for(earlier),
+            (Self::Makes(_), earlier) => Self::Change.waits_for(earlier),
             (Self::Look, earlier) => matches!(earlier, Self::Change | Self::Write(_)),
             (Self::Change, earlier) => {
                 matches!(earlier, Self::Look | Self::Change | Self::Write(_))
@@ -181,6 +197,8 @@ mod tests {
             (0..3_u64).prop_map(Touch::Read),
             (0..3_u64).prop_map(Touch::Write),
             (0..3_u64).prop_map(Touch::Handle),
+            (0..3_u64).prop_map(Touch::Opens),
+            (0..3_u64).prop_map(Touch::Makes),
             Just(Touch::Barrier),
         ]
     }
@@ -217,6 +235,30 @@ mod tests {
             }
             prop_assert_eq!((order.len(), order.bytes()), (0, 0));
         }
+    }
+
+    #[test]
+    fn a_handle_is_used_when_it_is_made() {
+        let mut order = Order::default();
+        let own = [Touch::Opens(1), Touch::Read(1), Touch::Handle(1)];
+        let other = [Touch::Read(2), Touch::Makes(3), Touch::Handle(3)];
+        for touch in own.into_iter().chain(other) {
+            order.push(touch, vec![0]);
+        }
+        let started = |order: &mut Order| -> Vec<u64> {
+            std::iter::from_fn(|| order.start())
+                .map(|(n, _)| n)
+                .collect()
+        };
+        // Opening the third is a change, which waits for the look that opening
+        // the first is.
+        assert_eq!(started(&mut order), [0, 3]);
+        order.done(0);
+        assert_eq!(started(&mut order), [1, 4]);
+        order.done(4);
+        assert_eq!(started(&mut order), [5]);
+        order.done(1);
+        assert_eq!(started(&mut order), [2]);
     }
 
     #[test]

@@ -2,9 +2,10 @@ use crate::response::{ATTRS, DATA, EXTENDED_REPLY, HANDLE, NAME, STATUS};
 use crate::wire::{begin, finish, put_string, put_u32};
 use crate::{Attributes, Failure, FileSystem, Limits, Status};
 
-/// Most bytes of a packet of names: sshfs closes the connection over an answer
-/// of more than 128 KiB.
-const MAX_NAMES: usize = 96 * 1024;
+/// Most bytes of a packet of names, some 500 of them: what is read of a folder
+/// is looked at by the client while the server reads on. (sshfs closes the
+/// connection over an answer of more than 128 KiB.)
+const MAX_NAMES: usize = 32 * 1024;
 
 /// Bytes before the data in a packet of data.
 const DATA_HEAD: usize = 13;

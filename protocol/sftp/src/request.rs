@@ -105,6 +105,20 @@ pub enum Request<'a> {
         to: &'a [u8],
         to_offset: u64,
     },
+    /// Opens a file under a handle of the client's choice: one of
+    /// [`NAMED_HANDLES`](crate::NAMED_HANDLES) on, never used before. What is
+    /// asked of the handle need not await the answer. Our own.
+    OpenAs {
+        handle: u64,
+        path: &'a [u8],
+        flags: OpenFlags,
+        attributes: Attributes,
+    },
+    /// The same with a folder. Announced with the one for files.
+    OpendirAs {
+        handle: u64,
+        path: &'a [u8],
+    },
     /// An extension or a type that is not known here.
     Unknown {
         kind: u8,
@@ -231,6 +245,16 @@ impl<'a> Request<'a> {
                 to: r.handle()?,
                 to_offset: r.u64()?,
             },
+            ext::OPEN_AS => Self::OpenAs {
+                handle: r.u64()?,
+                path: r.path()?,
+                flags: OpenFlags::from_bits(r.u32()?),
+                attributes: Attributes::read(r)?,
+            },
+            ext::OPENDIR_AS => Self::OpendirAs {
+                handle: r.u64()?,
+                path: r.path()?,
+            },
             _ => Self::Unknown { kind: EXTENDED },
         })
     }
@@ -275,7 +299,9 @@ impl<'a> Request<'a> {
             | Self::Hardlink { .. }
             | Self::Lsetstat { .. }
             | Self::Limits
-            | Self::CopyData { .. } => EXTENDED,
+            | Self::CopyData { .. }
+            | Self::OpenAs { .. }
+            | Self::OpendirAs { .. } => EXTENDED,
             Self::Unknown { kind } => *kind,
         }
     }
@@ -378,6 +404,23 @@ impl<'a> Request<'a> {
                 put_u64(out, *length);
                 put_string(out, to);
                 put_u64(out, *to_offset);
+            }
+            Self::OpenAs {
+                handle,
+                path,
+                flags,
+                attributes,
+            } => {
+                put_string(out, ext::OPEN_AS);
+                put_u64(out, *handle);
+                put_string(out, path);
+                put_u32(out, flags.bits());
+                attributes.write(out);
+            }
+            Self::OpendirAs { handle, path } => {
+                put_string(out, ext::OPENDIR_AS);
+                put_u64(out, *handle);
+                put_string(out, path);
             }
             _ => put_string(out, ext::LIMITS),
         }

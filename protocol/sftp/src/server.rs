@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use crate::order::{Order, Touch};
 use crate::response::VERSION as VERSION_PACKET;
 use crate::wire::{begin, finish, put_string, put_u32};
-use crate::{Error, Extensions, Frames, Reply, Request, VERSION};
+use crate::{Error, Extensions, Frames, Partial, Reply, Request, VERSION};
 
 const INIT: u8 = 1;
 
@@ -26,6 +26,12 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// The number by which the client knows it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     /// What is asked.
     #[must_use]
     pub fn request(&self) -> Request<'_> {
@@ -71,6 +77,25 @@ impl Server {
     /// When they cannot be understood: the connection is at its end.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.frames.receive(bytes)?;
+        self.packets()
+    }
+
+    /// The packet that is arriving, to be read into where at least so many
+    /// bytes of it are still to come.
+    pub fn take_partial(&mut self, least: usize) -> Option<Partial> {
+        self.frames.take_partial(least)
+    }
+
+    /// Takes back what `take_partial` gave, with more of it.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn receive_partial(&mut self, partial: Partial) -> Result<(), Error> {
+        self.frames.receive_partial(partial);
+        self.packets()
+    }
+
+    fn packets(&mut self) -> Result<(), Error> {
         while let Some(packet) = self.frames.poll() {
             match packet.as_slice() {
                 [INIT, version @ ..] if !self.begun => {

@@ -6,7 +6,7 @@ use qvd_sftp::{Attributes, Request, Times};
 use super::convert;
 use super::core::{Core, Fault, Outcome};
 use super::names;
-use super::tree::LEASE;
+use super::tree::{LEASE, Tree};
 
 /// What is to be changed of a file.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,20 +31,30 @@ impl Core {
             self.tree.fresh(ino, self.now)
         };
         if let Some((attributes, time)) = known {
+            let time = self.tree.lease(ino, time);
             let attr = convert::attr(ino, &attributes, self.owner);
             return self.later(move || reply.attr(&time, &attr));
         }
-        let job = move |core: &mut Self, outcome: Outcome| {
-            let said = outcome.and_then(|answer| names::attributes(&answer.response()));
-            match said {
-                Ok(attributes) => core.answer_attr(ino, attributes, reply),
-                Err(fault) => core.later(move || reply.error(fault.errno)),
-            }
+        // What was written by another name is part of the answer.
+        self.send_writes(ino);
+        let said = |outcome: Outcome| names::attributes(&outcome?.response());
+        let job = move |core: &mut Self, said: Result<Attributes, Fault>| match said {
+            Ok(attributes) => core.answer_attr(ino, attributes, reply),
+            Err(fault) => core.later(move || reply.error(fault.errno)),
         };
-        if let Some(handle) = self.handle_of(ino) {
-            self.ask(&Request::Fstat { handle: &handle }, job);
+        if ino == Tree::ROOT
+            && let Some(last) = self.tree.last_known(ino)
+        {
+            let request = Request::Lstat { path: b"." };
+            self.ask_briefly(&request, move |core, outcome| {
+                job(core, outcome.map_or(Ok(last), said));
+            });
+        } else if let Some(handle) = self.handle_of(ino) {
+            let request = Request::Fstat { handle: &handle };
+            self.ask(&request, move |core, outcome| job(core, said(outcome)));
         } else if let Some(path) = self.tree.path(ino) {
-            self.ask(&Request::Lstat { path: &path }, job);
+            let request = Request::Lstat { path: &path };
+            self.ask(&request, move |core, outcome| job(core, said(outcome)));
         } else {
             job(self, Err(Errno::ENOENT.into()));
         }
@@ -60,7 +70,8 @@ impl Core {
             attributes
         };
         let attr = convert::attr(ino, &attributes, self.owner);
-        self.later(move || reply.attr(&LEASE, &attr));
+        let time = self.tree.lease(ino, LEASE);
+        self.later(move || reply.attr(&time, &attr));
     }
 
     pub(super) fn setattr(&mut self, ino: u64, change: Change, reply: ReplyAttr) {
@@ -88,7 +99,8 @@ impl Core {
             self.set_unawaited(fh, wanted);
             self.tree.change(ino, now, |attributes| *attributes = after);
             let attr = convert::attr(ino, &after, self.owner);
-            return self.later(move || reply.attr(&LEASE, &attr));
+            let time = self.tree.lease(ino, LEASE);
+            return self.later(move || reply.attr(&time, &attr));
         }
         let job = move |core: &mut Self, done: Result<(), Fault>| match done {
             Ok(()) => {
@@ -210,11 +222,17 @@ impl Core {
                 }
             });
         }
-        self.ask(&Request::Statvfs { path: b"." }, move |core, outcome| {
-            let said = outcome.and_then(|answer| {
+        let job = move |core: &mut Self, outcome: Option<Outcome>| {
+            let said = outcome.map(|outcome| {
+                let answer = outcome?;
                 let known = answer.response().file_system();
-                known.ok_or(Errno::EIO.into())
+                known.ok_or(Fault::from(Errno::EIO))
             });
+            if let Some(Ok(known)) = said {
+                core.file_system = Some(known);
+            }
+            let last = core.file_system.ok_or(Fault::from(Errno::EIO));
+            let said = said.unwrap_or(last);
             core.later(move || match said {
                 Ok(known) => {
                     let short = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
@@ -231,7 +249,13 @@ impl Core {
                 }
                 Err(fault) => reply.error(fault.errno),
             });
-        });
+        };
+        let request = Request::Statvfs { path: b"." };
+        if self.file_system.is_some() {
+            self.ask_briefly(&request, job);
+        } else {
+            self.ask(&request, move |core, outcome| job(core, Some(outcome)));
+        }
     }
 }
 

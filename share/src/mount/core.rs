@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use fuser::{Errno, Notifier, ReplyWrite};
 use qvd_sftp::{
-    Answer, Client, Event, Extensions, Failure, MAX_DATA, Request, Response, SAFE_DATA, Status,
+    Answer, Client, Event, Extensions, Failure, FileSystem, MAX_DATA, NAMED_HANDLES, Partial,
+    Request, Response, SAFE_DATA, Status,
 };
 
 use super::convert;
 use super::files::File;
 use super::folders::Folder;
+use super::patience::Wait;
 use super::tree::Tree;
 
 /// Most bytes of writes that are not answered yet: enough for a long link.
@@ -63,12 +65,18 @@ pub(super) struct Core {
     pub(super) files: HashMap<u64, File>,
     pub(super) folders: HashMap<u64, Folder>,
     next_handle: u64,
+    next_named: u64,
     /// The shortest answer so far: the round trip.
     round_trip: Duration,
     pub(super) read_length: u32,
     pub(super) write_length: usize,
     unanswered: usize,
+    /// The kernel is answered before what was asked is sent.
+    answers_first: bool,
     held: VecDeque<(ReplyWrite, u32)>,
+    pub(super) waits: VecDeque<Wait>,
+    /// The file system that is shared, as it was told last.
+    pub(super) file_system: Option<FileSystem>,
     /// The sharing user, as whom the mounting user sees himself.
     pub(super) owner: Option<(u32, u32)>,
     pub(super) read_only: bool,
@@ -98,11 +106,15 @@ impl Core {
             files: HashMap::new(),
             folders: HashMap::new(),
             next_handle: 1,
+            next_named: NAMED_HANDLES,
             round_trip: timeout,
             read_length: SAFE_DATA,
             write_length: usize::try_from(SAFE_DATA).unwrap_or(usize::MAX),
             unanswered: 0,
+            answers_first: false,
             held: VecDeque::new(),
+            waits: VecDeque::new(),
+            file_system: None,
             owner: None,
             read_only: false,
             notifier: None,
@@ -129,8 +141,14 @@ impl Core {
         self.client.sent(Instant::now());
     }
 
+    pub(super) fn under_way(&self) -> usize {
+        self.client.under_way()
+    }
+
     pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
-        self.client.poll_timeout()
+        let wait = self.waits.front().map(|wait| wait.until);
+        let timeout = self.client.poll_timeout();
+        wait.into_iter().chain(timeout).min()
     }
 
     /// Something to be done when the lock is given back: an answer to the
@@ -139,14 +157,25 @@ impl Core {
         self.replies.push(Box::new(reply));
     }
 
-    pub(super) fn take_replies(&mut self) -> Vec<Reply> {
-        std::mem::take(&mut self.replies)
+    /// What is to be done, and whether before anything is sent.
+    pub(super) fn take_replies(&mut self) -> (Vec<Reply>, bool) {
+        let first = std::mem::take(&mut self.answers_first);
+        (std::mem::take(&mut self.replies), first)
     }
 
     pub(super) fn handle(&mut self) -> u64 {
         let handle = self.next_handle;
         self.next_handle += 1;
         handle
+    }
+
+    /// A handle of the peer's that is named here, where the peer has that.
+    pub(super) fn name_handle(&mut self) -> Option<u64> {
+        if !self.extensions.named_handles {
+            return None;
+        }
+        self.next_named += 1;
+        Some(self.next_named - 1)
     }
 
     /// Asks the peer; `job` goes on with the answer, or with why there is
@@ -220,7 +249,18 @@ impl Core {
         received
     }
 
+    pub(super) fn take_partial(&mut self, least: usize) -> Option<Partial> {
+        self.client.take_partial(least)
+    }
+
+    pub(super) fn receive_partial(&mut self, partial: Partial) -> Result<(), qvd_sftp::Error> {
+        let received = self.client.receive_partial(partial, self.now);
+        self.events();
+        received
+    }
+
     pub(super) fn handle_timeout(&mut self) -> Result<(), qvd_sftp::Error> {
+        self.lose_patience();
         let handled = self.client.handle_timeout(self.now);
         self.events();
         handled
@@ -286,6 +326,7 @@ impl Core {
                 let known = outcome
                     .ok()
                     .and_then(|answer| answer.response().file_system());
+                core.file_system = known;
                 core.read_only =
                     known.is_some_and(|known| known.flags & qvd_sftp::FileSystem::READ_ONLY != 0);
             });
@@ -306,6 +347,8 @@ impl Core {
         if self.unanswered > WRITE_WINDOW {
             self.held.push_back((reply, length));
         } else {
+            // The program gets its next bytes ready while these are sent.
+            self.answers_first = true;
             self.later(move || reply.written(length));
         }
         self.unanswered = self.unanswered.saturating_add(bytes);
@@ -322,6 +365,14 @@ impl Core {
         }
     }
 
+    /// Lets go of what is known no longer.
+    pub(super) fn tidy(&mut self) {
+        let now = self.now;
+        self.tree.tidy(now);
+        self.files.shrink_to_fit();
+        self.folders.shrink_to_fit();
+    }
+
     /// The channel is gone: whatever waits for it fails.
     pub(super) fn fail(&mut self) {
         if std::mem::replace(&mut self.gone, true) {
@@ -330,6 +381,7 @@ impl Core {
         for asked in self.client.abort() {
             (asked.job)(self, Err(Errno::EIO.into()));
         }
+        self.waits.clear();
         for (reply, _) in std::mem::take(&mut self.held) {
             self.later(move || reply.error(Errno::EIO));
         }

@@ -1,8 +1,8 @@
 //! Open files: opening, reading ahead, closing.
 
 use fuser::{
-    Errno, FileHandle, FopenFlags, Generation, INodeNo, OpenFlags as KernelFlags, ReplyCreate,
-    ReplyData, ReplyEmpty, ReplyOpen, ReplyWrite,
+    Errno, FileHandle, FopenFlags, INodeNo, OpenFlags as KernelFlags, ReplyData, ReplyEmpty,
+    ReplyOpen, ReplyWrite,
 };
 use qvd_sftp::{
     Attributes, Failure, Fetch, OpenFlags, Piece, ReadAhead, Request, Response, Status, WriteBehind,
@@ -12,7 +12,7 @@ use super::attributes::touched;
 use super::convert;
 use super::core::{Core, Fault, Outcome};
 use super::names;
-use super::tree::LEASE;
+use super::node::Node;
 
 /// Most bytes the peer is asked to copy at once: it answers when it is done.
 const MAX_COPY: u64 = 64 * 1024 * 1024;
@@ -24,6 +24,8 @@ const SETTLED: u32 = 3;
 pub(super) struct File {
     pub(super) ino: u64,
     pub(super) handle: Vec<u8>,
+    /// It is open, as far as the peer has said.
+    sure: bool,
     pub(super) writes: bool,
     pub(super) behind: WriteBehind,
     /// Written to since the last flush.
@@ -42,24 +44,28 @@ impl Core {
             return self.later(move || reply.error(Errno::EROFS));
         }
         self.send_writes(ino);
-        let request = Request::Open {
-            path: &path,
-            flags: open,
-            attributes: Attributes::NONE,
-        };
+        let attributes = Attributes::NONE;
+        let named = self.name_handle();
+        let request = opening(named, &path, open, attributes);
         // What is read from now on is of the file as it is now.
         let look = Request::Lstat { path: &path };
+        let fh = self.handle();
         self.ask_both(&request, &look, move |core, opened, looked| {
             let handle = match handle_in(opened) {
                 Ok(handle) => handle,
-                Err(fault) => return core.later(move || reply.error(fault.errno)),
+                Err(fault) => {
+                    core.not_opened(fh);
+                    return core.later(move || reply.error(fault.errno));
+                }
             };
             let looked = looked.and_then(|answer| names::attributes(&answer.response()));
             let now = core.now;
             if let Ok(attributes) = looked
                 && !core.is_dirty(ino)
             {
-                core.changed(ino, &attributes);
+                if core.changed(ino, &attributes) {
+                    core.forget_read(ino);
+                }
                 core.tree.learn(ino, attributes, now);
             }
             if open.has(OpenFlags::TRUNCATE) {
@@ -69,9 +75,13 @@ impl Core {
                 });
             }
             let keep = core.keeps_pages(ino);
-            let fh = core.opened(ino, handle, open);
-            if !open.has(OpenFlags::WRITE) && !keep {
-                core.prefetch(fh);
+            if let Some(file) = core.files.get_mut(&fh) {
+                file.sure = true;
+            } else {
+                core.opened(fh, ino, handle, open, true);
+                if !open.has(OpenFlags::WRITE) && !keep {
+                    core.prefetch(fh);
+                }
             }
             let mut flags = FopenFlags::empty();
             if keep {
@@ -79,80 +89,50 @@ impl Core {
             }
             core.later(move || reply.opened(FileHandle(fh), flags));
         });
+        // Its name is known: it is begun to be read in the same round trip.
+        if let Some(named) = named
+            && !open.has(OpenFlags::WRITE)
+            && !self.has_pages(ino)
+        {
+            self.opened(fh, ino, named.to_be_bytes().into(), open, false);
+            self.prefetch(fh);
+        }
     }
 
-    pub(super) fn create(
-        &mut self,
-        parent: u64,
-        name: &[u8],
-        mode: u32,
-        flags: KernelFlags,
-        reply: ReplyCreate,
-    ) {
-        let path = match self.place(parent, name) {
-            Ok(path) => path,
-            Err(errno) => return self.later(move || reply.error(errno)),
-        };
-        let open = convert::open_flags(flags).with(OpenFlags::CREATE);
-        let mode = mode & convert::SHOWN;
-        let name = name.to_vec();
-        let request = Request::Open {
-            path: &path,
-            flags: open,
-            attributes: Attributes::with_mode(mode),
-        };
-        let look = Request::Lstat { path: &path };
-        self.ask_both(&request, &look, move |core, opened, looked| {
-            let handle = match handle_in(opened) {
-                Ok(handle) => handle,
-                Err(fault) => {
-                    let guess = if open.has(OpenFlags::EXCLUSIVE) {
-                        Errno::EEXIST
-                    } else {
-                        Errno::EIO
-                    };
-                    let errno = names::guessed(fault, guess);
-                    return core.later(move || reply.error(errno));
-                }
-            };
-            let looked = looked.and_then(|answer| names::attributes(&answer.response()));
-            let made = Attributes {
-                size: Some(0),
-                owner: core.owner,
-                mode: Some(convert::REGULAR | mode),
-                times: Some(touched(None)),
-            };
-            let attributes = looked.unwrap_or(made);
-            let now = core.now;
-            core.tree.added(parent, &name, attributes, now);
-            let ino = core.tree.found(parent, &name, attributes, now);
-            let fh = core.opened(ino, handle, open);
-            let attr = convert::attr(ino, &attributes, core.owner);
-            core.later(move || {
-                let flags = FopenFlags::empty();
-                reply.created(&LEASE, &attr, Generation(0), FileHandle(fh), flags);
-            });
-        });
+    /// What was taken for open is not.
+    fn not_opened(&mut self, fh: u64) {
+        if let Some(file) = self.files.remove(&fh)
+            && let Some(node) = self.tree.node_mut(file.ino)
+        {
+            node.remove_handle(fh);
+        }
     }
 
     /// Has the kernel ask again for attributes that turn out to be others than
     /// it was told, lease or not.
-    fn changed(&mut self, ino: u64, attributes: &Attributes) {
+    fn changed(&mut self, ino: u64, attributes: &Attributes) -> bool {
         let seen = |known: &Attributes| (known.size, known.times.map(|times| times.modification));
         let known = self.tree.last_known(ino);
-        if known.is_some_and(|known| seen(&known) != seen(attributes))
-            && let Some(notifier) = self.notifier.clone()
-        {
+        let changed = known.is_some_and(|known| seen(&known) != seen(attributes));
+        if changed && let Some(notifier) = self.notifier.clone() {
             // Attributes only: to have pages dropped could wait for ourselves.
             self.later(move || drop(notifier.inval_inode(INodeNo(ino), -1, 0)));
         }
+        changed
     }
 
-    fn opened(&mut self, ino: u64, handle: Vec<u8>, flags: OpenFlags) -> u64 {
-        let fh = self.handle();
+    pub(super) fn opened(
+        &mut self,
+        fh: u64,
+        ino: u64,
+        handle: Vec<u8>,
+        flags: OpenFlags,
+        sure: bool,
+    ) {
         let file = File {
             ino,
             handle,
+            sure,
             writes: flags.has(OpenFlags::WRITE),
             behind: WriteBehind::default(),
             dirty: false,
@@ -161,9 +141,16 @@ impl Core {
         };
         self.files.insert(fh, file);
         if let Some(node) = self.tree.node_mut(ino) {
-            node.handles.push(fh);
+            node.add_handle(fh);
         }
-        fh
+    }
+
+    /// Whether the kernel has pages of a file that are, as far as is known, of
+    /// the file as it is.
+    fn has_pages(&self, ino: u64) -> bool {
+        let known = self.tree.last_known(ino);
+        let state = known.map(|known| (known.size, known.times.map(|t| t.modification)));
+        self.tree.node(ino).and_then(Node::paged) == state && state.is_some()
     }
 
     /// Whether the kernel's pages of a file are of the file as it is. What was
@@ -179,8 +166,8 @@ impl Core {
         let Some(node) = self.tree.node_mut(ino) else {
             return false;
         };
-        let same = node.paged == Some(state);
-        node.paged = settled.then_some(state);
+        let same = node.paged() == Some(state);
+        node.set_paged(settled.then_some(state));
         same
     }
 
@@ -266,8 +253,11 @@ impl Core {
 
     /// What was read ahead of a file is of it no more.
     pub(super) fn forget_read(&mut self, ino: u64) {
-        let handles = self.tree.node(ino).map(|node| node.handles.clone());
-        for fh in handles.unwrap_or_default() {
+        let mut files = self.tree.handles(ino).to_vec();
+        for other in self.tree.others(ino) {
+            files.extend(self.tree.handles(*other));
+        }
+        for fh in files {
             if let Some(file) = self.files.get_mut(&fh) {
                 file.ahead.forget();
             }
@@ -276,7 +266,7 @@ impl Core {
 
     /// An open file for writing, by which its attributes can be changed.
     pub(super) fn writer_of(&self, ino: u64) -> Option<u64> {
-        let handles = &self.tree.node(ino)?.handles;
+        let handles = self.tree.handles(ino);
         handles
             .iter()
             .copied()
@@ -285,8 +275,9 @@ impl Core {
 
     /// The peer's handle of a file that is open.
     pub(super) fn handle_of(&self, ino: u64) -> Option<Vec<u8>> {
-        let fh = self.tree.node(ino)?.handles.first()?;
-        self.files.get(fh).map(|file| file.handle.clone())
+        let handles = self.tree.handles(ino);
+        let mut files = handles.iter().filter_map(|fh| self.files.get(fh));
+        files.find(|file| file.sure).map(|file| file.handle.clone())
     }
 
     /// The last descriptor of a file is closed: nobody waits for this.
@@ -302,10 +293,9 @@ impl Core {
             self.later(move || reply.ok());
         }
         if let Some(node) = self.tree.node_mut(file.ino) {
-            node.handles.retain(|one| *one != fh);
+            node.remove_handle(fh);
         }
-        let now = self.now;
-        self.tree.forget(file.ino, 0, now);
+        self.tree.forget(file.ino, 0);
         let request = Request::Close {
             handle: &file.handle,
         };
@@ -393,7 +383,29 @@ impl Core {
     }
 }
 
-fn handle_in(outcome: Outcome) -> Result<Vec<u8>, Fault> {
+/// The request to open a file, under a handle named here where there is one.
+pub(super) fn opening(
+    named: Option<u64>,
+    path: &[u8],
+    flags: OpenFlags,
+    attributes: Attributes,
+) -> Request<'_> {
+    match named {
+        Some(handle) => Request::OpenAs {
+            handle,
+            path,
+            flags,
+            attributes,
+        },
+        None => Request::Open {
+            path,
+            flags,
+            attributes,
+        },
+    }
+}
+
+pub(super) fn handle_in(outcome: Outcome) -> Result<Vec<u8>, Fault> {
     outcome.and_then(|answer| match answer.response() {
         Response::Handle(handle) => Ok(handle.to_vec()),
         _ => Err(Errno::EIO.into()),

@@ -66,8 +66,7 @@ impl Filesystem for Folder {
 
     fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
         self.link.with(|core| {
-            let now = core.now;
-            core.tree.forget(ino.0, count, now);
+            core.tree.forget(ino.0, count);
         });
     }
 

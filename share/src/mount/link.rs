@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 use super::core::Core;
-use crate::Channel;
+use crate::channel::READ;
 use crate::serve::take_sent;
+use crate::{Channel, sys};
 
-/// Bytes read from the channel at once.
-const READ: usize = 256 * 1024;
+/// How long nothing must have been asked for what is not needed to be let go.
+const QUIET: Duration = Duration::from_millis(250);
 
 /// Most packets sent by one call.
 const PACKETS: usize = 16;
@@ -33,6 +34,8 @@ struct Keeper {
     blocked: bool,
     /// Nothing is under way: it sleeps until something is.
     sleeps: bool,
+    /// Something was asked since it last tidied up.
+    used: bool,
     over: bool,
 }
 
@@ -93,15 +96,16 @@ impl Link {
         let mut core = self.lock();
         core.now = Instant::now();
         let result = act(&mut core);
-        let replies = core.take_replies();
+        let (mut replies, first) = core.take_replies();
         let output = core.has_output();
         drop(core);
+        if first {
+            replies.drain(..).for_each(|reply| reply());
+        }
         if output {
             self.flush();
         }
-        for reply in replies {
-            reply();
-        }
+        replies.into_iter().for_each(|reply| reply());
         result
     }
 
@@ -131,6 +135,7 @@ impl Link {
             }
         }
         let mut keeper = self.keeper();
+        keeper.used = true;
         if keeper.sleeps {
             keeper.sleeps = false;
             drop(keeper);
@@ -169,15 +174,22 @@ impl Link {
     fn read(&self) {
         let mut buffer = vec![0; READ];
         loop {
-            let count = match self.channel.read(&mut buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(count) => count,
+            let long = self.lock().take_partial(READ);
+            let received = if let Some(mut partial) = long {
+                if !matches!(self.channel.read_into(partial.buffer()), Ok(1..)) {
+                    break;
+                }
+                self.with(|core| core.receive_partial(partial).map(|()| false))
+            } else {
+                let Ok(count @ 1..) = self.channel.read(&mut buffer) else {
+                    break;
+                };
+                let bytes = buffer.get(..count).unwrap_or_default();
+                self.with(|core| {
+                    let first = !core.is_ready();
+                    core.receive(bytes).map(|()| first)
+                })
             };
-            let bytes = buffer.get(..count).unwrap_or_default();
-            let received = self.with(|core| {
-                let first = !core.is_ready();
-                core.receive(bytes).map(|()| first)
-            });
             match received {
                 Ok(true) => self.over.notify_all(),
                 Ok(false) => {}
@@ -204,6 +216,18 @@ impl Link {
             if keeper.over {
                 return;
             }
+            if deadline.is_none() && keeper.used && !keeper.blocked {
+                keeper.used = false;
+                let waits = |keeper: &mut Keeper| !keeper.used && !keeper.over && !keeper.blocked;
+                let waited = self.wake.wait_timeout_while(keeper, QUIET, waits);
+                keeper = waited.unwrap_or_else(PoisonError::into_inner).0;
+                if !keeper.used && !keeper.over && !keeper.blocked {
+                    drop(keeper);
+                    self.with(Core::tidy);
+                    sys::give_back();
+                }
+                continue;
+            }
             if keeper.blocked {
                 keeper.blocked = false;
                 drop(keeper);
@@ -214,7 +238,8 @@ impl Link {
                     Err(_) => self.gone(),
                 }
             } else if let Some(time) = time {
-                drop(self.wake.wait_timeout(keeper, time));
+                // Often enough to see that nothing is under way any more.
+                drop(self.wake.wait_timeout(keeper, time.min(QUIET)));
             } else {
                 keeper.sleeps = true;
                 let waits = |keeper: &mut Keeper| keeper.sleeps && !keeper.over && !keeper.blocked;

@@ -17,11 +17,15 @@
 mod attributes;
 mod convert;
 mod core;
+mod create;
 mod files;
 mod folders;
 mod fs;
 mod link;
+mod links;
 mod names;
+mod node;
+mod patience;
 mod tree;
 mod unmount;
 mod writes;
@@ -135,6 +139,12 @@ impl Mounted {
     /// Waits until the channel is gone, or somebody unmounts.
     pub fn wait(&self) {
         self.link.wait_gone();
+    }
+
+    /// How many requests the sharing end has not answered yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.link.with(|core| core.under_way())
     }
 
     /// Ends it from elsewhere: everything under way fails.

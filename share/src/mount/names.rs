@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fuser::{Errno, Generation, ReplyData, ReplyEmpty, ReplyEntry};
+use fuser::{Errno, Generation, INodeNo, ReplyData, ReplyEmpty, ReplyEntry};
 use qvd_sftp::{Attributes, Request, Response};
 
 use super::convert::{self, REGULAR};
@@ -35,6 +35,7 @@ impl Core {
         let now = self.now;
         let ino = self.tree.found(parent, name, attributes, now);
         let attr = convert::attr(ino, &attributes, self.owner);
+        let time = self.tree.lease(ino, time);
         self.later(move || reply.entry(&time, &attr, Generation(0)));
     }
 
@@ -50,6 +51,9 @@ impl Core {
             Known::There(attributes, time) => self.entry(parent, name, attributes, time, reply),
             Known::Absent => self.later(move || reply.error(Errno::ENOENT)),
             Known::Unknown => {
+                if let Some(ino) = self.tree.number(parent, name) {
+                    self.send_writes(ino);
+                }
                 let name = name.to_vec();
                 self.ask(&Request::Lstat { path: &path }, move |core, outcome| {
                     core.answer_entry(parent, &name, outcome, None, reply);
@@ -99,7 +103,7 @@ impl Core {
             attributes: Attributes::with_mode(mode),
         };
         let made = Attributes::with_mode(convert::FOLDER | mode);
-        self.make(&request, &path, (parent, name), made, Errno::EEXIST, reply);
+        self.make(&request, &path, (parent, name), made, reply);
     }
 
     pub(super) fn symlink(&mut self, parent: u64, name: &[u8], target: &[u8], reply: ReplyEntry) {
@@ -119,7 +123,7 @@ impl Core {
             size: u64::try_from(target.len()).ok(),
             ..Attributes::with_mode(LINK | 0o777)
         };
-        self.make(&request, &path, (parent, name), made, Errno::EEXIST, reply);
+        self.make(&request, &path, (parent, name), made, reply);
     }
 
     pub(super) fn link(&mut self, ino: u64, parent: u64, name: &[u8], reply: ReplyEntry) {
@@ -140,7 +144,8 @@ impl Core {
             from: &from,
             to: &to,
         };
-        self.make(&request, &to, (parent, name), made, Errno::EEXIST, reply);
+        let one = Some(ino);
+        self.make_link(&request, &to, (parent, name), made, one, reply);
     }
 
     /// Makes a name, and looks at it in the same round trip.
@@ -150,14 +155,26 @@ impl Core {
         path: &[u8],
         (parent, name): (u64, &[u8]),
         made: Attributes,
-        guess: Errno,
+        reply: ReplyEntry,
+    ) {
+        self.make_link(request, path, (parent, name), made, None, reply);
+    }
+
+    /// The same; `linked`: the file to which it is to be a hard link.
+    fn make_link(
+        &mut self,
+        request: &Request<'_>,
+        path: &[u8],
+        (parent, name): (u64, &[u8]),
+        made: Attributes,
+        linked: Option<u64>,
         reply: ReplyEntry,
     ) {
         let name = name.to_vec();
         let look = Request::Lstat { path };
         self.ask_both(request, &look, move |core, made_it, looked| {
             if let Err(fault) = made_it.and_then(|answer| done(&answer)) {
-                let errno = guessed(fault, guess);
+                let errno = guessed(fault, Errno::EEXIST);
                 return core.later(move || reply.error(errno));
             }
             let said = looked.and_then(|answer| attributes(&answer.response()));
@@ -165,6 +182,11 @@ impl Core {
             let now = core.now;
             core.tree.added(parent, &name, attributes, now);
             core.entry(parent, &name, attributes, LEASE, reply);
+            if let Some(one) = linked
+                && let Some(other) = core.tree.number(parent, &name)
+            {
+                core.linked(one, other);
+            }
             if attributes.file_type() == convert::FOLDER
                 && let Some(ino) = core.tree.number(parent, &name)
             {
@@ -172,6 +194,17 @@ impl Core {
                 core.tree.made(ino, now);
             }
         });
+    }
+
+    /// A name was made a hard link to a file.
+    fn linked(&mut self, one: u64, other: u64) {
+        self.tree.linked(one, other);
+        for ino in [one, other] {
+            if let Some(notifier) = self.notifier.clone() {
+                // What the kernel knows of it holds no longer by itself.
+                self.later(move || drop(notifier.inval_inode(INodeNo(ino), -1, 0)));
+            }
+        }
     }
 
     pub(super) fn remove(&mut self, parent: u64, name: &[u8], folder: bool, reply: ReplyEmpty) {
@@ -229,8 +262,16 @@ impl Core {
         let (from, to) = ((from.0, from.1.to_vec()), (to.0, to.1.to_vec()));
         self.ask_done(&request, move |core, done| match done {
             Ok(()) => {
-                let now = core.now;
-                core.tree.renamed((from.0, &from.1), (to.0, &to.1), now);
+                let tree = &mut core.tree;
+                let numbers = (tree.number(from.0, &from.1), tree.number(to.0, &to.1));
+                match numbers {
+                    // Of two names of one file both stay; the kernel has moved
+                    // one nevertheless.
+                    (Some(one), Some(other)) if tree.others(one).contains(&other) => {
+                        tree.exchanged(one, other);
+                    }
+                    _ => tree.renamed((from.0, &from.1), (to.0, &to.1)),
+                }
                 core.later(move || reply.ok());
             }
             Err(fault) => {

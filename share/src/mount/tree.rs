@@ -1,53 +1,19 @@
+mod listings;
+
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashTable;
 use qvd_sftp::Attributes;
+
+use self::listings::Listing;
+use super::links::Links;
+use super::node::Node;
 
 /// How long what was seen of a file or folder is taken to be so. Longer is
 /// faster, and shows later what others change at the sharing end.
 pub const LEASE: Duration = Duration::from_secs(5);
-
-/// How long a name that a listing lacks is taken to be absent: a user who puts
-/// a file into the folder at its own end looks for it here the next moment.
-const ABSENT_LEASE: Duration = Duration::from_secs(1);
-
-/// How long a folder that was made here is taken to hold what was put there
-/// from here.
-const OWN_LEASE: Duration = Duration::from_secs(20);
-
-/// Most names of listings kept in mind.
-const MAX_LISTED: usize = 50_000;
-
-/// What the kernel knows by number.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) parent: u64,
-    pub(super) name: Vec<u8>,
-    lookups: u64,
-    known: Option<(Attributes, Instant)>,
-    /// Removed, or replaced: it has no path any more.
-    pub(super) removed: bool,
-    /// Open files of it.
-    pub(super) handles: Vec<u64>,
-    /// Size and time of what the kernel has in its pages.
-    pub(super) paged: Option<(Option<u64>, Option<u32>)>,
-    /// How often a name was looked up in it that was not known, and since when.
-    missed: Option<(u32, Instant)>,
-    /// How often it was changed from here.
-    changes: u64,
-}
-
-#[derive(Debug)]
-struct Listing {
-    /// Names, with what was seen of them and how long that holds.
-    entries: HashMap<Vec<u8>, (Attributes, Instant)>,
-    /// How long these are the names that are shown.
-    until: Instant,
-    /// How long no other names are taken to be there.
-    absent_until: Instant,
-    /// When it was made, among the others.
-    order: u64,
-}
 
 /// What is known of a name.
 #[derive(Debug)]
@@ -63,10 +29,13 @@ pub(super) enum Known {
 /// The numbers of files and folders, and what is known of them for how long.
 #[derive(Debug)]
 pub(super) struct Tree {
-    nodes: HashMap<u64, Node>,
-    numbers: HashMap<(u64, Vec<u8>), u64>,
+    nodes: HashMap<u64, Box<Node>>,
+    /// Numbers by folder and name, which are in the nodes.
+    names: HashTable<u64>,
+    hasher: RandomState,
     listings: HashMap<u64, Listing>,
     listed: usize,
+    links: Links,
     next: u64,
     order: u64,
 }
@@ -76,37 +45,107 @@ impl Tree {
     pub(super) const ROOT: u64 = 1;
 
     pub(super) fn new() -> Self {
-        let root = Node {
-            parent: Self::ROOT,
-            name: Vec::new(),
-            lookups: 1,
-            known: None,
-            removed: false,
-            handles: Vec::new(),
-            paged: None,
-            missed: None,
-            changes: 0,
-        };
+        let mut root = Node::new(Self::ROOT, b"");
+        root.lookups = 1;
         Self {
-            nodes: HashMap::from([(Self::ROOT, root)]),
-            numbers: HashMap::new(),
+            nodes: HashMap::from([(Self::ROOT, Box::new(root))]),
+            names: HashTable::new(),
+            hasher: RandomState::new(),
             listings: HashMap::new(),
             listed: 0,
+            links: Links::default(),
             next: Self::ROOT + 1,
             order: 0,
         }
     }
 
     pub(super) fn node(&self, ino: u64) -> Option<&Node> {
-        self.nodes.get(&ino)
+        self.nodes.get(&ino).map(Box::as_ref)
     }
 
     pub(super) fn node_mut(&mut self, ino: u64) -> Option<&mut Node> {
-        self.nodes.get_mut(&ino)
+        self.nodes.get_mut(&ino).map(Box::as_mut)
+    }
+
+    /// Open files of a file.
+    pub(super) fn handles(&self, ino: u64) -> &[u64] {
+        self.node(ino).map_or(&[], Node::handles)
+    }
+
+    /// The other names of a file, as far as they were made from here.
+    pub(super) fn others(&self, ino: u64) -> &[u64] {
+        self.links.others(ino)
+    }
+
+    /// One name was made a hard link to the file of another.
+    pub(super) fn linked(&mut self, one: u64, other: u64) {
+        self.links.join(one, other);
+    }
+
+    /// How long the kernel may take attributes to be so: those of a file that
+    /// is written by another name it could not know.
+    pub(super) fn lease(&self, ino: u64, left: Duration) -> Duration {
+        if self.others(ino).is_empty() {
+            left
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    fn hash(&self, parent: u64, name: &[u8]) -> u64 {
+        self.hasher.hash_one((parent, name))
+    }
+
+    fn is(&self, ino: u64, parent: u64, name: &[u8]) -> bool {
+        self.node(ino)
+            .is_some_and(|node| node.parent == parent && node.name() == name)
     }
 
     pub(super) fn number(&self, parent: u64, name: &[u8]) -> Option<u64> {
-        self.numbers.get(&(parent, name.to_vec())).copied()
+        let hash = self.hash(parent, name);
+        self.names
+            .find(hash, |ino| self.is(*ino, parent, name))
+            .copied()
+    }
+
+    /// Makes a node of this number the one of its folder and name.
+    fn enter(&mut self, ino: u64) {
+        let Self {
+            nodes,
+            names,
+            hasher,
+            ..
+        } = self;
+        let hash = |ino: &u64| {
+            nodes
+                .get(ino)
+                .map_or(0, |node| hasher.hash_one((node.parent, node.name())))
+        };
+        names.insert_unique(hash(&ino), ino, hash);
+    }
+
+    /// Takes the node of a name from its place.
+    fn leave(&mut self, parent: u64, name: &[u8]) -> Option<u64> {
+        let hash = self.hash(parent, name);
+        let nodes = &self.nodes;
+        let is = |ino: &u64| {
+            let node = nodes.get(ino);
+            node.is_some_and(|node| node.parent == parent && node.name() == name)
+        };
+        let entry = self.names.find_entry(hash, is).ok()?;
+        Some(entry.remove().0)
+    }
+
+    /// The number of a name, made where there is none.
+    fn number_or_new(&mut self, parent: u64, name: &[u8]) -> u64 {
+        if let Some(ino) = self.number(parent, name) {
+            return ino;
+        }
+        let ino = self.next;
+        self.next += 1;
+        self.nodes.insert(ino, Box::new(Node::new(parent, name)));
+        self.enter(ino);
+        ino
     }
 
     /// The path for the peer, relative to the mounted folder; `None` for what
@@ -119,7 +158,7 @@ impl Tree {
         let mut at = ino;
         while at != Self::ROOT {
             let node = self.nodes.get(&at).filter(|node| !node.removed)?;
-            names.push(&node.name);
+            names.push(node.name());
             at = node.parent;
         }
         names.reverse();
@@ -161,270 +200,205 @@ impl Tree {
         attributes: Attributes,
         now: Instant,
     ) -> u64 {
-        let ino = match self.number(parent, name) {
-            Some(ino) => ino,
-            None => {
-                let ino = self.next;
-                self.next += 1;
-                self.numbers.insert((parent, name.to_vec()), ino);
-                let node = Node {
-                    parent,
-                    name: name.to_vec(),
-                    lookups: 0,
-                    known: None,
-                    removed: false,
-                    handles: Vec::new(),
-                    paged: None,
-                    missed: None,
-                    changes: 0,
-                };
-                self.nodes.insert(ino, node);
-                ino
-            }
-        };
+        let ino = self.number_or_new(parent, name);
         if let Some(node) = self.nodes.get_mut(&ino) {
-            node.lookups += 1;
+            node.lookups = node.lookups.saturating_add(1);
+            node.learn(attributes, now);
         }
-        self.learn(ino, attributes, now);
         ino
     }
 
-    /// The kernel forgets.
-    pub(super) fn forget(&mut self, ino: u64, count: u64, now: Instant) {
+    /// The same for a name of a listing that was asked for at `asked`, if it is
+    /// no older one. What is known from later stays, and is given.
+    pub(super) fn shown(
+        &mut self,
+        parent: u64,
+        name: &[u8],
+        attributes: Attributes,
+        asked: Option<Instant>,
+        now: Instant,
+    ) -> (u64, Attributes) {
+        let ino = self.number_or_new(parent, name);
         let Some(node) = self.nodes.get_mut(&ino) else {
-            return;
+            return (ino, attributes);
         };
-        node.lookups = node.lookups.saturating_sub(count);
-        if node.lookups == 0 && node.handles.is_empty() && ino != Self::ROOT {
-            let (parent, name) = (node.parent, node.name.clone());
-            if self.numbers.get(&(parent, name.clone())) == Some(&ino) {
-                self.numbers.remove(&(parent, name.clone()));
+        node.lookups = node.lookups.saturating_add(1);
+        let stays = asked.is_none_or(|asked| node.is_newer(asked));
+        match node.last_known().filter(|_| stays) {
+            Some(known) => (ino, known),
+            None => {
+                if attributes.mode.is_some() {
+                    node.learn(attributes, now);
+                }
+                (ino, attributes)
             }
-            let known = self.nodes.remove(&ino).and_then(|node| node.known);
-            self.unlist(ino);
-            // What is known of it is all that is left of its writes.
-            if let Some(listing) = self.listings.get_mut(&parent)
-                && let Some(seen) = listing.entries.get_mut(&name)
-            {
-                *seen = known.unwrap_or((Attributes::NONE, now));
+        }
+    }
+
+    /// The kernel forgets.
+    pub(super) fn forget(&mut self, ino: u64, count: u64) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            node.lookups = node.lookups.saturating_sub(count);
+        }
+        self.drop_needless(ino);
+    }
+
+    fn drop_needless(&mut self, ino: u64) {
+        if ino == Self::ROOT || !self.node(ino).is_some_and(Node::is_needless) {
+            return;
+        }
+        self.unlist(ino);
+        if let Some(node) = self.node(ino) {
+            let (parent, name) = (node.parent, node.name().to_vec());
+            if self.number(parent, &name) == Some(ino) {
+                self.leave(parent, &name);
             }
+            self.nodes.remove(&ino);
+            self.links.part(ino);
         }
     }
 
     /// What the peer says of a file.
     pub(super) fn learn(&mut self, ino: u64, attributes: Attributes, now: Instant) {
         if let Some(node) = self.nodes.get_mut(&ino) {
-            node.known = Some((attributes, now + LEASE));
+            node.learn(attributes, now);
         }
     }
 
     /// What is known changes by what was done here.
     pub(super) fn change(&mut self, ino: u64, now: Instant, change: impl FnOnce(&mut Attributes)) {
-        if let Some(node) = self.nodes.get_mut(&ino)
-            && let Some((attributes, until)) = &mut node.known
-        {
-            change(attributes);
-            *until = now + LEASE;
-            node.changes += 1;
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.change(now, change);
+        }
+        for other in self.links.others(ino) {
+            if let Some(node) = self.nodes.get_mut(other) {
+                node.expire(now);
+            }
         }
     }
 
     /// How often a file was changed from here: what the peer said of it before
     /// the last time is not what it is.
     pub(super) fn changes(&self, ino: u64) -> u64 {
-        self.nodes.get(&ino).map_or(0, |node| node.changes)
+        self.node(ino).map_or(0, Node::changes)
     }
 
     /// What is known, for how long.
     pub(super) fn fresh(&self, ino: u64, now: Instant) -> Option<(Attributes, Duration)> {
-        let (attributes, until) = self.nodes.get(&ino)?.known?;
-        let left = until.saturating_duration_since(now);
-        (!left.is_zero()).then_some((attributes, left))
+        self.node(ino)?.fresh(now)
     }
 
     /// What was known last, fresh or not.
     pub(super) fn last_known(&self, ino: u64) -> Option<Attributes> {
-        self.nodes
-            .get(&ino)?
-            .known
-            .map(|(attributes, _)| attributes)
+        self.node(ino)?.last_known()
     }
 
     /// What is known of a name in a folder.
     pub(super) fn look(&self, parent: u64, name: &[u8], now: Instant) -> Known {
-        if let Some(ino) = self.number(parent, name)
-            && let Some((attributes, left)) = self.fresh(ino, now)
-        {
-            return Known::There(attributes, left);
-        }
-        let Some(listing) = self.listings.get(&parent) else {
-            return Known::Unknown;
-        };
-        let left = listing.until.saturating_duration_since(now);
-        if left.is_zero() {
-            return Known::Unknown;
-        }
-        let Some((attributes, until)) = listing.entries.get(name) else {
-            let absent = listing.absent_until > now;
-            return if absent {
-                Known::Absent
-            } else {
-                Known::Unknown
+        if let Some(ino) = self.number(parent, name) {
+            return match self.fresh(ino, now) {
+                Some((attributes, left)) if attributes.mode.is_some() => {
+                    Known::There(attributes, left)
+                }
+                _ => Known::Unknown,
             };
-        };
-        let left = until.saturating_duration_since(now);
-        // What was known of it by itself may be newer than the listing.
-        let newer = self
-            .number(parent, name)
-            .and_then(|ino| self.nodes.get(&ino)?.known)
-            .is_some_and(|(_, known)| known > *until);
-        if left.is_zero() || newer || attributes.mode.is_none() {
-            return Known::Unknown;
         }
-        Known::There(*attributes, left)
-    }
-
-    /// A folder was listed whole.
-    pub(super) fn listed(
-        &mut self,
-        folder: u64,
-        entries: impl ExactSizeIterator<Item = (Vec<u8>, Attributes)>,
-        now: Instant,
-    ) {
-        self.unlist(folder);
-        if entries.len() > MAX_LISTED {
-            return;
+        match self.listings.get(&parent) {
+            Some(listing) if listing.until > now && listing.absent_until > now => Known::Absent,
+            _ => Known::Unknown,
         }
-        while self.listed + entries.len() > MAX_LISTED {
-            let oldest = self
-                .listings
-                .iter()
-                .min_by_key(|(_, listing)| listing.order);
-            let Some(oldest) = oldest.map(|(ino, _)| *ino) else {
-                break;
-            };
-            self.unlist(oldest);
-        }
-        let until = now + LEASE;
-        let entries = entries.map(|(name, seen)| (name, (seen, until)));
-        self.list(folder, entries.collect(), until, now + ABSENT_LEASE);
-    }
-
-    /// A folder was made here: it is empty.
-    pub(super) fn made(&mut self, folder: u64, now: Instant) {
-        self.unlist(folder);
-        self.list(folder, HashMap::new(), now + OWN_LEASE, now + OWN_LEASE);
-    }
-
-    fn list(
-        &mut self,
-        folder: u64,
-        entries: HashMap<Vec<u8>, (Attributes, Instant)>,
-        until: Instant,
-        absent_until: Instant,
-    ) {
-        self.listed += entries.len();
-        self.order += 1;
-        let listing = Listing {
-            entries,
-            until,
-            absent_until,
-            order: self.order,
-        };
-        self.listings.insert(folder, listing);
-    }
-
-    fn unlist(&mut self, folder: u64) {
-        if let Some(listing) = self.listings.remove(&folder) {
-            self.listed = self.listed.saturating_sub(listing.entries.len());
-        }
-    }
-
-    /// The names of a folder that is known whole.
-    pub(super) fn names(&self, folder: u64, now: Instant) -> Option<Vec<(Vec<u8>, Attributes)>> {
-        let listing = self.listings.get(&folder).filter(|one| one.until > now)?;
-        // All of them have to be known still, or it is no listing.
-        let known = |(name, (seen, until)): (&Vec<u8>, &(Attributes, Instant))| {
-            let better = self
-                .number(folder, name)
-                .and_then(|ino| self.fresh(ino, now));
-            let seen = (*until > now && seen.mode.is_some()).then_some(*seen);
-            let attributes = better.map(|(attributes, _)| attributes).or(seen)?;
-            Some((name.clone(), attributes))
-        };
-        listing.entries.iter().map(known).collect()
     }
 
     /// A name was looked up in a folder and not known: how often that was so
     /// lately.
     pub(super) fn missed(&mut self, folder: u64, now: Instant) -> u32 {
-        let Some(node) = self.nodes.get_mut(&folder) else {
-            return 0;
-        };
-        let lately = node.missed.filter(|(_, since)| *since + LEASE > now);
-        let (count, since) = lately.unwrap_or((0, now));
-        node.missed = Some((count.saturating_add(1), since));
-        count.saturating_add(1)
+        self.nodes.get_mut(&folder).map_or(0, |n| n.missed(now))
     }
 
     /// A name was put into a folder from here.
     pub(super) fn added(&mut self, parent: u64, name: &[u8], attributes: Attributes, now: Instant) {
-        let seen = (attributes, now + LEASE);
-        if let Some(listing) = self.listings.get_mut(&parent)
-            && listing.entries.insert(name.to_vec(), seen).is_none()
-        {
-            self.listed += 1;
+        if self.listings.contains_key(&parent) {
+            let ino = self.number_or_new(parent, name);
+            if let Some(node) = self.nodes.get_mut(&ino) {
+                node.learn(attributes, now);
+            }
+            self.join(parent, ino);
         }
         self.touched(parent);
     }
 
     /// A name was removed from a folder from here.
     pub(super) fn removed(&mut self, parent: u64, name: &[u8]) {
-        if let Some(ino) = self.numbers.remove(&(parent, name.to_vec())) {
+        if let Some(ino) = self.leave(parent, name) {
+            self.part(parent, ino);
             if let Some(node) = self.nodes.get_mut(&ino) {
                 node.removed = true;
             }
             self.unlist(ino);
-        }
-        if let Some(listing) = self.listings.get_mut(&parent)
-            && listing.entries.remove(name).is_some()
-        {
-            self.listed = self.listed.saturating_sub(1);
+            self.drop_needless(ino);
         }
         self.touched(parent);
     }
 
+    /// What was put into a folder from here was not.
+    pub(super) fn unmade(&mut self, ino: u64) {
+        let place = self.node(ino).filter(|node| !node.removed);
+        if let Some((parent, name)) = place.map(|node| (node.parent, node.name().to_vec())) {
+            self.removed(parent, &name);
+        }
+    }
+
     /// A name was changed from here.
-    pub(super) fn renamed(&mut self, from: (u64, &[u8]), to: (u64, &[u8]), now: Instant) {
+    pub(super) fn renamed(&mut self, from: (u64, &[u8]), to: (u64, &[u8])) {
         if from == to {
             return;
         }
-        let listed = self
-            .listings
-            .get(&from.0)
-            .and_then(|listing| listing.entries.get(from.1))
-            .map_or(Attributes::NONE, |(attributes, _)| *attributes);
         self.removed(to.0, to.1);
-        if let Some(ino) = self.numbers.remove(&(from.0, from.1.to_vec())) {
+        if let Some(ino) = self.leave(from.0, from.1) {
+            self.part(from.0, ino);
             if let Some(node) = self.nodes.get_mut(&ino) {
-                node.parent = to.0;
-                node.name = to.1.to_vec();
+                node.rename(to.0, to.1);
             }
-            self.numbers.insert((to.0, to.1.to_vec()), ino);
+            self.enter(ino);
+            self.join(to.0, ino);
+            self.drop_needless(ino);
         }
-        self.removed(from.0, from.1);
-        self.added(to.0, to.1, listed, now);
+        self.touched(from.0);
+        self.touched(to.0);
+    }
+
+    /// Two files have changed their names.
+    pub(super) fn exchanged(&mut self, one: u64, other: u64) {
+        let place = |ino| {
+            let node = self.node(ino)?;
+            Some((node.parent, node.name().to_vec()))
+        };
+        let (Some(of_one), Some(of_other)) = (place(one), place(other)) else {
+            return;
+        };
+        for (ino, from, to) in [(one, &of_one, &of_other), (other, &of_other, &of_one)] {
+            self.leave(from.0, &from.1);
+            self.part(from.0, ino);
+            if let Some(node) = self.node_mut(ino) {
+                node.rename(to.0, &to.1);
+            }
+        }
+        for (ino, parent) in [(one, of_other.0), (other, of_one.0)] {
+            self.enter(ino);
+            self.join(parent, ino);
+        }
     }
 
     /// A folder's own attributes have changed by what was done in it.
     fn touched(&mut self, folder: u64) {
-        if let Some(node) = self.nodes.get_mut(&folder)
-            && let Some((attributes, _)) = &mut node.known
-            && let Some(times) = &mut attributes.times
-        {
-            times.modification = times
-                .modification
-                .max(super::convert::seconds(fuser::TimeOrNow::Now));
+        if let Some(node) = self.nodes.get_mut(&folder) {
+            node.touch(|attributes| {
+                if let Some(times) = &mut attributes.times {
+                    let now = super::convert::seconds(fuser::TimeOrNow::Now);
+                    times.modification = times.modification.max(now);
+                }
+            });
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Writing behind: writes are sent and not awaited; `close` and `fsync` tell
 //! what became of them.
 
+use std::collections::HashSet;
+
 use fuser::{Errno, ReplyEmpty, ReplyWrite};
 use qvd_sftp::{Attributes, Request};
 
@@ -27,12 +29,7 @@ impl Core {
         file.dirty = true;
         self.forget_read(ino);
         // What other descriptors hold back was written before.
-        let others = self.tree.node(ino).map(|node| node.handles.clone());
-        for other in others.unwrap_or_default() {
-            if other != fh {
-                self.send_file(other);
-            }
-        }
+        self.send_writes_but(ino, fh);
         let Some(file) = self.files.get_mut(&fh) else {
             return;
         };
@@ -52,7 +49,7 @@ impl Core {
             known.times = Some(touched(known.times));
         });
         if let Some(node) = self.tree.node_mut(ino) {
-            node.paged = None;
+            node.set_paged(None);
         }
         self.answer_write(reply, length);
     }
@@ -71,7 +68,7 @@ impl Core {
     }
 
     /// A write, or a change of attributes, that was not awaited is done.
-    fn answered(&mut self, fh: u64, done: Result<(), Fault>) {
+    pub(super) fn answered(&mut self, fh: u64, done: Result<(), Fault>) {
         if let Some(file) = self.files.get_mut(&fh) {
             file.behind.answered(done.map_err(as_failure));
             if file.behind.is_answered() {
@@ -114,10 +111,16 @@ impl Core {
     /// Sends what is held back of all writes of a file, so that what is asked
     /// next sees them.
     pub(super) fn send_writes(&mut self, ino: u64) {
-        let Some(node) = self.tree.node(ino) else {
-            return;
-        };
-        for fh in node.handles.clone() {
+        self.send_writes_but(ino, 0);
+    }
+
+    /// The same, but for one open file.
+    fn send_writes_but(&mut self, ino: u64, but: u64) {
+        let mut files = self.tree.handles(ino).to_vec();
+        for other in self.tree.others(ino) {
+            files.extend(self.tree.handles(*other));
+        }
+        for fh in files.into_iter().filter(|fh| *fh != but) {
             self.send_file(fh);
         }
     }
@@ -140,11 +143,14 @@ impl Core {
 
     /// Whether writes of a file are not answered yet.
     pub(super) fn is_dirty(&self, ino: u64) -> bool {
-        let Some(node) = self.tree.node(ino) else {
-            return false;
-        };
         let unanswered = |fh: &u64| self.files.get(fh).is_some_and(|f| !f.behind.is_clean());
-        node.handles.iter().any(unanswered)
+        self.tree.handles(ino).iter().any(unanswered)
+    }
+
+    /// All files with such writes.
+    pub(super) fn dirty(&self) -> HashSet<u64> {
+        let dirty = self.files.values().filter(|file| !file.behind.is_clean());
+        dirty.map(|file| file.ino).collect()
     }
 
     /// Tells a program that closes, or asks for it, whether its writes have

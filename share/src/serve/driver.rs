@@ -8,21 +8,23 @@ use qvd_sftp::{Extensions, Server};
 
 use super::Error;
 use super::operations::Operations;
-use super::sandbox;
-use crate::Channel;
+use super::sandbox::{self, Wall};
+use crate::channel::READ;
+use crate::{Channel, sys};
 
 /// Most threads that touch files. A disk that hangs holds up as many
 /// operations before it holds up all.
 const MAX_THREADS: usize = 8;
-
-/// Bytes read from the channel at once.
-const READ: usize = 256 * 1024;
 
 /// Most packets sent by one call.
 const PACKETS: usize = 16;
 
 /// How long an operation may hold up those after it.
 const SLOW: Duration = Duration::from_millis(2);
+
+/// How often the sentry looks in vain before it sleeps: to be woken is dear for
+/// an operation that takes some microseconds.
+const LOOKS: u32 = 100;
 
 /// How long a peer may read nothing of what it asked for.
 const STALLED: Duration = Duration::from_secs(600);
@@ -131,7 +133,9 @@ pub(super) fn run(
     let first = Arc::clone(&driver);
     // A thread of its own: it gives up rights which the caller may need.
     let worker = thread::Builder::new().name("share".into()).spawn(move || {
-        sandbox::enter(first.operations.root().fd());
+        if sandbox::enter(first.operations.root().fd()) == Wall::None {
+            tracing::info!("the share is confined by paths alone: this kernel has no Landlock");
+        }
         first.flush();
         first.work();
     });
@@ -205,10 +209,21 @@ impl Driver {
             } else if state.server.wants_input()
                 && let Some(mut buffer) = state.reader.take()
             {
+                let long = state.server.take_partial(READ);
                 drop(state);
-                let read = self.channel.read(&mut buffer);
-                state = self.lock();
-                if !self.received(&mut state, &buffer, read) {
+                let read = if let Some(mut partial) = long {
+                    let read = self.channel.read_into(partial.buffer());
+                    state = self.lock();
+                    read.map(|n| (n, state.server.receive_partial(partial)))
+                } else {
+                    let read = self.channel.read(&mut buffer);
+                    state = self.lock();
+                    read.map(|n| {
+                        let bytes = buffer.get(..n).unwrap_or_default();
+                        (n, state.server.receive(bytes))
+                    })
+                };
+                if !self.received(&mut state, read) {
                     return;
                 }
                 state.reader = Some(buffer);
@@ -230,18 +245,17 @@ impl Driver {
     }
 
     /// Takes what was read; `false` when it was the end.
-    fn received(&self, state: &mut State, buffer: &[u8], read: io::Result<usize>) -> bool {
+    fn received(
+        &self,
+        state: &mut State,
+        read: io::Result<(usize, Result<(), qvd_sftp::Error>)>,
+    ) -> bool {
         let outcome = match read {
-            Ok(0) => Ok(()),
+            Ok((0, _)) => Ok(()),
             Err(error) if is_end(&error) => Ok(()),
             Err(error) => Err(Error::Channel(error)),
-            Ok(count) => match state
-                .server
-                .receive(buffer.get(..count).unwrap_or_default())
-            {
-                Ok(()) => return true,
-                Err(error) => Err(Error::Protocol(error)),
-            },
+            Ok((_, Ok(()))) => return true,
+            Ok((_, Err(error))) => Err(Error::Protocol(error)),
         };
         state.ended = true;
         if state.outcome.is_none() {
@@ -259,18 +273,29 @@ impl Driver {
     fn watch(self: &Arc<Self>) {
         let mut state = self.lock();
         let mut seen = 0;
+        let mut idle = LOOKS;
         while !state.ended {
-            if state.running == 0 {
+            if state.running == 0 && idle >= LOOKS {
+                drop(state);
+                sys::give_back();
+                state = self.lock();
+                if state.begun != seen || state.ended {
+                    seen = state.begun;
+                    idle = 0;
+                    continue;
+                }
                 state.sentry_sleeps = true;
                 state = self
                     .busy
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner);
                 seen = state.begun;
+                idle = 0;
                 continue;
             }
             let waited = self.busy.wait_timeout(state, SLOW);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            idle = if state.begun == seen { idle + 1 } else { 0 };
             if state.running > 0 && state.begun == seen {
                 self.make_room(&mut state);
             }

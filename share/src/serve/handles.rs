@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use qvd_sftp::NAMED_HANDLES;
 use rustix::fs::Dir;
 use rustix::io::Errno;
 
@@ -30,8 +31,7 @@ pub(super) struct Entries {
     pub(super) left: Option<Vec<u8>>,
 }
 
-/// What is open, by the numbers the peer knows. A number is never given
-/// twice.
+/// What is open, by the numbers the peer knows. None is given twice.
 #[derive(Debug, Default)]
 pub(super) struct Handles {
     table: Mutex<Table>,
@@ -44,13 +44,23 @@ struct Table {
 }
 
 impl Handles {
-    pub(super) fn insert(&self, open: Open) -> Result<u64, Errno> {
+    /// Takes what was opened under the number the peer has named for it, or
+    /// under the next one.
+    pub(super) fn insert(&self, open: Open, named: Option<u64>) -> Result<u64, Errno> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         if table.open.len() >= MAX_HANDLES {
             return Err(Errno::MFILE);
         }
-        let handle = table.next;
-        table.next += 1;
+        let handle = match named {
+            Some(named) if named < NAMED_HANDLES || table.open.contains_key(&named) => {
+                return Err(Errno::INVAL);
+            }
+            Some(named) => named,
+            None => {
+                table.next += 1;
+                table.next - 1
+            }
+        };
         table.open.insert(handle, Arc::new(open));
         Ok(handle)
     }

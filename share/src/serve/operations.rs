@@ -52,7 +52,13 @@ impl Operations {
                 path,
                 flags,
                 attributes,
-            } => self.open(path, *flags, attributes),
+            } => self.open(path, *flags, attributes, None),
+            Request::OpenAs {
+                handle,
+                path,
+                flags,
+                attributes,
+            } => self.open(path, *flags, attributes, Some(*handle)),
             Request::Close { handle } => self.handles.remove(handle).map(|_| Reply::OK),
             Request::Read {
                 handle,
@@ -71,7 +77,8 @@ impl Operations {
                     attributes(&rustix::fs::fstat(fd)?)
                 }
             },
-            Request::Opendir { path } => self.opendir(path),
+            Request::Opendir { path } => self.opendir(path, None),
+            Request::OpendirAs { handle, path } => self.opendir(path, Some(*handle)),
             Request::Readdir { handle } => self.readdir(handle),
             Request::Realpath { path } => {
                 let place = self.places.place(path);
@@ -131,7 +138,13 @@ impl Operations {
         }
     }
 
-    fn open(&self, path: &[u8], flags: OpenFlags, attributes: &Attributes) -> Result<Reply> {
+    fn open(
+        &self,
+        path: &[u8],
+        flags: OpenFlags,
+        attributes: &Attributes,
+        named: Option<u64>,
+    ) -> Result<Reply> {
         let mut open = match (flags.has(OpenFlags::READ), flags.has(OpenFlags::WRITE)) {
             (_, false) => OFlags::RDONLY,
             (false, true) => OFlags::WRONLY,
@@ -152,7 +165,7 @@ impl Operations {
         let mode = attributes.mode.unwrap_or(0o666);
         let fd = self.root.open_file(&self.places.place(path), open, mode)?;
         self.handles
-            .insert(Open::File { fd, append })
+            .insert(Open::File { fd, append }, named)
             .map(Reply::Handle)
     }
 
@@ -205,12 +218,12 @@ impl Operations {
         Ok(Reply::OK)
     }
 
-    fn opendir(&self, path: &[u8]) -> Result<Reply> {
+    fn opendir(&self, path: &[u8], named: Option<u64>) -> Result<Reply> {
         let fd = self.root.open_folder(&self.places.place(path))?;
         let dir = rustix::fs::Dir::read_from(&fd)?;
         let entries = Entries { dir, left: None }.into();
         self.handles
-            .insert(Open::Folder { fd, entries })
+            .insert(Open::Folder { fd, entries }, named)
             .map(Reply::Handle)
     }
 

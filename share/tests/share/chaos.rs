@@ -12,7 +12,7 @@ use qvd_share::Channel;
 use qvd_share::mount::{Options, mount};
 use rustix::io::Errno;
 
-use crate::rig::{Mounter, Rig, Sharer, eventually, noise};
+use crate::rig::{Mounter, Rig, Sharer, eventually, is_soak, noise};
 
 #[test]
 fn a_channel_that_breaks_in_a_write_fails_it_and_the_mount_is_over() {
@@ -128,13 +128,14 @@ fn killed_readers_leave_the_mount_as_it_was() {
     let rig = Rig::new(Sharer::Ours, Mounter::Ours);
     let data = noise(3, 20_000_000);
     fs::write(rig.shared().join("f"), &data).unwrap();
-    for round in 0..300 {
+    let rounds = if is_soak() { 10_000 } else { 500 };
+    for round in 0..rounds {
         let mut reader = Command::new("cat")
             .arg(rig.at("f"))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut some = vec![0; 1 + round * 100];
+        let mut some = vec![0; 1 + round % 300 * 100];
         reader
             .stdout
             .as_mut()
@@ -146,7 +147,8 @@ fn killed_readers_leave_the_mount_as_it_was() {
         reader.wait().unwrap();
     }
     assert!(fs::read(rig.at("f")).unwrap() == data);
-    // Nobody holds it open at the sharing end.
+    // Nothing is asked any more, and nobody holds it open at the sharing end.
+    eventually("answered", || rig.mounted().waiting() == 0);
     let path = rig.shared().join("f").canonicalize().unwrap();
     eventually("closed", || {
         let open = fs::read_dir("/proc/self/fd").unwrap();

@@ -351,3 +351,116 @@ fn the_mount_refuses_links_that_lead_out_of_it() {
         assert!(!rig.shared().join("new").exists());
     }
 }
+
+/// Files of another kind than the ones that are shared, made at a sharing end
+/// that lets them through.
+#[test]
+fn the_mount_lends_no_device_and_no_rights() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for sharer in [Sharer::Ours, Sharer::OpenSsh] {
+        let rig = Rig::with(
+            sharer,
+            Mounter::Ours,
+            std::time::Duration::from_secs(30),
+            |shared| {
+                let (kind, mode) = (
+                    rustix::fs::FileType::CharacterDevice,
+                    rustix::fs::Mode::from_raw_mode(0o666),
+                );
+                // The null device, which anybody else may open.
+                let null = rustix::fs::makedev(1, 3);
+                let cwd = rustix::fs::CWD;
+                let made = rustix::fs::mknodat(cwd, shared.join("null"), kind, mode, null);
+                // Who may make none can lend none; there is a file in its place.
+                if made.is_err() {
+                    fs::write(shared.join("null"), b"").unwrap();
+                    fs::set_permissions(shared.join("null"), fs::Permissions::from_mode(0o000))
+                        .unwrap();
+                }
+                fs::copy("/usr/bin/id", shared.join("id")).unwrap();
+                let mode = fs::Permissions::from_mode(0o6755);
+                fs::set_permissions(shared.join("id"), mode).unwrap();
+            },
+        );
+        let there = fs::symlink_metadata(rig.shared().join("null")).unwrap();
+        let null = fs::symlink_metadata(rig.at("null")).unwrap();
+        assert_eq!(null.file_type(), there.file_type());
+        assert!(fs::read(rig.at("null")).is_err(), "{sharer:?}");
+        assert!(fs::write(rig.at("null"), b"x").is_err(), "{sharer:?}");
+        let mode = fs::metadata(rig.at("id")).unwrap().mode();
+        assert_eq!(mode & 0o7777, 0o755, "{sharer:?}");
+        // It cannot be given what it does not show.
+        fs::set_permissions(rig.at("id"), fs::Permissions::from_mode(0o6711)).unwrap();
+        let there = fs::metadata(rig.shared().join("id")).unwrap().mode();
+        assert_eq!(there & 0o7777, 0o711, "{sharer:?}");
+    }
+}
+
+#[test]
+fn a_handle_stays_with_its_file_and_opens_no_way() {
+    let (directory, mut raw) = scene();
+    let shared = directory.path().join("shared");
+    let write = OpenFlags::READ.with(OpenFlags::WRITE);
+    let handle = raw.open(b"own", write).unwrap();
+    // Moved out, with a link to the secret in its place.
+    fs::rename(shared.join("own"), directory.path().join("own")).unwrap();
+    symlink("../outside/secret", shared.join("own")).unwrap();
+    let handle = handle.as_slice();
+    let attributes = Attributes {
+        size: Some(3),
+        mode: Some(0o600),
+        ..Attributes::NONE
+    };
+    let changes = [
+        Request::Fsetstat { handle, attributes },
+        Request::Write {
+            handle,
+            offset: 0,
+            data: b"new",
+        },
+    ];
+    for change in changes {
+        assert_eq!(raw.status(&change), Status::Ok);
+    }
+    assert_eq!(fs::read(directory.path().join("own")).unwrap(), b"new");
+    assert_eq!(
+        fs::read(directory.path().join("outside/secret")).unwrap(),
+        SECRET
+    );
+    assert!(raw.open(b"own", write).is_none());
+    // A handle that the client names is no way to that of another.
+    let (path, flags) = (&b"d"[..], OpenFlags::READ);
+    for named in [0, 1, u64::MAX >> 1] {
+        let attributes = Attributes::NONE;
+        let handle = named;
+        let request = Request::OpenAs {
+            handle,
+            path,
+            flags,
+            attributes,
+        };
+        assert_ne!(raw.status(&request), Status::Ok, "{named}");
+        assert_ne!(
+            raw.status(&Request::OpendirAs { handle, path }),
+            Status::Ok,
+            "{named}"
+        );
+    }
+}
+
+#[test]
+fn a_hard_link_is_made_of_nothing_outside() {
+    let (directory, mut raw) = scene();
+    let secret = directory.path().join("outside/secret");
+    for from in ways_out(directory.path()) {
+        let request = Request::Hardlink {
+            from: &from,
+            to: b"taken",
+        };
+        raw.status(&request);
+        // A link to a symbolic link is one, and leads nowhere either.
+        assert_ne!(raw.read(b"taken").as_deref(), Some(SECRET), "{from:?}");
+        raw.status(&Request::Remove { path: b"taken" });
+    }
+    assert_eq!(fs::metadata(secret).unwrap().nlink(), 1);
+}

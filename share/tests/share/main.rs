@@ -4,8 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod chaos;
+mod conform;
+mod differ;
+mod ends;
 mod escape;
+mod fsx;
 mod pairings;
+mod pipeline;
 mod posix;
 mod programs;
 mod raw;

@@ -49,6 +49,8 @@ pub struct Rig {
     pub channel: UnixStream,
     mounted: Option<Mounted>,
     children: Vec<Child>,
+    sharer: Option<u32>,
+    mounter: Option<u32>,
 }
 
 impl Rig {
@@ -75,10 +77,13 @@ impl Rig {
         let (near, far) = UnixStream::pair().unwrap();
         let channel = near.try_clone().unwrap();
         let mut children = Vec::new();
+        let mut pids = (None, None);
         match sharer {
             Sharer::OpenSsh => {
                 let program = Command::new(SFTP_SERVER);
-                children.push(with_channel(program, &far, "openssh-sftp-server", &shared));
+                let child = with_channel(program, &far, "openssh-sftp-server", &shared);
+                pids.0 = Some(child.id());
+                children.push(child);
             }
             ours => {
                 let folder = Folder::new(&shared).read_only(ours == Sharer::ReadOnly);
@@ -97,7 +102,9 @@ impl Rig {
             Mounter::Sshfs => {
                 let mut program = Command::new("sshfs");
                 program.args(["-f", "-o", "slave", "x:"]).arg(&point);
-                children.push(with_channel(program, &near, "sshfs", &shared));
+                let child = with_channel(program, &near, "sshfs", &shared);
+                pids.1 = Some(child.id());
+                children.push(child);
                 None
             }
         };
@@ -106,6 +113,8 @@ impl Rig {
             channel,
             mounted,
             children,
+            sharer: pids.0,
+            mounter: pids.1,
         };
         rig.await_mount();
         rig
@@ -136,6 +145,16 @@ impl Rig {
     /// Something in the mounted folder.
     pub fn at(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.mount().join(name.as_ref())
+    }
+
+    /// The process that shares, where it is one.
+    pub fn sharer(&self) -> u32 {
+        self.sharer.unwrap()
+    }
+
+    /// The process that mounts, where it is one.
+    pub fn mounter(&self) -> u32 {
+        self.mounter.unwrap()
     }
 
     pub fn mounted(&self) -> &Mounted {
@@ -205,4 +224,9 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
+}
+
+/// Whether `cargo xtask soak` runs the tests in their long form.
+pub fn is_soak() -> bool {
+    std::env::var_os("QVD_SOAK").is_some()
 }

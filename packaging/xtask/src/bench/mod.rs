@@ -124,7 +124,7 @@ impl Bench {
             figures.extend(memory::measure(self).await?);
         }
         if wanted(Group::Shares) {
-            figures.extend(shares::measure(self)?);
+            figures.extend(shares::measure(self).await?);
         }
         Ok(figures)
     }

@@ -15,6 +15,10 @@ const UNSAFE_ROOTS: &[(&str, &str)] = &[
         "its module sys: nobody else offers the parent-death signal of a child safely",
     ),
     (
+        "share/src/lib.rs",
+        "its module sys: nobody else gives freed memory back to the system",
+    ),
+    (
         "nx-proxy/src/lib.rs",
         "its module nxproxy::sys: the parent-death signal of nxproxy, as in the agent",
     ),

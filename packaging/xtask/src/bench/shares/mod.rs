@@ -1,6 +1,7 @@
 //! Shared folders, beside sshfs with sftp-server over the same kind of
 //! channel: directly, and over links with a delay.
 
+mod channel;
 mod link;
 mod rig;
 mod work;
@@ -20,6 +21,10 @@ const LARGE: usize = 200_000_000;
 
 /// Names of a listing.
 const NAMES: usize = 5000;
+
+/// How long after its work a share's memory is looked at: most of the time,
+/// most shares do nothing.
+const REST: Duration = Duration::from_secs(2);
 
 const GROUP: &str = "shares";
 
@@ -116,8 +121,9 @@ const SMALL: &[Small] = &[
     },
 ];
 
-/// Measures directly, and with 20 and 100 ms of round trip.
-pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>> {
+/// Measures directly, with 20 and 100 ms of round trip, and over the stock NX
+/// slave channel.
+pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let folder = bench.scene.path("shared");
     fs::create_dir_all(&folder)?;
     let mut figures = direct(bench, &folder)?;
@@ -125,6 +131,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         figures.extend(delayed(bench, &folder, ms, large)?);
     }
     figures.push(memory(bench, &folder)?);
+    figures.extend(channel::measure(bench).await?);
     Ok(figures)
 }
 
@@ -275,6 +282,7 @@ fn memory(bench: &Bench, folder: &Path) -> Result<Figure> {
             work::list(&rig, &shared, true)?;
             rigs.push(rig);
         }
+        std::thread::park_timeout(REST);
         let mut total = 0.0;
         for rig in &rigs {
             let (mounting, sharing) = rig.memory()?;
@@ -284,7 +292,7 @@ fn memory(bench: &Bench, folder: &Path) -> Result<Figure> {
     };
     let (ours, theirs) = (eight(Kind::Ours)?, eight(Kind::Sshfs)?);
     Ok(
-        Figure::new(GROUP, "8 shares, both ends", "MB PSS", vec![ours])
+        Figure::new(GROUP, "8 shares at rest, both ends", "MB PSS", vec![ours])
             .aim(Aim::AtMost(20.0))
             .beside("sshfs, 8 times one", vec![theirs]),
     )
