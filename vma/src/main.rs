@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         }),
         Command::CheckConfig { sample: true, .. } => {
             for line in qvd_config::sample(Program::Vma) {
-                println!("{line}");
+                say(format_args!("{line}"));
             }
             ExitCode::SUCCESS
         }
@@ -96,13 +96,13 @@ fn check_config(file: &Path, all: bool) -> ExitCode {
     }
     if all {
         for setting in &loaded.settings {
-            println!("{setting}");
+            say(format_args!("{setting}"));
         }
     }
     for warning in &loaded.warnings {
-        println!("warning: {warning}");
+        say(format_args!("warning: {warning}"));
     }
-    println!("{}: good", file.display());
+    say(format_args!("{}: good", file.display()));
     ExitCode::SUCCESS
 }
 
@@ -119,7 +119,7 @@ fn control(config: &VmaConfig, what: &Ctl) -> ExitCode {
         Ask::Hook { name } => Hook::named(name).map_or(CTL, |hook| hook.limit(config) + CTL),
         _ => CTL,
     };
-    match ctl::ask(&socket, &ask, limit, |line| println!("{line}")) {
+    match ctl::ask(&socket, &ask, limit, |line| say(format_args!("{line}"))) {
         Ok(Answer::Done) => ExitCode::SUCCESS,
         Ok(Answer::Exit { code: Some(code) }) => ExitCode::from(code),
         Ok(Answer::Failed { reason }) => report(Err(anyhow::anyhow!(reason))),
@@ -140,4 +140,11 @@ fn report(outcome: anyhow::Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A line on standard output. A reader that has seen enough, such as `head`, is
+/// no fault.
+fn say(line: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

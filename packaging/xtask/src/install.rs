@@ -236,6 +236,30 @@ const BENCH: &[Package] = &[
     },
 ];
 
+/// What packs programs.
+const PACKAGING: &[Package] = &[
+    Package {
+        name: "dpkg",
+        why: "dpkg-deb, which makes packages",
+    },
+    Package {
+        name: "binutils",
+        why: "strip, which takes from programs what they do not need",
+    },
+    Package {
+        name: "groff",
+        why: "reads the manual pages",
+    },
+    Package {
+        name: "zsh",
+        why: "reads what it completes",
+    },
+    Package {
+        name: "fish",
+        why: "reads what it completes",
+    },
+];
+
 /// What makes disk images.
 const IMAGES: &[Package] = &[
     Package {
@@ -284,6 +308,11 @@ const MACHINES: &[Package] = &[
 pub(crate) fn run(bench: bool) -> Result<()> {
     packages(SESSION.iter().chain(if bench { BENCH } else { &[] }))
         .context("installing what tests need")
+}
+
+/// Installs what is missing for making packages.
+pub(crate) fn packaging() -> Result<()> {
+    packages(PACKAGING.iter()).context("installing what packages are made with")
 }
 
 /// Installs what is missing for making disk images.

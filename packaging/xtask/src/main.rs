@@ -17,6 +17,7 @@ mod image;
 mod image_test;
 mod install;
 mod man;
+mod package;
 mod run;
 mod soak;
 mod test;
@@ -55,6 +56,8 @@ enum Command {
     /// What continuous integration runs: format, lints, check, dependencies,
     /// tests.
     Ci,
+    /// Build the programs and pack them for Debian, into `target/packages`.
+    Package,
     /// Make a disk image with the agent, for a virtual machine or a container.
     Image(image::Arguments),
     /// Make images, boot them, and have sessions in them.
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Install { bench } => install::run(bench),
         Command::Test { filter } => test::run(filter.as_deref()),
         Command::Ci => ci::run(),
+        Command::Package => package::run(),
         Command::Image(arguments) => image::run(&arguments),
         Command::ImageTest(arguments) => image_test::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),

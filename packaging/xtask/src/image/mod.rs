@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use self::recipe::Recipe;
 use crate::workspace::{self, Metadata};
-use crate::{install, run};
+use crate::{install, package, run};
 
 /// What an image is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -60,7 +60,8 @@ pub(crate) struct Arguments {
     /// A vma.conf in place of the package's.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The agent's package; without it the newest in target/packages.
+    /// The agent's package; without it the one in target/packages, which is
+    /// made where it is missing.
     #[arg(long, value_name = "FILE.deb")]
     agent: Option<PathBuf>,
     /// Where Debian's packages come from.
@@ -137,7 +138,7 @@ pub(crate) fn make(arguments: &Arguments) -> Result<PathBuf> {
     }
     let agent = match &arguments.agent {
         Some(file) => file.clone(),
-        None => newest_agent(&target.join("packages"))?,
+        None => agent(&target.join("packages"))?,
     };
     let out = match &arguments.out {
         Some(file) => file.clone(),
@@ -233,18 +234,19 @@ fn source_date() -> Result<u64> {
         .context("git does not tell the last commit's time; set SOURCE_DATE_EPOCH")
 }
 
-fn newest_agent(folder: &Path) -> Result<PathBuf> {
+fn agent(folder: &Path) -> Result<PathBuf> {
+    if let Some(there) = newest_agent(folder) {
+        return Ok(there);
+    }
+    package::make()?;
+    newest_agent(folder).context("no agent among the packages")
+}
+
+fn newest_agent(folder: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let packages = entries.map(|entry| entry.path()).filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("qvd-vma_") && name.ends_with(".deb")
     });
-    let newest = packages.max_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok());
-    match newest {
-        Some(path) => Ok(path),
-        None => bail!(
-            "no agent's package in {}: make it with `cargo xtask package`",
-            folder.display()
-        ),
-    }
+    packages.max_by_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok())
 }
