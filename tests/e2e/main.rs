@@ -9,4 +9,5 @@ mod agent;
 mod chain;
 mod client;
 mod harness;
+mod native;
 mod stock_nx;

@@ -89,6 +89,11 @@ impl Agent {
         self.number.number()
     }
 
+    /// What it admits clients of the session by.
+    pub fn cookie(&self) -> &Cookie {
+        &self.cookie
+    }
+
     /// Gives a program the variables to draw in the session.
     pub fn dress(&self, program: Program) -> Program {
         program
