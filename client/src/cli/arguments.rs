@@ -174,6 +174,9 @@ pub struct Arguments {
     /// Options for nxproxy, such as nx/nx,data=0,delta=0:0
     #[arg(short = 'x', long, value_name = "OPTIONS")]
     pub nx_options: Option<String>,
+    /// What draws the session: native (the client itself) or nxproxy
+    #[arg(long, value_name = "ENGINE")]
+    pub nx_engine: Option<String>,
 
     /// Read this configuration file instead of ~/.qvd/client.conf
     /// [env: QVDCLIENTCONFIG]

@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 
-use nx_proxy::{NxProxy, Order};
+use nx_proxy::{Engine, Native, NxProxy, Order};
 use qvd_broker::VmEntry;
+use qvd_config::value::NxEngine;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -187,10 +188,7 @@ pub(super) async fn connect(
                        put the file into a shared folder";
         return Err(Failure::new(Code::Usage, message));
     }
-    let mut engine = NxProxy::new(&settings.nxproxy);
-    if let Some(cache) = &settings.cache {
-        engine = engine.with_cache(cache);
-    }
+    let engine = engine(settings);
     loop {
         let login = until_interrupted(orders.clone(), Login::of(settings, progress)).await?;
         let wish = Wish {
@@ -204,7 +202,7 @@ pub(super) async fn connect(
         };
         let taken = progress.login();
         let session = async {
-            let done = open_desktop(&engine, &wish, progress, orders.clone()).await;
+            let done = open_desktop(&*engine, &wish, progress, orders.clone()).await;
             progress.ended();
             done
         };
@@ -216,6 +214,20 @@ pub(super) async fn connect(
         match done {
             Err(failure) if login.is_over(&failure).await => {}
             done => return done,
+        }
+    }
+}
+
+/// What draws the session.
+fn engine(settings: &Settings) -> Box<dyn Engine> {
+    match settings.engine {
+        NxEngine::Native => Box::new(Native::new()),
+        NxEngine::Nxproxy => {
+            let engine = NxProxy::new(&settings.nxproxy);
+            Box::new(match &settings.cache {
+                Some(cache) => engine.with_cache(cache),
+                None => engine,
+            })
         }
     }
 }

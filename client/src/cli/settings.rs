@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nx_proxy::NxOptions;
 use qvd_broker::{ClientParameters, Credentials, SESSION_ID};
+use qvd_config::value::NxEngine;
 use qvd_config::{ClientConfig, Program};
 use secrecy::SecretString;
 use tracing_subscriber::filter::LevelFilter;
@@ -79,8 +80,10 @@ pub struct Settings {
     pub reconnect: Duration,
     /// Dots per inch of the session; the display's where there is none.
     pub dpi: Option<u16>,
-    /// Options for nxproxy.
+    /// NX options for this end.
     pub nx_options: NxOptions,
+    /// What draws the session.
+    pub engine: NxEngine,
     /// nxproxy.
     pub nxproxy: PathBuf,
     /// Where nxproxy keeps what it may use again.
@@ -170,6 +173,7 @@ impl Settings {
             parameters: session::parameters(&arguments, &config, environment, &session_id)?,
             session_id,
             nx_options,
+            engine: config.nx.engine,
             nxproxy: config.nx.nxproxy.as_path().to_owned(),
             cache: environment
                 .home

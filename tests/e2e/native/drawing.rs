@@ -18,13 +18,23 @@ use x11rb::wrapper::ConnectionExt as _;
 /// Size of the window in pixels.
 pub(super) const SIZE: (u16, u16) = (600, 440);
 
-/// Where a photo is, which may go through a lossy coding.
-pub(super) const PHOTO: Rectangle = Rectangle {
-    x: 320,
-    y: 20,
-    width: 256,
-    height: 160,
-};
+/// Where a photo is.
+const PHOTO: Rectangle = area(320, 20, 256, 160);
+
+/// What goes as an image that may be coded with losses: the photo, and what
+/// nxagent draws by itself for RENDER. The number is how much one colour of a
+/// pixel may then differ between two decoders of JPEG: little where the colour
+/// changes smoothly, more where it jumps.
+pub(super) const LOSSY: [(Rectangle, u8); 2] = [(PHOTO, 96), (area(230, 300, 310, 130), 8)];
+
+const fn area(x: i16, y: i16, width: u16, height: u16) -> Rectangle {
+    Rectangle {
+        x,
+        y,
+        width,
+        height,
+    }
+}
 
 /// Drawn last: a patch of this colour in the corner below.
 pub(super) const LAST: [u8; 3] = [0xff, 0x00, 0xa8];
@@ -335,12 +345,6 @@ impl Drawing {
             green,
             blue,
             alpha: 0x8000,
-        };
-        let area = |x, y, width, height| Rectangle {
-            x,
-            y,
-            width,
-            height,
         };
         x.render_fill_rectangles(
             PictOp::OVER,

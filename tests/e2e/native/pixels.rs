@@ -6,12 +6,8 @@ use qvd_tests::nx::{self, Agent};
 use qvd_tests::process::Process;
 use qvd_tests::{Result, Scene, play};
 
-use super::drawing::{Drawing, LAST, PHOTO, SIZE};
+use super::drawing::{Drawing, LAST, LOSSY, SIZE};
 use super::session::{NativeSession, WAIT};
-
-/// How much one colour of a pixel of a photo may differ: two decoders of JPEG
-/// round differently, the more so the more is left out.
-const LOSSY: u8 = 24;
 
 /// A session of some kind, with the picture in it.
 struct Shown {
@@ -21,7 +17,7 @@ struct Shown {
 }
 
 impl Shown {
-    async fn new(scene: &Scene, display: Display, agent: Agent) -> Result<Self> {
+    async fn new(display: Display, agent: Agent) -> Result<Self> {
         agent.expect_session(0, "Session started", WAIT).await?;
         let drawing = Drawing::on(agent.number(), agent.cookie().bytes())?;
         let shown = Self {
@@ -57,14 +53,14 @@ async fn stock(scene: &Scene, options: &str) -> Result<(Shown, Process)> {
     let display = Display::start(scene, Options::default()).await?;
     let agent = agent(scene, options).await?;
     let proxy = nx::start_proxy(scene, &display, agent.socket())?;
-    Ok((Shown::new(scene, display, agent).await?, proxy))
+    Ok((Shown::new(display, agent).await?, proxy))
 }
 
 async fn native(scene: &Scene, options: &str) -> Result<(Shown, NativeSession)> {
     let display = Display::start(scene, Options::default()).await?;
     let agent = agent(scene, options).await?;
     let session = NativeSession::start(agent.socket(), &display.name());
-    Ok((Shown::new(scene, display, agent).await?, session))
+    Ok((Shown::new(display, agent).await?, session))
 }
 
 /// Where two pictures differ by more than they may.
@@ -78,7 +74,7 @@ fn difference(one: &Image, other: &Image) -> Option<String> {
         for x in 0..one.width() {
             let (a, b) = (one.pixel(x, y)?, other.pixel(x, y)?);
             let most = a.iter().zip(&b).map(|(a, b)| a.abs_diff(*b)).max()?;
-            if most > if in_photo(x, y) { LOSSY } else { 0 } {
+            if most > may_differ(x, y) {
                 count += 1;
                 first.get_or_insert((x, y, a, b));
             }
@@ -87,12 +83,15 @@ fn difference(one: &Image, other: &Image) -> Option<String> {
     first.map(|first| format!("{count} pixels differ, the first is {first:?}"))
 }
 
-fn in_photo(x: u16, y: u16) -> bool {
+fn may_differ(x: u16, y: u16) -> u8 {
     let within = |at: u16, from: i16, length: u16| {
         let from = u16::try_from(from).unwrap();
         (from..from + length).contains(&at)
     };
-    within(x, PHOTO.x, PHOTO.width) && within(y, PHOTO.y, PHOTO.height)
+    LOSSY
+        .into_iter()
+        .find(|(area, _)| within(x, area.x, area.width) && within(y, area.y, area.height))
+        .map_or(0, |(_, most)| most)
 }
 
 /// Draws the same in both, and waits until both show the same: the agent may
