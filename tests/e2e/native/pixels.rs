@@ -26,9 +26,6 @@ impl Shown {
             drawing,
         };
         shown.complete().await?;
-        shown
-            .display
-            .save_screenshot(scene, &format!("{}.png", shown.agent.number()))?;
         Ok(shown)
     }
 
