@@ -222,7 +222,7 @@ pub(super) async fn connect(
 fn engine(settings: &Settings) -> Box<dyn Engine> {
     match settings.engine {
         NxEngine::Native => Box::new(Native::new()),
-        NxEngine::Nxproxy => {
+        _ => {
             let engine = NxProxy::new(&settings.nxproxy);
             Box::new(match &settings.cache {
                 Some(cache) => engine.with_cache(cache),

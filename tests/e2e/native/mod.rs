@@ -1,5 +1,12 @@
 //! The native engine with real nxagent and displays.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 mod drawing;
 mod pixels;
 mod session;
