@@ -8,5 +8,7 @@
 )]
 
 mod drawing;
+mod input;
 mod pixels;
+mod resume;
 mod session;
