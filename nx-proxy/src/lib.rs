@@ -26,7 +26,7 @@ mod stream;
 pub use display::{Display, Keyboard, ScreenSize};
 pub use engine::{Ending, Engine, Event, Events, Order, Orders, Running, Session};
 pub use error::Error;
-pub use live::{Accepting, LocalEnd, LocalEnds, Native, NoLocalEnds, Opening};
+pub use live::{Accepting, LocalEnd, LocalEnds, Native, NoLocalEnds, Opening, Statistics};
 pub use nxproxy::NxProxy;
 pub use options::{NxOptions, OptionError};
 pub use stream::{NxStream, Transport};

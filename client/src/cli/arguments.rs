@@ -177,6 +177,10 @@ pub struct Arguments {
     /// What draws the session: native (the client itself) or nxproxy
     #[arg(long, value_name = "ENGINE")]
     pub nx_engine: Option<String>,
+    /// Tell at the end, and on SIGUSR1, what the session has carried (native
+    /// engine)
+    #[arg(long)]
+    pub stats: bool,
 
     /// Read this configuration file instead of ~/.qvd/client.conf
     /// [env: QVDCLIENTCONFIG]

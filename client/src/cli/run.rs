@@ -7,6 +7,7 @@ use qvd_broker::VmEntry;
 use qvd_config::value::NxEngine;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::icons::Caller;
 use super::login::Login;
@@ -188,7 +189,9 @@ pub(super) async fn connect(
                        put the file into a shared folder";
         return Err(Failure::new(Code::Usage, message));
     }
-    let engine = engine(settings);
+    let statistics = Native::new();
+    let engine = engine(settings, &statistics);
+    let _told = on_request(&statistics);
     loop {
         let login = until_interrupted(orders.clone(), Login::of(settings, progress)).await?;
         let wish = Wish {
@@ -204,6 +207,9 @@ pub(super) async fn connect(
         let session = async {
             let done = open_desktop(&*engine, &wish, progress, orders.clone()).await;
             progress.ended();
+            if settings.stats && settings.engine == NxEngine::Native {
+                tell_statistics(&statistics);
+            }
             done
         };
         // While the session runs, which may be for days.
@@ -219,9 +225,9 @@ pub(super) async fn connect(
 }
 
 /// What draws the session.
-fn engine(settings: &Settings) -> Box<dyn Engine> {
+fn engine(settings: &Settings, native: &Native) -> Box<dyn Engine> {
     match settings.engine {
-        NxEngine::Native => Box::new(Native::new()),
+        NxEngine::Native => Box::new(native.clone()),
         _ => {
             let engine = NxProxy::new(&settings.nxproxy);
             Box::new(match &settings.cache {
@@ -230,6 +236,25 @@ fn engine(settings: &Settings) -> Box<dyn Engine> {
             })
         }
     }
+}
+
+/// Tells on SIGUSR1 what the session has carried so far, until it is dropped.
+fn on_request(native: &Native) -> JoinSet<()> {
+    let mut set = JoinSet::new();
+    if let Ok(mut requests) = signal(SignalKind::user_defined1()) {
+        let native = native.clone();
+        set.spawn(async move {
+            while requests.recv().await.is_some() {
+                tell_statistics(&native);
+            }
+        });
+    }
+    set
+}
+
+fn tell_statistics(native: &Native) {
+    // Nobody may be listening.
+    let _ = write!(std::io::stderr(), "{}", native.statistics());
 }
 
 /// How a session ended.

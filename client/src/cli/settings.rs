@@ -82,6 +82,8 @@ pub struct Settings {
     pub dpi: Option<u16>,
     /// NX options for this end.
     pub nx_options: NxOptions,
+    /// Whether it is told what a session has carried.
+    pub stats: bool,
     /// What draws the session.
     pub engine: NxEngine,
     /// nxproxy.
@@ -173,6 +175,7 @@ impl Settings {
             parameters: session::parameters(&arguments, &config, environment, &session_id)?,
             session_id,
             nx_options,
+            stats: arguments.stats,
             engine: config.nx.engine,
             nxproxy: config.nx.nxproxy.as_path().to_owned(),
             cache: environment

@@ -13,6 +13,7 @@ use super::limits;
 use super::local::{LocalEnd, LocalEnds};
 use super::pipe::Pipe;
 use super::setup;
+use super::stats::{Counter, Shared};
 use super::window::Window;
 use crate::NxStream;
 use crate::authority::Access;
@@ -70,10 +71,17 @@ pub(super) struct Driver {
     ends: Arc<dyn LocalEnds>,
     steps: VecDeque<Step>,
     buffer: Vec<u8>,
+    counter: Counter,
+    shared: Shared,
 }
 
 impl Driver {
-    pub(super) fn new(stream: NxStream, access: Access, ends: Arc<dyn LocalEnds>) -> Self {
+    pub(super) fn new(
+        stream: NxStream,
+        access: Access,
+        ends: Arc<dyn LocalEnds>,
+        shared: Shared,
+    ) -> Self {
         Self {
             codec: Codec::new(None),
             agent: Pipe::new(stream),
@@ -86,6 +94,8 @@ impl Driver {
             ends,
             steps: VecDeque::new(),
             buffer: vec![0; limits::READ],
+            counter: Counter::default(),
+            shared,
         }
     }
 
@@ -104,11 +114,19 @@ impl Driver {
                 return Poll::Ready(Ok(step));
             }
             if !busy {
+                self.count();
                 return Poll::Pending;
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Has others know what was carried.
+    pub(super) fn count(&self) {
+        let channels = self.channels.values();
+        let statistics = self.counter.statistics(self.codec.totals(), channels);
+        self.shared.set(statistics);
     }
 
     /// Asks the agent for a sign of life.
@@ -131,10 +149,11 @@ impl Driver {
     /// Takes the session off the display and tells the agent, which then
     /// suspends it.
     pub(super) fn leave(&mut self) {
-        let codec = &mut self.codec;
+        let (codec, counter) = (&mut self.codec, &mut self.counter);
         self.channels.retain(|id, channel| {
             let stays = channel.kind != Kind::X;
             if !stays {
+                counter.close(channel);
                 codec.finish(*id);
             }
             stays
@@ -169,14 +188,20 @@ impl Driver {
         }
         for id in gone {
             busy = true;
-            let closed = self.channels.remove(&id).map(|channel| channel.kind);
-            match closed {
+            match self.forget(id) {
                 Some(Kind::X) if !self.has_display() => self.steps.push_back(Step::DisplayGone),
                 Some(Kind::Service(service)) => self.steps.push_back(Step::Closed(service)),
                 _ => {}
             }
         }
         Ok(busy)
+    }
+
+    /// A channel is closed; its kind.
+    fn forget(&mut self, id: u8) -> Option<Kind> {
+        let channel = self.channels.remove(&id)?;
+        self.counter.close(&channel);
+        Some(channel.kind)
     }
 
     fn has_display(&self) -> bool {
@@ -253,9 +278,7 @@ impl Driver {
                 self.channels.insert(id, channel);
             }
             Control::Drop(id) => {
-                if let Some(channel) = self.channels.remove(&id)
-                    && let Kind::Service(service) = channel.kind
-                {
+                if let Some(Kind::Service(service)) = self.forget(id) {
                     self.steps.push_back(Step::Closed(service));
                 }
             }
@@ -298,6 +321,7 @@ impl Driver {
             Poll::Ready(Ok(count)) if count > 0 => {
                 let bytes = self.buffer.get(..count).unwrap_or_default();
                 self.codec.receive(bytes)?;
+                self.counter.carried.0 += u64::try_from(count).unwrap_or(0);
                 self.hungry = false;
                 self.heard = Instant::now();
                 return Ok(true);
@@ -316,6 +340,7 @@ impl Driver {
         if self.agent_deaf {
             return Ok(false);
         }
+        self.counter.carried.1 += u64::try_from(bytes.len()).unwrap_or(0);
         self.agent.queue.push(bytes);
         let before = self.agent.queue.waiting();
         if let Poll::Ready(Err(error)) = self.agent.poll_write(cx) {

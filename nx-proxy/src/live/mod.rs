@@ -13,12 +13,14 @@ mod local;
 mod pipe;
 mod run;
 mod setup;
+mod stats;
 mod window;
 
 use std::fmt;
 use std::sync::Arc;
 
 pub use local::{Accepting, LocalEnd, LocalEnds, NoLocalEnds, Opening};
+pub use stats::Statistics;
 
 use crate::{Engine, Error, Events, NxStream, Orders, Running, Session};
 
@@ -28,6 +30,7 @@ use crate::{Engine, Error, Events, NxStream, Orders, Running, Session};
 #[derive(Clone)]
 pub struct Native {
     ends: Arc<dyn LocalEnds>,
+    statistics: stats::Shared,
 }
 
 impl fmt::Debug for Native {
@@ -48,6 +51,7 @@ impl Native {
     pub fn new() -> Self {
         Self {
             ends: Arc::new(NoLocalEnds),
+            statistics: stats::Shared::default(),
         }
     }
 
@@ -56,6 +60,13 @@ impl Native {
     pub fn with_local_ends(mut self, ends: Arc<dyn LocalEnds>) -> Self {
         self.ends = ends;
         self
+    }
+
+    /// What the last session of this engine, or of one it was cloned from, has
+    /// carried so far.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.statistics.get()
     }
 }
 
@@ -75,6 +86,13 @@ impl Engine for Native {
         events: Events<'a>,
         orders: Orders,
     ) -> Running<'a> {
-        Box::pin(run::run(&self.ends, stream, session, events, orders))
+        Box::pin(run::run(
+            &self.ends,
+            &self.statistics,
+            stream,
+            session,
+            events,
+            orders,
+        ))
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::driver::{Driver, Fault, Step};
 use super::limits;
 use super::local::{LocalEnd, LocalEnds};
+use super::stats::Shared;
 use crate::codec::CodecError;
 use crate::engine::{CLOSED, lost_because, next_order};
 use crate::{Ending, Error, Event, Events, NxStream, Order, Orders, Session};
@@ -24,13 +25,14 @@ enum Wake {
 /// Runs one session on `stream`.
 pub(super) async fn run(
     ends: &Arc<dyn LocalEnds>,
+    shared: &Shared,
     stream: NxStream,
     session: &Session,
     events: Events<'_>,
     mut orders: Orders,
 ) -> Result<Ending, Error> {
     let access = session.display.access().clone();
-    let mut driver = Driver::new(stream, access, Arc::clone(ends));
+    let mut driver = Driver::new(stream, access, Arc::clone(ends), shared.clone());
     let mut life = Life {
         session,
         events,
@@ -69,6 +71,7 @@ pub(super) async fn run(
             break ended;
         }
     };
+    driver.count();
     if life.order != Order::Abort {
         // The agent may be gone, or deaf.
         let end = poll_fn(|cx| driver.poll_end(cx));

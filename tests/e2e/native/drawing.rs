@@ -104,6 +104,12 @@ impl Drawing {
         Ok(())
     }
 
+    /// Draws once more.
+    pub(super) fn again(&self) -> Result<()> {
+        self.draw()
+            .map_err(|error| qvd_tests::Error::Invalid(format!("drawing: {error}")))
+    }
+
     fn colour(&self, pixel: u32) -> Drawn {
         let aux = x11rb::protocol::xproto::ChangeGCAux::new().foreground(pixel);
         self.x.change_gc(self.gc, &aux)?;

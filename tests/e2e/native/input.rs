@@ -123,8 +123,9 @@ fn programs_of_every_day_are_drawn() {
             })
             .await?;
         // The eyes follow the pointer, so that the picture changes.
+        let (x, y) = ((window.x + 500).to_string(), (window.y + 20).to_string());
         let before = screen.screenshot_of(&window)?;
-        stage.does(scene, &["mousemove", "10", "700"]).await?;
+        stage.does(scene, &["mousemove", &x, &y]).await?;
         screen
             .wait_for_pixels("the eyes to follow", Duration::from_secs(20), |screen| {
                 Ok(screen.screenshot_of(&window)?.changed_fraction(&before) > 0.0005)

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod chain;
 mod drawing;
 mod input;
 mod pixels;

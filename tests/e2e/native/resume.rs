@@ -37,7 +37,7 @@ fn a_session_is_suspended_and_resumed_over_other_links() {
         let mut session = NativeSession::start(agent.socket(), &display.name());
         session.until(&Event::Started).await?;
         agent.expect_session(0, "Session started", WAIT).await?;
-        let _drawing = Drawing::on(agent.number(), agent.cookie().bytes())?;
+        let drawing = Drawing::on(agent.number(), agent.cookie().bytes())?;
         complete(&display).await?;
         for link in ["link=modem", "link=lan", "link=adsl"] {
             let before = agent.process().log().position();
@@ -57,6 +57,7 @@ fn a_session_is_suspended_and_resumed_over_other_links() {
             agent
                 .expect_session(before, "Session resumed", WAIT)
                 .await?;
+            drawing.again()?;
             complete(&display).await?;
         }
         // And on with nxproxy, on another display.
@@ -71,6 +72,8 @@ fn a_session_is_suspended_and_resumed_over_other_links() {
         agent
             .expect_session(before, "Session resumed", WAIT)
             .await?;
+        // As every program does that is asked to: nxagent keeps no pixels.
+        drawing.again()?;
         complete(&other).await?;
         other.save_screenshot(scene, "resumed.png")?;
         Ok(())
