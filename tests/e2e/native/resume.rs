@@ -37,6 +37,10 @@ fn a_session_is_suspended_and_resumed_over_other_links() {
         let mut session = NativeSession::start(agent.socket(), &display.name());
         session.until(&Event::Started).await?;
         agent.expect_session(0, "Session started", WAIT).await?;
+        // A suspended nxagent may look at its signals only when a program of
+        // the session does something.
+        let clock = agent.dress(scene.installed("xclock", "x11-apps")?);
+        let _clock = scene.start(clock.args(["-update", "1", "-geometry", "100x100+610+10"]))?;
         let drawing = Drawing::on(agent.number(), agent.cookie().bytes())?;
         complete(&display).await?;
         for link in ["link=modem", "link=lan", "link=adsl"] {
