@@ -10,7 +10,8 @@ use x11rb::errors::{ConnectError, ConnectionError, ReplyError};
 use x11rb::protocol::xproto::{AccessControl, AtomEnum, ConnectionExt as _, Family, HostMode};
 use x11rb::rust_connection::RustConnection;
 
-use crate::{Error, authority};
+use crate::Error;
+use crate::authority::{self, Access};
 
 /// How long the X server may take to answer. A display over ssh takes some
 /// round trips of it.
@@ -37,6 +38,7 @@ pub struct Display {
     keyboard: Option<Keyboard>,
     screen: ScreenSize,
     connection: Arc<RustConnection>,
+    access: Access,
 }
 
 impl fmt::Debug for Display {
@@ -97,7 +99,9 @@ impl Display {
             let mut tries = TRIES;
             loop {
                 tries -= 1;
-                match connect(&named).and_then(|(c, screen)| look(&named, c, screen)) {
+                match connect(&named)
+                    .and_then(|(c, screen, access)| look(&named, c, screen, access))
+                {
                     Err(Fault::Dropped(_)) if tries > 0 => {}
                     opened => return opened.map_err(|fault| missing(&named, fault.words())),
                 }
@@ -122,6 +126,11 @@ impl Display {
     #[must_use]
     pub fn screen(&self) -> ScreenSize {
         self.screen
+    }
+
+    /// The way to further connections.
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Lets programs of this user draw on the display without a cookie.
@@ -212,7 +221,7 @@ impl From<ReplyError> for Fault {
     }
 }
 
-fn connect(name: &str) -> Result<(RustConnection, usize), Fault> {
+fn connect(name: &str) -> Result<(RustConnection, usize, Access), Fault> {
     let refused = |reason: &[u8]| {
         let reason = String::from_utf8_lossy(reason);
         Fault::Other(format!("access refused: {}", reason.trim()))
@@ -227,7 +236,12 @@ fn connect(name: &str) -> Result<(RustConnection, usize), Fault> {
     })
 }
 
-fn look(name: &str, connection: RustConnection, screen: usize) -> Result<Display, Fault> {
+fn look(
+    name: &str,
+    connection: RustConnection,
+    screen: usize,
+    access: Access,
+) -> Result<Display, Fault> {
     let Some(screen) = connection.setup().roots.get(screen) else {
         return Err(Fault::Other("it has no such screen".into()));
     };
@@ -248,6 +262,7 @@ fn look(name: &str, connection: RustConnection, screen: usize) -> Result<Display
         keyboard,
         screen: size,
         connection: Arc::new(connection),
+        access,
     })
 }
 

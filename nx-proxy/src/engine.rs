@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::codec::{Greeting, Service};
 use crate::{Display, Error, NxOptions, NxStream};
 
 /// Draws a session on the user's display.
@@ -119,6 +120,12 @@ pub enum Event {
     Ending,
     /// A line for the log.
     Log(String),
+    /// What the agent said of itself; of an engine that hears it.
+    Agreed(Greeting),
+    /// A channel beside X is open; of an engine that carries them.
+    Opened(Service),
+    /// It is closed.
+    Closed(Service),
 }
 
 /// What the engine is to do.
@@ -142,4 +149,40 @@ pub enum Ending {
     /// The agent closed it: the user logged out, or the session was stopped or
     /// suspended from elsewhere. NX does not tell which.
     ClosedByAgent,
+}
+
+/// The next order beyond `current`; `None` when none can come.
+pub(crate) async fn next_order(orders: &mut Orders, current: Order) -> Option<Order> {
+    orders
+        .wait_for(|order| *order > current)
+        .await
+        .ok()
+        .map(|order| *order)
+}
+
+/// Why a session was lost whose stream just ended.
+pub(crate) const CLOSED: &str = "the other side closed it";
+
+/// Why a session was lost whose stream failed.
+pub(crate) fn lost_because(error: &std::io::Error) -> String {
+    match error.kind() {
+        // TLS that ends without its closing word, as of a killed broker.
+        std::io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn an_end_without_the_closing_word_of_tls_is_an_end() {
+        let error = io::Error::new(io::ErrorKind::UnexpectedEof, "see https://docs.example");
+        assert_eq!(lost_because(&error), CLOSED);
+        let error = io::Error::new(io::ErrorKind::ConnectionReset, "reset");
+        assert_eq!(lost_because(&error), "reset");
+    }
 }

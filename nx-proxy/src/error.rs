@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::codec::CodecError;
+
 /// Why a session could not be drawn, or ended otherwise than in order.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -60,10 +62,17 @@ pub enum Error {
         seconds: u64,
     },
     /// The other end is no NX agent, or one of another make.
-    #[error("nxproxy and the agent do not understand each other: {reason}")]
+    #[error("NX proxy and agent do not understand each other: {reason}")]
     Negotiation {
-        /// In nxproxy's words.
+        /// In the proxy's words.
         reason: String,
+    },
+    /// The agent sent what is no NX, or more than it may. The session on it is
+    /// suspended.
+    #[error("session cannot go on: {source}")]
+    Damaged {
+        /// What was met.
+        source: CodecError,
     },
     /// The agent closed the connection before there was a window.
     #[error("agent closed the connection before the session was up")]

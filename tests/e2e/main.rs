@@ -9,5 +9,6 @@ mod agent;
 mod chain;
 mod client;
 mod harness;
+mod native;
 mod shares;
 mod stock_nx;

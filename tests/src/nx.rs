@@ -40,12 +40,7 @@ impl Agent {
         let authority = scene.path(format!("authority-{}", number.number()));
         cookie.write_authority(&authority, number.number())?;
         let socket = scene.path(format!("nx-{}.sock", number.number()));
-        let options = options
-            .iter()
-            .map(|option| format!(",{option}"))
-            .collect::<String>();
-        let options = format!("nx/nx,listen=unix:{}{options}{name}\n", socket.display());
-        let file = scene.write(format!("options-{}", number.number()), options)?;
+        let file = write_options(scene, options, &socket, number.number())?;
 
         let program = scene
             .installed("nxagent", "nxagent")?
@@ -87,6 +82,20 @@ impl Agent {
     /// Its display's number.
     pub fn number(&self) -> u16 {
         self.number.number()
+    }
+
+    /// Changes the options, which it reads again when it is resumed.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written.
+    pub fn set_options(&self, scene: &Scene, options: &[&str]) -> Result<()> {
+        write_options(scene, options, &self.socket, self.number()).map(drop)
+    }
+
+    /// What it admits clients of the session by.
+    pub fn cookie(&self) -> &Cookie {
+        &self.cookie
     }
 
     /// Gives a program the variables to draw in the session.
@@ -137,6 +146,12 @@ impl Drop for Agent {
         let _gone = std::fs::remove_file(ports::display_socket(self.number()));
         let _gone = std::fs::remove_file(ports::display_lock(self.number()));
     }
+}
+
+fn write_options(scene: &Scene, options: &[&str], socket: &Path, number: u16) -> Result<PathBuf> {
+    let options: String = options.iter().map(|option| format!(",{option}")).collect();
+    let options = format!("nx/nx,listen=unix:{}{options}:{number}\n", socket.display());
+    scene.write(format!("options-{number}"), options)
 }
 
 /// Starts nxproxy, the client's end of a session, connecting to a Unix socket

@@ -174,6 +174,13 @@ pub struct Arguments {
     /// Options for nxproxy, such as nx/nx,data=0,delta=0:0
     #[arg(short = 'x', long, value_name = "OPTIONS")]
     pub nx_options: Option<String>,
+    /// What draws the session: native (the client itself) or nxproxy
+    #[arg(long, value_name = "ENGINE")]
+    pub nx_engine: Option<String>,
+    /// Tell at the end, and on SIGUSR1, what the session has carried (native
+    /// engine)
+    #[arg(long)]
+    pub stats: bool,
 
     /// Read this configuration file instead of ~/.qvd/client.conf
     /// [env: QVDCLIENTCONFIG]

@@ -2,10 +2,12 @@
 
 use std::io::Write as _;
 
-use nx_proxy::{NxProxy, Order};
+use nx_proxy::{Engine, Native, NxProxy, Order};
 use qvd_broker::VmEntry;
+use qvd_config::value::NxEngine;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::icons::Caller;
 use super::login::Login;
@@ -182,10 +184,9 @@ pub(super) async fn connect(
     progress: &mut Progress,
     orders: watch::Receiver<Order>,
 ) -> Result<Outcome, Failure> {
-    let mut engine = NxProxy::new(&settings.nxproxy).with_arguments(settings.nxproxy_args.clone());
-    if let Some(cache) = &settings.cache {
-        engine = engine.with_cache(cache);
-    }
+    let statistics = Native::new();
+    let engine = engine(settings, &statistics);
+    let _told = on_request(&statistics);
     loop {
         let login = until_interrupted(orders.clone(), Login::of(settings, progress)).await?;
         let wish = Wish {
@@ -202,8 +203,11 @@ pub(super) async fn connect(
         };
         let taken = progress.login();
         let session = async {
-            let done = open_desktop(&engine, &wish, progress, orders.clone()).await;
+            let done = open_desktop(&*engine, &wish, progress, orders.clone()).await;
             progress.ended();
+            if settings.stats && settings.engine == NxEngine::Native {
+                tell_statistics(&statistics);
+            }
             done
         };
         // While the session runs, which may be for days.
@@ -216,6 +220,40 @@ pub(super) async fn connect(
             done => return done,
         }
     }
+}
+
+/// What draws the session.
+fn engine(settings: &Settings, native: &Native) -> Box<dyn Engine> {
+    match settings.engine {
+        NxEngine::Native => Box::new(native.clone()),
+        _ => {
+            let engine =
+                NxProxy::new(&settings.nxproxy).with_arguments(settings.nxproxy_args.clone());
+            Box::new(match &settings.cache {
+                Some(cache) => engine.with_cache(cache),
+                None => engine,
+            })
+        }
+    }
+}
+
+/// Tells on SIGUSR1 what the session has carried so far, until it is dropped.
+fn on_request(native: &Native) -> JoinSet<()> {
+    let mut set = JoinSet::new();
+    if let Ok(mut requests) = signal(SignalKind::user_defined1()) {
+        let native = native.clone();
+        set.spawn(async move {
+            while requests.recv().await.is_some() {
+                tell_statistics(&native);
+            }
+        });
+    }
+    set
+}
+
+fn tell_statistics(native: &Native) {
+    // Nobody may be listening.
+    let _ = write!(std::io::stderr(), "{}", native.statistics());
 }
 
 /// How a session ended.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nx_proxy::{Local, NxOptions};
 use qvd_broker::{ClientParameters, Credentials, SESSION_ID};
+use qvd_config::value::NxEngine;
 use qvd_config::{ClientConfig, Program};
 use secrecy::SecretString;
 use tracing_subscriber::filter::LevelFilter;
@@ -81,12 +82,16 @@ pub struct Settings {
     pub reconnect: Duration,
     /// Dots per inch of the session; the display's where there is none.
     pub dpi: Option<u16>,
-    /// Options for nxproxy.
+    /// NX options for this end.
     pub nx_options: NxOptions,
     /// Where the session's sound is played, if it is.
     pub sound: Option<Local>,
     /// Where the session prints, if it may.
     pub printers: Option<Local>,
+    /// Whether it is told what a session has carried.
+    pub stats: bool,
+    /// What draws the session.
+    pub engine: NxEngine,
     /// nxproxy.
     pub nxproxy: PathBuf,
     /// More arguments for it.
@@ -206,6 +211,8 @@ impl Settings {
             sound,
             printers,
             nxproxy_args: config.nx.nxproxy_args.as_slice().to_vec(),
+            stats: arguments.stats,
+            engine: config.nx.engine,
             nxproxy: config.nx.nxproxy.as_path().to_owned(),
             cache: environment
                 .home

@@ -14,6 +14,9 @@ pub enum Control {
     Congestion(u8, bool),
     /// Tokens that this end asked for have come back.
     Tokens(u8),
+    /// The agent has read what was sent on generic channels before this many
+    /// tokens were asked for.
+    DataTokens(u8),
     /// Something that only the log is told.
     Note(&'static str),
     /// The session ends in order.

@@ -106,6 +106,7 @@ impl Pointer {
 #[derive(Debug)]
 pub(super) struct Encoder {
     delta: bool,
+    hide_render: bool,
     rep_op: Opcodes,
     reply_seq: Int<6>,
     event_seq: Int<6>,
@@ -126,9 +127,10 @@ struct Generic {
 }
 
 impl Encoder {
-    pub(super) fn new(delta: bool) -> Self {
+    pub(super) fn new(delta: bool, hide_render: bool) -> Self {
         Self {
             delta,
+            hide_render,
             rep_op: Opcodes::default(),
             reply_seq: Int::default(),
             event_seq: Int::default(),
@@ -236,7 +238,7 @@ impl Encoder {
                 out.value8(10, 8, 0);
                 out.value8(11, 8, 0);
             }
-            (99, _) => extensions(out),
+            (99, _) => extensions(out, self.hide_render),
             (233, _) => {
                 for method in 0..128 {
                     out.bits.bit(pixels::supported(method));
@@ -286,7 +288,7 @@ fn expected(channel: &mut XChannel, sequence: u16) -> Option<Expected> {
 }
 
 /// ListExtensions, with the names of what the agent must not use altered.
-fn extensions(out: &mut Out<'_>) {
+fn extensions(out: &mut Out<'_>, hide_render: bool) {
     out.value32(4, 32, 8);
     out.value8(1, 8, 0);
     let mut names = out.message.get(32..).unwrap_or_default();
@@ -298,8 +300,13 @@ fn extensions(out: &mut Out<'_>) {
         names = rest.get(name.len()..).unwrap_or_default();
         out.bits.value(u32::from(*length), 8, 0);
         let mut name = name.to_vec();
-        for hidden in [&b"MIT-SHM"[..], b"BIG-REQUESTS", b"XFree86-Bigfont"] {
-            if name.starts_with(hidden) {
+        for hidden in [
+            &b"MIT-SHM"[..],
+            b"BIG-REQUESTS",
+            b"XFree86-Bigfont",
+            b"RENDER",
+        ] {
+            if name.starts_with(hidden) && (hide_render || hidden != b"RENDER") {
                 for (to, from) in name.iter_mut().zip(b"NO-") {
                     *to = *from;
                 }

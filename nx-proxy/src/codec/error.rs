@@ -27,6 +27,9 @@ pub enum CodecError {
     /// The compressed stream is damaged.
     #[error("NX stream cannot be decompressed")]
     Inflate,
+    /// An X client that begins otherwise than X11 has it.
+    #[error("X channel does not begin with an X11 setup message")]
+    Setup,
     /// The X server does not speak X11.
     #[error("X server sent a damaged message")]
     Server,

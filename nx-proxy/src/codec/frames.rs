@@ -144,6 +144,8 @@ impl Reader {
 pub(super) struct Writer {
     deflate: Option<Compress>,
     plain: Vec<u8>,
+    /// Bytes of frames before they are packed, of what was flushed.
+    pub(super) unpacked: u64,
 }
 
 impl Writer {
@@ -151,6 +153,7 @@ impl Writer {
         Self {
             deflate: (level > 0).then(|| Compress::new(Compression::new(level), true)),
             plain: Vec::new(),
+            unpacked: 0,
         }
     }
 
@@ -189,6 +192,7 @@ impl Writer {
         if self.plain.is_empty() {
             return Ok(());
         }
+        self.unpacked += u64::try_from(self.plain.len()).unwrap_or(0);
         let Some(deflate) = &mut self.deflate else {
             out.append(&mut self.plain);
             return Ok(());

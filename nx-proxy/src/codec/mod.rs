@@ -37,4 +37,4 @@ pub use error::{CodecError, Place};
 pub use handshake::{Greeting, Handshake};
 pub use replay::Replay;
 pub use requests::Decoded;
-pub use session::{Codec, Output};
+pub use session::{Codec, Output, Totals};

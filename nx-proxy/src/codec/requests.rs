@@ -124,6 +124,11 @@ impl Requests {
         }
     }
 
+    /// How many were decoded.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// Decodes the payload of one frame from bit `at` on; X11 bytes are appended
     /// to `out`. Gives the bit to go on at when `out` has become large.
     pub(super) fn frame(

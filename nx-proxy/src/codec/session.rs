@@ -29,6 +29,20 @@ pub enum Output {
     Control(Control),
 }
 
+/// What a session has carried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// X requests of the agent.
+    pub requests: u64,
+    /// Replies to them: each is a round trip that somebody waited for.
+    pub replies: u64,
+    /// Bytes of the agent's frames before they were compressed.
+    pub unpacked: u64,
+    /// The same of the frames to the agent.
+    pub packing: u64,
+}
+
 enum Stage {
     Handshake(Handshake),
     Session(Box<Session>),
@@ -65,6 +79,7 @@ struct Session {
     /// Tokens asked for and not yet back.
     tokens: u32,
     statistics: bool,
+    replies: u64,
     pending: Option<Output>,
     /// A frame of the X channel `from` that is decoded up to a bit.
     paused: Option<(Vec<u8>, usize)>,
@@ -217,6 +232,28 @@ impl Codec {
         }
     }
 
+    /// Asks the agent to say when it has read what was sent so far on generic
+    /// channels: its [`Control::DataTokens`] has the same count.
+    pub fn ask_data(&mut self, count: u8) {
+        if let Stage::Session(session) = &mut self.stage {
+            session.writer.control(34, count);
+        }
+    }
+
+    /// What was carried so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        match &self.stage {
+            Stage::Session(session) => Totals {
+                requests: session.requests.count(),
+                replies: session.replies,
+                unpacked: session.reader.unpacked,
+                packing: session.writer.unpacked,
+            },
+            Stage::Handshake(_) => Totals::default(),
+        }
+    }
+
     /// What is to be sent to the agent.
     ///
     /// # Errors
@@ -248,12 +285,13 @@ impl Session {
             reader: Reader::new(greeting.stream > 0),
             writer: Writer::new(greeting.stream),
             requests: Requests::new(greeting.delta, !greeting.render),
-            encoder: Encoder::new(greeting.delta),
+            encoder: Encoder::new(greeting.delta, !greeting.render),
             channels: BTreeMap::new(),
             from: None,
             to: None,
             tokens: 0,
             statistics: false,
+            replies: 0,
             pending: Some(Output::Greeting(greeting.clone())),
             greeting: Some(greeting),
             paused: None,
@@ -332,8 +370,11 @@ impl Session {
                 self.tokens = left;
                 Control::Tokens(argument)
             }
+            // Recordings of a proxy that asked hold answers that were not
+            // asked for here; it is for the caller to count.
+            35 => Control::DataTokens(argument),
             // This end never asks for these; they change nothing.
-            33 | 35 => Control::Tokens(argument),
+            33 => Control::Tokens(argument),
             24 => {
                 self.writer.control(25, 3);
                 let mut bits = BitWriter::default();
@@ -448,6 +489,9 @@ impl Session {
             let Some(message) = cutter.poll(x.big)? else {
                 break;
             };
+            if !setup && message.first() == Some(&1) {
+                self.replies += 1;
+            }
             if setup {
                 self.encoder.setup(&message, x, &mut bits);
             } else {

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::child::{Child, signal};
 use super::output::{Account, Lines, Step, Verdict};
 use super::rendezvous::Rendezvous;
+use crate::engine::{CLOSED, lost_because, next_order};
 use crate::pump::{Outcome, pump};
 use crate::{Ending, Error, Event, Events, Local, NxStream, Order, Orders, Session};
 
@@ -29,9 +30,6 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// Variables of the user's environment that nxproxy gets. No others: some hold
 /// passwords.
 const ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "XAUTHORITY"];
-
-/// Why a session was lost whose stream just ended.
-const CLOSED: &str = "the other side closed it";
 
 /// The number at the end of an NX option string. It names directories only,
 /// and those are a session's own.
@@ -133,7 +131,7 @@ impl Watch<'_> {
                 carried = &mut carry, if outcome.is_none() => {
                     outcome = Some(self.carried(carried));
                 }
-                order = next(&mut orders, self.order), if ordered => match order {
+                order = next_order(&mut orders, self.order), if ordered => match order {
                     Some(order) => self.obey(order),
                     None => ordered = false,
                 },
@@ -273,14 +271,6 @@ impl Watch<'_> {
     }
 }
 
-fn lost_because(error: &std::io::Error) -> String {
-    match error.kind() {
-        // TLS that ends without its closing word, as of a killed broker.
-        std::io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 /// The next output; never resolves again once it has ended, except with 0 for
 /// the end itself.
 async fn read(output: &mut Option<pipe::Receiver>, chunk: &mut [u8]) -> usize {
@@ -294,15 +284,6 @@ async fn read(output: &mut Option<pipe::Receiver>, chunk: &mut [u8]) -> usize {
         }
         Ok(length) => length,
     }
-}
-
-/// The next order beyond `current`; `None` when none can come.
-async fn next(orders: &mut Orders, current: Order) -> Option<Order> {
-    orders
-        .wait_for(|order| *order > current)
-        .await
-        .ok()
-        .map(|order| *order)
 }
 
 fn command(program: &Path, rendezvous: &Rendezvous, session: &Session) -> Command {
@@ -360,20 +341,5 @@ fn keep_cache(rendezvous: &Rendezvous, cache: &Path) {
         .and_then(|()| std::os::unix::fs::symlink(cache, rendezvous.dir().join("cache")));
     if let Err(error) = kept {
         tracing::warn!(cache = %cache.display(), %error, "NX cache is not kept");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::*;
-
-    #[test]
-    fn an_end_without_the_closing_word_of_tls_is_an_end() {
-        let error = io::Error::new(io::ErrorKind::UnexpectedEof, "see https://docs.example");
-        assert_eq!(lost_because(&error), CLOSED);
-        let error = io::Error::new(io::ErrorKind::ConnectionReset, "reset");
-        assert_eq!(lost_because(&error), "reset");
     }
 }

@@ -101,12 +101,17 @@ impl Connection {
 
 impl Agent {
     pub(crate) async fn start(number: u16) -> Self {
+        Self::start_with(number, "link=lan").await
+    }
+
+    /// With these NX options.
+    pub(crate) async fn start_with(number: u16, nx: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (options, log) = (dir.path().join("options"), dir.path().join("log"));
         fs::write(
             &options,
             format!(
-                "nx/nx,client=linux,geometry=640x480,link=lan,listen=unix:{}:{number}",
+                "nx/nx,client=linux,geometry=640x480,{nx},listen=unix:{}:{number}",
                 dir.path().join("nx").display()
             ),
         )
@@ -176,6 +181,7 @@ impl Drop for Agent {
 }
 
 /// A program with these commands, in a directory that goes with the value.
+#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn fake_program(script: &str) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("program");
@@ -185,6 +191,7 @@ pub(crate) fn fake_program(script: &str) -> (TempDir, PathBuf) {
 }
 
 /// Whether a process runs and is no zombie.
+#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn is_alive(pid: &str) -> bool {
     fs::read_to_string(Path::new("/proc").join(pid).join("stat")).is_ok_and(|stat| {
         !stat

@@ -202,7 +202,7 @@ section! {
     /// Programs the client runs.
     pub struct Nx {
         engine: NxEngine = "client.nx.engine", "nxproxy", Supported,
-            "What draws the session on the user's display: nxproxy.";
+            "What draws the session on the user's display: the client itself (native) or nxproxy.";
         nxproxy: ProgramName = "command.nxproxy", "/usr/bin/nxproxy", Supported,
             "nxproxy.";
         nxproxy_args: Words = "client.nxproxy.extra_args", "", Supported,

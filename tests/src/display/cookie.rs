@@ -67,7 +67,8 @@ impl Cookie {
         write_private(path, &file)
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    /// The secret itself.
+    pub fn bytes(&self) -> Vec<u8> {
         self.0.to_vec()
     }
 }

@@ -5,6 +5,10 @@ use crate::display::Display;
 use crate::process::{Process, Program};
 use crate::{Result, Scene};
 
+/// What draws the sessions of all tests, where it is not the default:
+/// `native` or `nxproxy`.
+pub const ENGINE_VARIABLE: &str = "QVD_TEST_NX_ENGINE";
+
 /// What a client needs to know to log in.
 #[derive(Clone, Debug)]
 pub struct Login {
@@ -31,6 +35,10 @@ impl Login {
             // A test of how sessions end is to see the first end.
             ("client.reconnect.timeout".to_owned(), "0".to_owned()),
         ];
+        // The same tests with the engine that is not the default.
+        if let Ok(engine) = std::env::var(ENGINE_VARIABLE) {
+            keys.push(("client.nx.engine".into(), engine));
+        }
         if server.uses_tls() {
             let certificate = server.certificate().display().to_string();
             keys.push(("path.ssl.ca.system.file".into(), certificate));

@@ -14,7 +14,7 @@ mod client;
 mod server;
 
 pub use self::agent::{Agent, Desktop, call_at, under_openbox};
-pub use self::client::Login;
+pub use self::client::{ENGINE_VARIABLE, Login};
 pub use self::server::{Inventory, Server, User, Vm};
 
 use std::fs;

@@ -185,6 +185,8 @@ fn arguments_set(properties: &mut Properties, arguments: &Arguments) {
         "-f",
     );
     set("client.link", arguments.link.as_deref(), "--link");
+    let engine = arguments.nx_engine.as_deref();
+    set("client.nx.engine", engine, "--nx-engine");
     let remember = arguments.remember.then_some("1");
     set("client.remember_password", remember, "--remember");
     let certificate = arguments.client_cert.as_deref().map(absolute);

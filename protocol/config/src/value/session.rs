@@ -100,8 +100,10 @@ words! {
 }
 
 words! {
-    /// The program that draws the session on the user's display.
-    NxEngine: "nxproxy" {
+    /// What draws the session on the user's display.
+    NxEngine: "native or nxproxy" {
+        /// The client itself.
+        Native = "native",
         /// The installed nxproxy.
         Nxproxy = "nxproxy",
     }
@@ -405,6 +407,7 @@ mod tests {
             ToleranceChecks::parse("risky"),
             Some(ToleranceChecks::Risky)
         );
-        assert_eq!(NxEngine::parse("native"), None);
+        assert_eq!(NxEngine::parse("native"), Some(NxEngine::Native));
+        assert_eq!(NxEngine::parse("libxcomp"), None);
     }
 }

@@ -1,0 +1,136 @@
+//! One end that bytes go to and come from: the agent, the X server, or the
+//! local end of a channel.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::ReadBuf;
+
+use crate::Transport;
+
+/// Chunks smaller than this are joined, so that many small messages are one
+/// write.
+const JOIN: usize = 16 * 1024;
+
+/// Bytes that wait to be written.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    chunks: VecDeque<Vec<u8>>,
+    /// Of the first chunk, already written.
+    written: usize,
+    waiting: usize,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.waiting += bytes.len();
+        match self.chunks.back_mut() {
+            Some(last) if last.len() + bytes.len() <= JOIN => last.extend_from_slice(&bytes),
+            _ => self.chunks.push_back(bytes),
+        }
+    }
+
+    /// Bytes that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    fn next(&self) -> Option<&[u8]> {
+        self.chunks.front()?.get(self.written..)
+    }
+
+    fn take(&mut self, count: usize) {
+        self.written += count;
+        self.waiting = self.waiting.saturating_sub(count);
+        if self.chunks.front().is_some_and(|c| self.written >= c.len()) {
+            self.chunks.pop_front();
+            self.written = 0;
+        }
+    }
+}
+
+/// A transport and what waits to be written to it.
+pub(super) struct Pipe<T> {
+    io: T,
+    pub(super) queue: Queue,
+    flushed: bool,
+}
+
+impl<T: Transport> Pipe<T> {
+    pub(super) fn new(io: T) -> Self {
+        Self::with_queue(io, Queue::default())
+    }
+
+    /// With bytes that came before the transport was there.
+    pub(super) fn with_queue(io: T, queue: Queue) -> Self {
+        let flushed = true;
+        Self { io, queue, flushed }
+    }
+
+    /// Writes what waits. Ready when nothing waits any more, neither here nor
+    /// in the transport.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(bytes) = self.queue.next() {
+            let count = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.queue.take(count);
+            self.flushed = false;
+        }
+        if !self.flushed {
+            // TLS keeps what is not flushed.
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.flushed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// How many bytes were read to the start of `buffer`; none at the end of
+    /// file.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Writes what waits, then says that nothing more will come.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_chunks_are_joined_and_taken_in_order() {
+        let mut queue = Queue::default();
+        for k in 0..200_u8 {
+            queue.push(vec![k; 100]);
+        }
+        queue.push(vec![200; 3 * JOIN]);
+        queue.push(Vec::new());
+        assert!(queue.chunks.len() < 5);
+        let mut all = Vec::new();
+        while let Some(next) = queue.next() {
+            let part = next[..next.len().min(777)].to_vec();
+            queue.take(part.len());
+            all.extend(part);
+        }
+        assert_eq!(queue.waiting(), 0);
+        assert_eq!(all.len(), 200 * 100 + 3 * JOIN);
+        assert!(all.is_sorted());
+    }
+}

@@ -1,0 +1,231 @@
+//! A session from its first byte to its end.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::driver::{Driver, Fault, Step};
+use super::limits;
+use super::local::{LocalEnd, LocalEnds};
+use super::stats::Shared;
+use crate::codec::CodecError;
+use crate::engine::{CLOSED, lost_because, next_order};
+use crate::{Ending, Error, Event, Events, NxStream, Order, Orders, Session};
+
+/// What the loop has been woken by.
+enum Wake {
+    Order(Option<Order>),
+    Slave(LocalEnd),
+    Time,
+    Step(Result<Step, Fault>),
+}
+
+/// Runs one session on `stream`.
+pub(super) async fn run(
+    ends: &Arc<dyn LocalEnds>,
+    shared: &Shared,
+    stream: NxStream,
+    session: &Session,
+    events: Events<'_>,
+    mut orders: Orders,
+) -> Result<Ending, Error> {
+    let access = session.display.access().clone();
+    let mut driver = Driver::new(stream, access, Arc::clone(ends), shared.clone());
+    let mut life = Life {
+        session,
+        events,
+        agreed: false,
+        started: false,
+        ending: false,
+        order: Order::Run,
+        asked: false,
+        until: Some(Instant::now() + session.start_timeout),
+    };
+    let mut ordered = true;
+    let done = loop {
+        let deadline = life.deadline(driver.heard);
+        let wake = tokio::select! {
+            biased;
+            order = next_order(&mut orders, life.order), if ordered => Wake::Order(order),
+            end = ends.accept(), if life.started && life.order == Order::Run => Wake::Slave(end),
+            step = poll_fn(|cx| driver.poll(cx)) => Wake::Step(step),
+            () = sleep_until(deadline) => Wake::Time,
+        };
+        let ended = match wake {
+            Wake::Order(Some(order)) => life.obey(order, &mut driver),
+            Wake::Order(None) => {
+                ordered = false;
+                None
+            }
+            Wake::Slave(end) => {
+                driver.open_slave(end);
+                None
+            }
+            Wake::Time => life.time(&mut driver),
+            Wake::Step(Ok(step)) => life.step(step),
+            Wake::Step(Err(fault)) => Some(Err(life.fault(fault))),
+        };
+        if let Some(ended) = ended {
+            break ended;
+        }
+    };
+    driver.count();
+    if life.order != Order::Abort {
+        // The agent may be gone, or deaf.
+        let end = poll_fn(|cx| driver.poll_end(cx));
+        let _ = timeout(limits::FAREWELL, end).await;
+    }
+    match done {
+        Err(error) if life.order != Order::Run => {
+            tracing::debug!(%error, "session failed while it was left");
+            Ok(Ending::Suspended)
+        }
+        done => done,
+    }
+}
+
+/// What is known of a session.
+struct Life<'a> {
+    session: &'a Session,
+    events: Events<'a>,
+    agreed: bool,
+    started: bool,
+    /// The agent has said that it closes the session.
+    ending: bool,
+    order: Order,
+    /// The agent was asked for a sign of life and gave none yet.
+    asked: bool,
+    /// Until when it has to come up, or to end.
+    until: Option<Instant>,
+}
+
+/// An end, if it is one.
+type Ended = Option<Result<Ending, Error>>;
+
+impl Life<'_> {
+    /// When there is something to be done even if nothing happens.
+    fn deadline(&mut self, heard: Instant) -> Instant {
+        if Instant::now().duration_since(heard) < limits::ASK {
+            self.asked = false;
+        }
+        let silence = match self.asked {
+            false => limits::ASK,
+            true => limits::LOST,
+        };
+        self.until
+            .map_or(heard + silence, |until| until.min(heard + silence))
+    }
+
+    fn time(&mut self, driver: &mut Driver) -> Ended {
+        let now = Instant::now();
+        if self.until.is_some_and(|until| until <= now) {
+            if self.order != Order::Run {
+                return Some(Ok(Ending::Suspended));
+            }
+            let seconds = self.session.start_timeout.as_secs();
+            return Some(Err(Error::NotUp { seconds }));
+        }
+        let silence = now.duration_since(driver.heard);
+        if silence >= limits::LOST {
+            let seconds = limits::LOST.as_secs();
+            let reason = format!("nothing came for {seconds} seconds");
+            return Some(Err(Error::Lost { reason }));
+        }
+        if silence >= limits::ASK && !self.asked {
+            self.asked = true;
+            driver.ask();
+        }
+        None
+    }
+
+    fn obey(&mut self, order: Order, driver: &mut Driver) -> Ended {
+        self.order = order;
+        match order {
+            Order::Run => None,
+            Order::Suspend if self.started => {
+                (self.events)(Event::Ending);
+                self.until = Some(Instant::now() + limits::LEAVE);
+                driver.leave();
+                None
+            }
+            // Nothing is drawn yet that had to be left in order.
+            Order::Suspend | Order::Abort => Some(Ok(Ending::Suspended)),
+        }
+    }
+
+    fn step(&mut self, step: Step) -> Ended {
+        match step {
+            Step::Agreed(greeting) => {
+                self.agreed = true;
+                (self.events)(Event::Log(format!(
+                    "agent speaks NX {}: link {}, delta {}, stream {}, pack {}",
+                    greeting.version,
+                    greeting.link,
+                    u8::from(greeting.delta),
+                    greeting.stream,
+                    greeting.pack
+                )));
+                (self.events)(Event::Agreed(greeting));
+                (self.events)(Event::Negotiated);
+            }
+            Step::Started if !self.started => {
+                self.started = true;
+                if self.order == Order::Run {
+                    self.until = None;
+                }
+                (self.events)(Event::Started);
+            }
+            Step::Started => {}
+            Step::Opened(service) => (self.events)(Event::Opened(service)),
+            Step::Closed(service) => (self.events)(Event::Closed(service)),
+            Step::Ending if !self.ending => {
+                self.ending = true;
+                (self.events)(Event::Ending);
+            }
+            Step::Ending => {}
+            Step::AgentGone(error) => return Some(self.agent_gone(error.as_ref())),
+            Step::DisplayGone if self.order != Order::Run || self.ending => {}
+            Step::DisplayGone => return Some(Err(self.display("it closed the connection"))),
+        }
+        None
+    }
+
+    fn agent_gone(&self, error: Option<&io::Error>) -> Result<Ending, Error> {
+        if self.order != Order::Run {
+            return Ok(Ending::Suspended);
+        }
+        if !self.started {
+            return Err(Error::ClosedEarly);
+        }
+        match error {
+            _ if self.ending => Ok(Ending::ClosedByAgent),
+            None => Err(Error::Lost {
+                reason: CLOSED.to_owned(),
+            }),
+            Some(error) => Err(Error::Lost {
+                reason: lost_because(error),
+            }),
+        }
+    }
+
+    fn fault(&self, fault: Fault) -> Error {
+        match fault {
+            Fault::Codec(CodecError::Handshake(reason)) => Error::Negotiation { reason },
+            Fault::Codec(error) if !self.agreed => Error::Negotiation {
+                reason: error.to_string(),
+            },
+            Fault::Codec(source) => Error::Damaged { source },
+            Fault::Display(error) => self.display(&error.to_string()),
+            Fault::Refused(words) => self.display(&words),
+        }
+    }
+
+    fn display(&self, reason: &str) -> Error {
+        Error::DisplayMissing {
+            display: self.session.display.name().to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a session has carried.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::channel::{Channel, Kind};
+use crate::codec::{Service, Totals};
+
+/// What a session has carried so far: bytes, requests and round trips.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Bytes of NX from the agent and to it, as they went over the connection.
+    pub carried: (u64, u64),
+    /// Requests, replies, and bytes of NX before compression.
+    pub totals: Totals,
+    /// Bytes for the local ends and from them, of all channels of a kind.
+    pub channels: BTreeMap<&'static str, (u64, u64)>,
+}
+
+impl fmt::Display for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = self.carried;
+        writeln!(
+            f,
+            "NX from the VM: {from} bytes ({} before compression)",
+            self.totals.unpacked
+        )?;
+        writeln!(
+            f,
+            "NX to the VM: {to} bytes ({} before compression)",
+            self.totals.packing
+        )?;
+        for (name, (down, up)) in &self.channels {
+            writeln!(f, "channel {name}: {down} bytes from the VM, {up} to it")?;
+        }
+        let display = self.channels.get("x11").map_or(0, |(down, _)| *down);
+        writeln!(
+            f,
+            "X11: {} requests, {} round trips; {} bytes of X11 per byte of NX",
+            self.totals.requests,
+            self.totals.replies,
+            Tenths(display, from)
+        )
+    }
+}
+
+/// One number divided by another, with one decimal.
+struct Tenths(u64, u64);
+
+impl fmt::Display for Tenths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = self.0.saturating_mul(10) / self.1.max(1);
+        write!(f, "{}.{}", tenths / 10, tenths % 10)
+    }
+}
+
+/// The statistics of an engine's last session, which others may look at while
+/// it runs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shared(Arc<Mutex<Statistics>>);
+
+impl Shared {
+    pub(super) fn get(&self) -> Statistics {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set(&self, statistics: Statistics) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = statistics;
+    }
+}
+
+/// Counts for one session.
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    pub(super) carried: (u64, u64),
+    /// Of channels that are closed.
+    closed: BTreeMap<&'static str, (u64, u64)>,
+}
+
+impl Counter {
+    /// Keeps the bytes of a channel that is closed.
+    pub(super) fn close(&mut self, channel: &Channel) {
+        add(&mut self.closed, channel);
+    }
+
+    pub(super) fn statistics<'c>(
+        &self,
+        totals: Totals,
+        open: impl Iterator<Item = &'c Channel>,
+    ) -> Statistics {
+        let mut channels = self.closed.clone();
+        for channel in open {
+            add(&mut channels, channel);
+        }
+        Statistics {
+            carried: self.carried,
+            totals,
+            channels,
+        }
+    }
+}
+
+fn add(channels: &mut BTreeMap<&'static str, (u64, u64)>, channel: &Channel) {
+    let bytes = channels.entry(name(channel.kind)).or_default();
+    bytes.0 += channel.bytes.0;
+    bytes.1 += channel.bytes.1;
+}
+
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::X => "x11",
+        Kind::Service(Service::Cups) => "cups",
+        Kind::Service(Service::Smb) => "smb",
+        Kind::Service(Service::Media) => "media",
+        Kind::Service(Service::Http) => "http",
+        Kind::Service(Service::Slave) => "slave",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_carried_is_told_in_lines() {
+        let statistics = Statistics {
+            carried: (1000, 200),
+            totals: Totals::default(),
+            channels: BTreeMap::from([("media", (5, 6)), ("x11", (12_340, 99))]),
+        };
+        let text = statistics.to_string();
+        assert!(text.contains("NX from the VM: 1000 bytes"), "{text}");
+        assert!(text.contains("channel media: 5 bytes from the VM, 6 to it"));
+        assert!(text.contains("12.3 bytes of X11 per byte of NX"), "{text}");
+    }
+}

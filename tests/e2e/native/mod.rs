@@ -1,0 +1,15 @@
+//! The native engine with real nxagent and displays.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod chain;
+mod drawing;
+mod input;
+mod pixels;
+mod resume;
+mod session;
