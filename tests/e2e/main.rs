@@ -10,3 +10,4 @@ mod chain;
 mod client;
 mod harness;
 mod stock_nx;
+mod window;

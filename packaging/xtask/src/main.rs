@@ -15,6 +15,7 @@ mod desktop;
 mod install;
 mod man;
 mod run;
+mod screenshots;
 mod soak;
 mod test;
 mod workspace;
@@ -56,6 +57,8 @@ enum Command {
     Man,
     /// Run the tests that repeat sessions in full: about half an hour.
     Soak,
+    /// Write pictures of the window's pages into `target/screenshots/`.
+    Screenshots,
     /// Measure the programs beside plain references.
     Bench(bench::Arguments),
 }
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(),
         Command::Man => man::run(),
         Command::Soak => soak::run(),
+        Command::Screenshots => screenshots::run(),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match done {
