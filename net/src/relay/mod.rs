@@ -60,6 +60,8 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use tokio::sync::Notify;
+
 pub use self::stream::Stream;
 
 /// One end of a relay: its socket and what was already read from it.
@@ -92,6 +94,7 @@ impl Side {
 pub struct Meter {
     left_to_right: AtomicU64,
     right_to_left: AtomicU64,
+    half_closed: Notify,
 }
 
 impl Meter {
@@ -99,6 +102,13 @@ impl Meter {
     fn start(&self, left: &Side, right: &Side) {
         add(&self.left_to_right, left.early.len());
         add(&self.right_to_left, right.early.len());
+    }
+
+    /// Done when one side has ended its bytes and the other was told so: for
+    /// a `cancel` that limits how long the other may go on. One waiter is
+    /// told.
+    pub async fn half_closed(&self) {
+        self.half_closed.notified().await;
     }
 
     /// Bytes taken from the left side.
@@ -206,6 +216,23 @@ async fn drive(
         })
     })
     .await
+}
+
+/// What both directions together have come to.
+fn both(
+    forth: Poll<Result<(), Fault>>,
+    back: Poll<Result<(), Fault>>,
+    meter: &Meter,
+) -> Poll<Result<(), Fault>> {
+    match (forth, back) {
+        (Poll::Ready(Err(fault)), _) | (_, Poll::Ready(Err(fault))) => Poll::Ready(Err(fault)),
+        (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+        (Poll::Pending, Poll::Pending) => Poll::Pending,
+        _ => {
+            meter.half_closed.notify_one();
+            Poll::Pending
+        }
+    }
 }
 
 /// A failure of one side.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use super::pending::Pending;
 use super::pipe::Pipe;
 use super::stream::Stream;
-use super::{Fault, Meter, Place, Side, add, scratch};
+use super::{Fault, Meter, Place, Side, add, both, scratch};
 
 /// Both directions between two plain sockets.
 #[derive(Debug)]
@@ -32,16 +32,11 @@ impl Relay {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, meter: &Meter) -> Poll<Result<(), Fault>> {
         let forth = self.poll_left_to_right(cx, meter);
         let back = self.poll_right_to_left(cx, meter);
-        match (forth, back) {
-            (Poll::Ready(Err(fault)), _) => Poll::Ready(Err(fault)),
-            (_, Poll::Ready(Err(fault))) => {
-                // The direction polled first may have been given bytes since.
-                let _ = self.poll_left_to_right(cx, meter);
-                Poll::Ready(Err(fault))
-            }
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
+        if !matches!(forth, Poll::Ready(Err(_))) && matches!(back, Poll::Ready(Err(_))) {
+            // The direction polled first may have been given bytes since.
+            let _ = self.poll_left_to_right(cx, meter);
         }
+        both(forth, back, meter)
     }
 
     /// As if the kernel had refused to splice.

@@ -13,7 +13,7 @@ use rustls::Connection;
 
 use super::pending::Pending;
 use super::stream::Stream;
-use super::{Fault, Meter, Place, Side, add, scratch};
+use super::{Fault, Meter, Place, Side, add, both, scratch};
 
 /// Both directions between a TLS connection (left) and a plain socket (right).
 #[derive(Debug)]
@@ -70,15 +70,10 @@ impl Relay {
         // update, an alert), and the outbound side begins with what waits.
         let inbound = self.poll_inbound(cx, meter);
         let outbound = self.poll_outbound(cx, meter);
-        match (inbound, outbound) {
-            (Poll::Ready(Err(fault)), _) => Poll::Ready(Err(fault)),
-            (_, Poll::Ready(Err(fault))) => {
-                let _ = self.poll_inbound(cx, meter);
-                Poll::Ready(Err(fault))
-            }
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
+        if !matches!(inbound, Poll::Ready(Err(_))) && matches!(outbound, Poll::Ready(Err(_))) {
+            let _ = self.poll_inbound(cx, meter);
         }
+        both(inbound, outbound, meter)
     }
 
     /// Says goodbye to the TLS peer if that takes no waiting.

@@ -40,8 +40,9 @@ use qvd_tests::{Error, Result, Scene, nx};
 /// For anything that is to happen.
 const WAIT: Duration = Duration::from_secs(40);
 
-/// What nxagent needs after it has said that it is connected: one that loses
-/// its client within the next milliseconds can hang for good (seen).
+/// What nxagent needs after it has said that it is connected: it asks for its
+/// window's attributes, and one that loses its client before the answer spins
+/// for ever (seen).
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// An agent and a user's display.

@@ -91,6 +91,30 @@ fn one_that_stops_answering_is_ended_when_it_is_to_suspend() {
 }
 
 #[test]
+fn one_that_hangs_as_its_client_is_lost_does_not_hold_the_vm_for_ever() {
+    play("agent_nxagent_hung", async |scene| {
+        let seat = Seat::take(scene, &Desktop::Small, &[]).await?;
+        let client = seat.connect(scene, &[]).await?;
+        let name = session(&seat.agent)?;
+        let pid = process_with(&name, "nxagent :")?;
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        kill_process(pid.ok_or("no nxagent")?, Signal::STOP)?;
+        super::kill(client.proxy.pid())?;
+        // 30 s until it is given up, and what a polite end takes.
+        seat.agent
+            .wait_for_state(SessionState::Stopped, 2 * WAIT)
+            .await?;
+        let reason = waited(&seat.agent).await?.reason;
+        assert_eq!(
+            reason.as_deref(),
+            Some("nxagent hangs since it lost its client")
+        );
+        nothing_left(&seat.agent, &name)?;
+        Ok(())
+    });
+}
+
+#[test]
 fn of_two_starts_at_once_one_is_taken() {
     play("agent_two_starts", async |scene| {
         let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;

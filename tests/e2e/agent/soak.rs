@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use qvd_rpc::{Call, SessionState};
 use qvd_tests::rig::Desktop;
-use qvd_tests::{Error, Result, play_for};
+use qvd_tests::{Error, Result, Scene, play_for};
 
 use super::hooks::hook;
 use super::{Seat, WAIT, kill};
@@ -40,11 +40,14 @@ fn memory(pid: u32) -> Result<u64> {
     number.ok_or_else(|| Error::Invalid("no VmRSS".into()))
 }
 
-/// Everything of the machine that a session could leave: mounts, and files
-/// in the folders for temporary ones that name this agent's display.
-fn traces(display: u16) -> BTreeSet<String> {
+/// Everything of the machine that a session could leave: mounts in the scene's
+/// folder, and files in the folders for temporary ones that name this agent's
+/// display.
+fn traces(scene: &Scene, display: u16) -> BTreeSet<String> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-    let mut traces: BTreeSet<String> = mounts.lines().map(|line| format!("mount {line}")).collect();
+    let here = scene.path("").display().to_string();
+    let ours = mounts.lines().filter(|line| line.contains(&here));
+    let mut traces: BTreeSet<String> = ours.map(|line| format!("mount {line}")).collect();
     for folder in ["/tmp", "/tmp/.X11-unix", "/dev/shm"] {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -69,7 +72,7 @@ fn suspends_and_resumes_leave_nothing() {
             ("log.level", "INFO"),
         ];
         let mut seat = Seat::take(scene, &Desktop::Small, &keys).await?;
-        let before = traces(seat.agent.display());
+        let before = traces(scene, seat.agent.display());
         let begin = Instant::now();
         let mut first = None;
         for round in 0..times {
@@ -102,7 +105,7 @@ fn suspends_and_resumes_leave_nothing() {
             }
         };
         tokio::time::timeout(WAIT, ran).await?;
-        assert_eq!(traces(seat.agent.display()), before);
+        assert_eq!(traces(scene, seat.agent.display()), before);
         Ok(())
     });
 }
@@ -113,7 +116,7 @@ fn starts_and_stops_leave_nothing() {
     let limit = Duration::from_secs(180 + 3 * u64::try_from(times).unwrap_or_default());
     play_for("agent_soak_start", limit, async |scene| {
         let mut seat = Seat::take(scene, &Desktop::Small, &[("log.level", "INFO")]).await?;
-        let before = traces(seat.agent.display());
+        let before = traces(scene, seat.agent.display());
         let begin = Instant::now();
         let mut first = None;
         for round in 0..times {
@@ -128,7 +131,7 @@ fn starts_and_stops_leave_nothing() {
             }
         }
         println!("{times} starts and stops in {:?}", begin.elapsed());
-        assert_eq!(traces(seat.agent.display()), before);
+        assert_eq!(traces(scene, seat.agent.display()), before);
         let state = seat.agent.call(Call::XState).await?;
         assert_eq!(state, qvd_rpc::Reply::State(SessionState::Stopped));
         Ok(())

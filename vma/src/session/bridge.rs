@@ -8,10 +8,14 @@ use std::time::Duration;
 use qvd_net::relay::{Ended, Meter, Side, plain};
 use qvd_net::socket::tune;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long nxagent may take to accept; its socket is local.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long nxagent may keep the connection of a client that is gone. One that
+/// hangs never closes it.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// What went through a client's connection, and why it ended.
 #[derive(Debug)]
@@ -24,7 +28,8 @@ pub struct Served {
     pub sent: u64,
 }
 
-/// Serves one client until either end has closed both ways.
+/// Serves one client until both ends have closed, or one has and the other does
+/// not follow.
 ///
 /// # Errors
 /// When nxagent does not accept.
@@ -35,13 +40,11 @@ pub async fn serve(client: OwnedFd, nx_socket: PathBuf) -> io::Result<Served> {
     tune(&client)?;
     let agent = timeout(CONNECT, UnixStream::connect(&nx_socket)).await??;
     let meter = Meter::default();
-    let ended = plain(
-        Side::new(client),
-        Side::new(agent),
-        &meter,
-        std::future::pending(),
-    )
-    .await;
+    let alone = async {
+        meter.half_closed().await;
+        sleep(LINGER).await;
+    };
+    let ended = plain(Side::new(client), Side::new(agent), &meter, alone).await;
     Ok(Served {
         ended,
         received: meter.left_to_right(),

@@ -12,7 +12,10 @@ pub const POKE_AFTER: Duration = Duration::from_millis(250);
 
 /// How often it is poked to notice that its client is gone. It reads that from
 /// the connection at once, but suspends only when its own loop comes by, which
-/// without any busy program can take minutes (seen).
+/// without any busy program can take minutes (seen). One that has not noticed
+/// by then never will: on each resume nxagent asks for its window's attributes,
+/// and when the client is lost before the answer it spins for ever in the
+/// library's wait for it (seen), deaf to signals and to the user's programs.
 const NOTICE_POKES: u32 = 120;
 
 /// After so many pokes in vain the signal is sent again: one that comes just as
@@ -45,6 +48,8 @@ pub enum Action {
     ArmPoke,
     /// Close the client's connection.
     DropClient,
+    /// It is lost, end the session.
+    GiveUp,
     /// The display is up for the first time: start the user's X session.
     StartXSession,
 }
@@ -212,6 +217,9 @@ impl NxAgent {
             return vec![];
         }
         self.noticing -= 1;
+        if self.noticing == 0 {
+            return vec![Action::GiveUp];
+        }
         // Should it have suspended this very moment, it wakes, and the daemon,
         // which awaits no client, sends it back.
         Self::point_out(self.noticing.is_multiple_of(SIGNAL_AGAIN))
@@ -365,10 +373,12 @@ mod tests {
 
         agent.line("Session: Session resumed at ''.");
         agent.client_gone();
+        assert_eq!(agent.poke(), [Action::Poke, Action::ArmPoke]);
         let pokes = std::iter::repeat_with(|| agent.poke())
-            .take_while(|a| !a.is_empty())
+            .take_while(|actions| actions.contains(&Action::ArmPoke))
             .count();
-        assert_eq!(pokes, 120, "not for ever");
+        assert_eq!(pokes, 118, "not for ever, and the last was to give it up");
+        assert_eq!(agent.poke(), [], "once");
     }
 
     #[test]

@@ -343,6 +343,10 @@ impl Session {
                 Action::Hangup => self.signal_nxagent(Signal::HUP),
                 Action::Terminate => self.signal_nxagent(Signal::TERM),
                 Action::DropClient => self.drop_client(),
+                Action::GiveUp => {
+                    self.reason = Some("nxagent hangs since it lost its client".into());
+                    self.end();
+                }
                 Action::ArmPoke => self.poke.as_mut().reset(Instant::now() + POKE_AFTER),
                 Action::Poke => poke(self.launch.display),
                 Action::StartXSession => self.start_x_session(),

@@ -24,6 +24,23 @@ fn start(
 }
 
 #[tokio::test]
+async fn one_that_goes_on_after_the_others_end_can_be_given_a_limit() {
+    let ((mut left, left_inner), (mut right, right_inner)) = (tcp_pair().await, tcp_pair().await);
+    let running = Running::start(|meter| async move {
+        let limit = meter.half_closed();
+        plain(Side::new(left_inner), Side::new(right_inner), meter, limit).await
+    });
+    left.write_all(b"last").await.unwrap();
+    let mut bytes = [0; 4];
+    within(right.read_exact(&mut bytes)).await.unwrap();
+    left.shutdown().await.unwrap();
+    let (ended, up, _) = running.ended().await;
+    assert!(matches!(ended, Ended::Cancelled), "{ended}");
+    assert_eq!(up, 4);
+    assert_eq!(within(right.read(&mut bytes)).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn large_transfers_both_ways_at_once_arrive_unchanged() {
     const TOTAL: usize = 64 * 1024 * 1024;
     let (left, right, running) = joined().await;
