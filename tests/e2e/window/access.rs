@@ -15,6 +15,14 @@ const REGISTRY: (&str, &str) = ("org.a11y.atspi.Registry", "/org/a11y/atspi/acce
 
 const ACCESSIBLE: &str = "org.a11y.atspi.Accessible";
 
+/// Numbers of roles: `AtspiRole` of AT-SPI.
+const CHECK_BOX: &str = "7";
+const COMBO_BOX: &str = "11";
+const TAB: &str = "37";
+const PASSWORD: &str = "40";
+const BUTTON: &str = "43";
+const ENTRY: &str = "79";
+
 /// Deepest and widest tree that is walked.
 const MAX_NODES: usize = 400;
 
@@ -39,7 +47,7 @@ async fn ask(scene: &Scene, address: &str, line: &[&str]) -> Result<Value> {
 
 /// A node as a reader tells it: its role and its name.
 async fn node(scene: &Scene, bus: &str, (name, path): (&str, &str)) -> Result<(String, String)> {
-    let role = ask(scene, bus, &["call", name, path, ACCESSIBLE, "GetRoleName"]).await?;
+    let role = ask(scene, bus, &["call", name, path, ACCESSIBLE, "GetRole"]).await?;
     let title = ask(
         scene,
         bus,
@@ -47,7 +55,7 @@ async fn node(scene: &Scene, bus: &str, (name, path): (&str, &str)) -> Result<(S
     )
     .await?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    Ok((text(&role[0]), text(&title)))
+    Ok((role[0].to_string(), text(&title)))
 }
 
 async fn children(
@@ -139,15 +147,15 @@ fn a_screen_reader_finds_every_field_by_role_and_name() {
         let seat = Seat { display, client };
         seat.page("Connect").await?;
         let wanted = [
-            ("entry", "User"),
-            ("password text", "Password"),
-            ("entry", "Server"),
-            ("combo box", "Connection type"),
-            ("check box", "Remember the user"),
-            ("check box", "Remember the password"),
-            ("push button", "Connect"),
-            ("push button", "Show the password"),
-            ("page tab", "Settings"),
+            (ENTRY, "User"),
+            (PASSWORD, "Password"),
+            (ENTRY, "Server"),
+            (COMBO_BOX, "Connection type"),
+            (CHECK_BOX, "Remember the user"),
+            (CHECK_BOX, "Remember the password"),
+            (BUTTON, "Connect"),
+            (BUTTON, "Show the password"),
+            (TAB, "Settings"),
         ];
         let mut last = Vec::new();
         let looking = async {

@@ -69,13 +69,6 @@ impl Seat {
         self.xdotool(scene, &line).await
     }
 
-    /// Clicks at a place of the window, in pixels from its upper left corner.
-    pub(super) async fn click(&self, scene: &Scene, on: &Window, x: i32, y: i32) -> Result<()> {
-        let (x, y) = ((on.x + x).to_string(), (on.y + y).to_string());
-        let line = ["mousemove", &x, &y, "click", "1"];
-        self.xdotool(scene, &line).await
-    }
-
     async fn xdotool(&self, scene: &Scene, line: &[&str]) -> Result<()> {
         let program = scene.installed("xdotool", "xdotool")?.args(line);
         let mut running = scene.start(self.display.dress(program))?;

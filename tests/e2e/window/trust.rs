@@ -21,7 +21,7 @@ fn an_unknown_certificate_is_refused_accepted_once_and_for_good() {
             .filter(|line| !line.starts_with("path.ssl"))
             .map(|line| format!("{line}\n"))
             .collect();
-        let conf = format!("{conf}client.ssl.error_timeout = 0\n");
+        let conf = format!("{conf}client.ssl.error_timeout = 0.001\n");
         let password = user.password.as_str();
         let again = async |seat: &Seat| {
             seat.page("Connect").await?;
