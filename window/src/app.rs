@@ -81,7 +81,7 @@ impl App {
         app.load();
         if let Some(display) = app.environment.display.clone() {
             // Without the thread there is no session either.
-            let _ = app.commands.send(Command::Keyboard(display));
+            let _ = app.commands.send(Command::Look(display));
         }
         let receiver = Rc::clone(&app);
         let listening = slint::spawn_local(async move {

@@ -3,6 +3,8 @@
 //! The toolkit has the main thread, the core another one ([`worker`]). What
 //! happens there becomes messages, and what the user wants commands.
 
+#![forbid(unsafe_code)]
+
 mod app;
 mod arguments;
 mod conf;
@@ -10,7 +12,6 @@ mod link;
 mod login;
 mod session;
 mod settings;
-mod ui;
 mod view;
 mod worker;
 
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use qvd_client::cli::{Environment, init_log};
 use qvd_client::core::{Code, Failure};
+use qvd_client_window as ui;
 use slint::ComponentHandle as _;
 use tokio::sync::mpsc;
 

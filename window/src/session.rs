@@ -17,6 +17,9 @@ use crate::worker::Message;
 /// From so many machines on, the list has a filter.
 const MANY: usize = 8;
 
+/// What a window manager's frame needs of the screen's height, in pixels.
+const FRAME: u32 = 64;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 impl App {
@@ -56,9 +59,10 @@ impl App {
             }
             Message::NotKept(why) => self.note("password-not-kept", &why),
             Message::Kept(password) => self.fill_password(&password),
-            Message::Keyboard(keyboard) => {
+            Message::Display(keyboard, width, height) => {
                 let settings = self.window.global::<ui::Settings<'_>>();
-                settings.set_keyboard(keyboard.into());
+                settings.set_keyboard(keyboard.unwrap_or_default().into());
+                self.fit(width.into(), height.into());
             }
             Message::Ended(done) => self.ended(done),
             Message::Quit => self.end(),
@@ -331,6 +335,20 @@ impl App {
         let session = self.window.global::<ui::Session<'_>>();
         session.set_note(word.into());
         session.set_note_detail(detail.into());
+    }
+
+    /// Makes the window no larger than the screen.
+    fn fit(&self, width: u32, height: u32) {
+        let window = self.window.window();
+        let now = window.size();
+        // Of which the window manager needs some for a frame.
+        let height = height.saturating_sub(FRAME);
+        if !self.arguments.kiosk && (now.width > width || now.height > height) {
+            window.set_size(slint::PhysicalSize::new(
+                now.width.min(width),
+                now.height.min(height),
+            ));
+        }
     }
 
     /// The session has the screen.

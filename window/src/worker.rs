@@ -27,8 +27,8 @@ pub(crate) enum Command {
     LookUp(Store),
     /// Leaves everything and ends.
     End,
-    /// The keyboard of this display.
-    Keyboard(String),
+    /// What is to be known of this display.
+    Look(String),
 }
 
 /// A session that is wanted.
@@ -56,8 +56,8 @@ pub(crate) enum Message {
     NotKept(String),
     /// A password that was kept.
     Kept(SecretString),
-    /// The display's keyboard, in words.
-    Keyboard(String),
+    /// The display: its keyboard in words, width and height in pixels.
+    Display(Option<String>, u16, u16),
     /// The session ended.
     Ended(Result<Outcome, Failure>),
     /// The machine ends the program, once no session is on.
@@ -123,13 +123,14 @@ async fn serve(mut commands: mpsc::UnboundedReceiver<Command>, messages: Message
                     }
                 });
             }
-            Command::Keyboard(display) => {
+            Command::Look(display) => {
                 let messages = messages.clone();
                 tokio::spawn(async move {
-                    if let Ok(display) = Display::open(&display).await
-                        && let Some(keyboard) = display.keyboard()
-                    {
-                        let _ = messages.send(Message::Keyboard(keyboard.to_string()));
+                    if let Ok(display) = Display::open(&display).await {
+                        let keyboard = display.keyboard().map(ToString::to_string);
+                        let screen = display.screen();
+                        let seen = Message::Display(keyboard, screen.width, screen.height);
+                        let _ = messages.send(seen);
                     }
                 });
             }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use qvd_client::core::{Code, Fault};
+
 fn own(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -125,5 +127,17 @@ fn no_text_of_a_page_is_written_past_the_catalogue() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn whatever_the_core_tells_has_words() {
+    let words = fs::read_to_string(own("ui/words.slint")).unwrap();
+    // Of which nothing better is to be said than the last line of each.
+    let rest = ["internal", "other"];
+    let codes = Code::ALL.iter().map(|code| code.as_str());
+    let faults = Fault::ALL.iter().map(|fault| fault.as_str());
+    for word in codes.chain(faults).filter(|word| !rest.contains(word)) {
+        assert!(words.contains(&format!("== \"{word}\"")), "{word}");
     }
 }

@@ -42,7 +42,17 @@ async fn ask(scene: &Scene, address: &str, line: &[&str]) -> Result<Value> {
         let start = line.find('{')?;
         serde_json::from_str::<Value>(line.get(start..)?).ok()
     });
-    Ok(json.map_or(Value::Null, |mut json| json["data"].take()))
+    let data = json.and_then(|json| json.get("data").cloned());
+    Ok(data.unwrap_or_default())
+}
+
+/// The first of an answer's values.
+fn first(values: &Value) -> &Value {
+    values.get(0).unwrap_or(&Value::Null)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 /// A node as a reader tells it: its role and its name.
@@ -54,8 +64,7 @@ async fn node(scene: &Scene, bus: &str, (name, path): (&str, &str)) -> Result<(S
         &["get-property", name, path, ACCESSIBLE, "Name"],
     )
     .await?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    Ok((role[0].to_string(), text(&title)))
+    Ok((first(&role).to_string(), text(&title)))
 }
 
 async fn children(
@@ -65,11 +74,10 @@ async fn children(
 ) -> Result<Vec<(String, String)>> {
     let line = ["call", name, path, ACCESSIBLE, "GetChildren"];
     let all = ask(scene, bus, &line).await?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let all = all[0].as_array().cloned().unwrap_or_default();
+    let all = first(&all).as_array().cloned().unwrap_or_default();
     Ok(all
         .iter()
-        .map(|one| (text(&one[0]), text(&one[1])))
+        .map(|one| (text(first(one)), text(one.get(1).unwrap_or(&Value::Null))))
         .collect())
 }
 
@@ -112,15 +120,23 @@ async fn buses(scene: &Scene) -> Result<(Process, Process, String, String)> {
                 "GetAddress",
             ];
             let answer = ask(scene, &socket, &line).await?;
-            if let Some(address) = answer[0].as_str().filter(|address| !address.is_empty()) {
+            if let Some(address) = first(&answer)
+                .as_str()
+                .filter(|address| !address.is_empty())
+            {
                 return Ok::<_, qvd_tests::Error>(address.to_owned());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
+    let missing = |_| qvd_tests::Error::Deadline {
+        what: "the bus of accessibility".into(),
+        limit: WAIT,
+        context: String::new(),
+    };
     let bus = tokio::time::timeout(WAIT, looking)
         .await
-        .expect("the bus of accessibility comes up")?;
+        .map_err(missing)??;
     for property in ["IsEnabled", "ScreenReaderEnabled"] {
         let line = [
             "set-property",

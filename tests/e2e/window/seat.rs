@@ -162,8 +162,12 @@ pub(super) async fn display(scene: &Scene) -> Result<Display> {
 /// The window's program, with the user's configuration where it belongs.
 pub(super) fn program(scene: &Scene, conf: &str) -> Result<Program> {
     let folder = scene.home().join(".qvd");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("client.conf"), conf).unwrap();
+    let io = |source| qvd_tests::Error::Io {
+        what: "writing client.conf".into(),
+        source,
+    };
+    std::fs::create_dir_all(&folder).map_err(io)?;
+    std::fs::write(folder.join("client.conf"), conf).map_err(io)?;
     Ok(scene
         .built("qvd-client")?
         // The library of the toolkit asks no service of this machine.
@@ -174,7 +178,8 @@ pub(super) fn program(scene: &Scene, conf: &str) -> Result<Program> {
 
 /// The configuration of the user as the tests left it.
 pub(super) fn configuration(scene: &Scene) -> String {
-    std::fs::read_to_string(scene.home().join(".qvd/client.conf")).unwrap()
+    // What is not there has nothing in it.
+    std::fs::read_to_string(scene.home().join(".qvd/client.conf")).unwrap_or_default()
 }
 
 /// A broker without a VM, and a user of it.

@@ -1,8 +1,8 @@
-//! The pages, as the toolkit's compiler made them of `ui/`.
+//! The pages of the client's window, as the toolkit's compiler made them of
+//! `ui/`. They hold no logic: that is the program's.
 
 #![allow(
     missing_docs,
-    unsafe_code,
     clippy::all,
     clippy::pedantic,
     clippy::unwrap_used,
