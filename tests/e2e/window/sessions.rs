@@ -1,6 +1,7 @@
 //! From the login to a desktop, and what can come between.
 
 use qvd_rpc::{Call, SessionState};
+use qvd_tests::fault::{Cut, Endpoint, FaultProxy};
 use qvd_tests::rig::{Agent, Desktop, Inventory, Server, User, Vm};
 use qvd_tests::{Result, Scene, play};
 use rustix::process::Signal;
@@ -32,7 +33,11 @@ async fn log_in(scene: &Scene, seat: &Seat, password: &str) -> Result<()> {
 fn from_login_to_the_list_to_the_desktop_and_back() {
     play("window_desktop", async |scene| {
         let (agent, server, user) = stage(scene).await?;
-        let seat = Seat::take(scene, &login(&server, &user), &[]).await?;
+        let conf = login(&server, &user).replace("client.user.name = ann\n", "");
+        let seat = Seat::take(scene, &conf, &[]).await?;
+        seat.page("Connect").await?;
+        seat.types(scene, "ann").await?;
+        seat.press(scene, &["Return"]).await?;
         log_in(scene, &seat, &user.password).await?;
         let list = seat.page("Choose a machine").await?;
         seat.looks_like(scene, &list, "machines").await?;
@@ -44,8 +49,10 @@ fn from_login_to_the_list_to_the_desktop_and_back() {
         let window = screen.wait_for_window("QVD", WAIT, is_session).await?;
         screen.wait_until_drawn(&window, WAIT).await?;
         seat.no_page().await?;
-        // The password stands nowhere.
-        assert!(!configuration(scene).contains(&user.password));
+        // The user is remembered, and the password stands nowhere.
+        let kept = configuration(scene);
+        assert!(kept.contains("client.user.name = ann\n"), "{kept}");
+        assert!(!kept.contains(&user.password));
         agent.call(Call::XStop).await?;
         let page = seat.page("Connect").await?;
         seat.looks_like(scene, &page, "ended").await?;
@@ -69,6 +76,54 @@ fn a_session_is_left_in_order_when_the_machine_ends_the_window() {
         agent.wait_for_state(SessionState::Suspended, WAIT).await?;
         agent.call(Call::XStop).await?;
         agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_lost_session_shows_that_it_is_being_got_back() {
+    play("window_reconnect", async |scene| {
+        let (agent, server, user) = stage(scene).await?;
+        let front = FaultProxy::start(
+            &Endpoint::local(0),
+            &Endpoint::local(server.address().port()),
+        )?;
+        let port = front.port().unwrap_or_default();
+        let conf = login(&server, &user) + &format!("client.host.port = {port}\n");
+        let mut seat = Seat::take(scene, &conf, &["--vm-id", "ann"]).await?;
+        log_in(scene, &seat, &user.password).await?;
+        agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        seat.no_page().await?;
+        front.refuse(true);
+        front.cut(Cut::Reset);
+        seat.page("Please wait").await?;
+        front.refuse(false);
+        seat.no_page().await?;
+        agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        seat.client.signal(Signal::TERM)?;
+        let status = seat.client.wait(WAIT).await?;
+        assert_eq!(status.code(), Some(0), "{}", seat.client.log().text());
+        agent.call(Call::XStop).await?;
+        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_link_names_broker_user_and_machine() {
+    play("window_link", async |scene| {
+        let (server, user) = broker(scene, true).await?;
+        let conf = login(&server, &user).replace("client.host.name = localhost\n", "");
+        let link = format!("qvd://ann@localhost:{}/office", server.address().port());
+        let seat = Seat::take(scene, &conf, &[&link]).await?;
+        log_in(scene, &seat, &user.password).await?;
+        seat.page("There is no such machine").await?;
+        seat.press(scene, &["Escape"]).await?;
+        seat.page("Connect").await?;
+        seat.leave(scene).await?;
+        // What a link says is of this time alone.
+        let kept = configuration(scene);
+        assert!(!kept.contains("client.host.name"), "{kept}");
         Ok(())
     });
 }
