@@ -12,3 +12,4 @@ mod harness;
 mod native;
 mod shares;
 mod stock_nx;
+mod window;

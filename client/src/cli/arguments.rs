@@ -191,6 +191,10 @@ pub struct Arguments {
     #[arg(long)]
     pub show_config: bool,
 
+    /// Nothing has to be complete: a person fills it in
+    #[arg(skip)]
+    pub incomplete: bool,
+
     /// What else can be done
     #[command(subcommand)]
     pub command: Option<Command>,

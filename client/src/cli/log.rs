@@ -32,7 +32,7 @@ pub(super) fn level(configured: LogLevel) -> LevelFilter {
 /// Sends the log to a file that only the user can read, or to standard error
 /// where there is none. A log that cannot be written keeps nobody from work:
 /// the fault is given back for a warning.
-pub(super) fn init(file: Option<&Path>, level: LevelFilter) -> Option<String> {
+pub fn init(file: Option<&Path>, level: LevelFilter) -> Option<String> {
     let builder = tracing_subscriber::fmt()
         .with_ansi(false)
         .with_max_level(level);

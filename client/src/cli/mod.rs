@@ -24,7 +24,9 @@ use clap::Parser as _;
 
 pub use arguments::{Arguments, Command, ENVIRONMENT, FILES, SslErrors, command};
 pub use environment::Environment;
+pub use log::init as init_log;
 pub use settings::{Settings, Task};
+pub use store::Store;
 
 use crate::core::{Code, Failure};
 

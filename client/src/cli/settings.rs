@@ -117,6 +117,8 @@ pub struct Settings {
     pub log_level: LevelFilter,
     /// The configuration as lines for the user, without secrets.
     pub shown_config: String,
+    /// Every key of the configuration, for what the rest does not say.
+    pub keys: ClientConfig,
     /// What the user should know before anything happens.
     pub warnings: Vec<String>,
 }
@@ -134,7 +136,8 @@ impl Settings {
         } = files::read(&arguments, environment)?;
         let task = task(&arguments, &config);
         // Only with a broker there is somebody to log in to.
-        let needs_broker = !matches!(task, Task::Diagnose(_) | Task::ShowConfig);
+        let needs_broker =
+            !matches!(task, Task::Diagnose(_) | Task::ShowConfig) && !arguments.incomplete;
         let host = match &config.login.host {
             Some(host) => host.to_string(),
             None if needs_broker => return Err(usage(NO_BROKER)),
@@ -234,6 +237,7 @@ impl Settings {
                 .iter()
                 .map(|setting| format!("{setting}\n"))
                 .collect(),
+            keys: config,
             warnings,
         })
     }
@@ -241,7 +245,10 @@ impl Settings {
 
 impl Settings {
     /// Another name in the logs, for another session of the same run.
-    pub(super) fn rename(&mut self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn rename(&mut self) -> Result<(), Failure> {
         self.session_id = session::new_id()?;
         // Of a name that clients may send.
         let _ = self.parameters.more.set(SESSION_ID, &*self.session_id);
@@ -249,7 +256,8 @@ impl Settings {
     }
 
     /// Where the broker is and who asks, once the password is known.
-    pub(super) fn target(&self, credentials: Credentials) -> Target {
+    #[must_use]
+    pub fn target(&self, credentials: Credentials) -> Target {
         Target {
             host: self.host.clone(),
             port: self.port,

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The place of one login's password.
 #[derive(Debug, Clone)]
-pub(super) struct Store {
+pub struct Store {
     login: String,
     host: String,
     port: String,
@@ -32,7 +32,8 @@ pub(super) struct Store {
 
 impl Store {
     /// `None` where passwords are not to be kept.
-    pub(super) fn of(settings: &Settings) -> Option<Self> {
+    #[must_use]
+    pub fn of(settings: &Settings) -> Option<Self> {
         settings.remember.then(|| Self {
             login: settings.login.clone(),
             host: settings.host.clone(),
@@ -41,7 +42,7 @@ impl Store {
     }
 
     /// The password that was kept, if one was and there is a store.
-    pub(super) async fn look_up(&self) -> Option<SecretString> {
+    pub async fn look_up(&self) -> Option<SecretString> {
         match self.run(&["lookup"], None).await {
             Ok(output) if output.status.success() && !output.stdout.is_empty() => {
                 String::from_utf8(output.stdout).ok().map(Into::into)
@@ -58,14 +59,14 @@ impl Store {
     ///
     /// # Errors
     /// When there is no store, or it does not take it.
-    pub(super) async fn keep(&self, password: &SecretString) -> io::Result<()> {
+    pub async fn keep(&self, password: &SecretString) -> io::Result<()> {
         let label = format!("--label=QVD: {} at {}", self.login, self.host);
         let output = self.run(&["store", &label], Some(password)).await?;
         succeeded(&output)
     }
 
     /// Forgets a password that is not right any more.
-    pub(super) async fn forget(&self) {
+    pub async fn forget(&self) {
         if let Err(error) = self.run(&["clear"], None).await {
             tracing::info!("the secret store keeps the password: {error}");
         }

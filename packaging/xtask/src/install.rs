@@ -63,6 +63,22 @@ const SESSION: &[Package] = &[
         why: "closes a window as a user does",
     },
     Package {
+        name: "xdotool",
+        why: "types and clicks as a user does",
+    },
+    Package {
+        name: "at-spi2-core",
+        why: "what a screen reader asks",
+    },
+    Package {
+        name: "fontconfig",
+        why: "finds the fonts of the client's window",
+    },
+    Package {
+        name: "fonts-dejavu-core",
+        why: "the fonts of the client's window",
+    },
+    Package {
         name: "xauth",
         why: "nxproxy asks it for the display's cookie",
     },

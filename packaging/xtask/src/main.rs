@@ -19,6 +19,7 @@ mod install;
 mod man;
 mod package;
 mod run;
+mod screenshots;
 mod soak;
 mod test;
 mod workspace;
@@ -69,6 +70,8 @@ enum Command {
     /// Run the tests that repeat sessions, and those that use a shared folder at
     /// random, in full: about three quarters of an hour.
     Soak,
+    /// Write pictures of the window's pages into `target/screenshots/`.
+    Screenshots,
     /// Measure the programs beside plain references.
     Bench(bench::Arguments),
 }
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Man => man::run(),
         Command::Soak => soak::run(),
+        Command::Screenshots => screenshots::run(),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match done {

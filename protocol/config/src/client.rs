@@ -11,7 +11,7 @@ use crate::properties::Properties;
 use crate::read::{Reader, section};
 use crate::value::{
     Geometry, HomePath, HostName, Link, Locale, LogLevel, Numbered, NxEngine, ProgramName, Ranged,
-    VariableName, Words,
+    Theme, VariableName, Words,
 };
 
 mod share;
@@ -183,18 +183,20 @@ section! {
 section! {
     /// What the window offers.
     pub struct Window {
-        remember_username: bool = "client.remember_username", "1", Unused,
+        remember_username: bool = "client.remember_username", "1", Supported,
             "Whether the login is kept for the next time.";
         remember_password: bool = "client.remember_password", "0", Supported,
             "Whether the password is kept for the next time, in the desktop's secret store.";
-        show_remember_password: bool = "client.show.remember_password", "0", Unused,
+        show_remember_password: bool = "client.show.remember_password", "0", Supported,
             "Whether the user can choose to have the password kept.";
-        show_settings: bool = "client.show.settings", "1", Unused,
+        show_settings: bool = "client.show.settings", "1", Supported,
             "Whether the settings are shown.";
-        kill_vm_display: bool = "client.kill_vm.display", "0", Unused,
+        kill_vm_display: bool = "client.kill_vm.display", "0", Supported,
             "Whether the user can choose to stop the virtual machine before connecting.";
-        locale: Option<Locale> = "client.locale", "", Unused,
+        locale: Option<Locale> = "client.locale", "", Supported,
             "The language of the window. Empty: the system's.";
+        theme: Theme = "client.theme", "system", Supported,
+            "The colours of the window: system, light or dark.";
     }
 }
 

@@ -20,7 +20,7 @@ pub use log4perl::{Appender, Destination, Log4perl, SyslogSocket};
 pub use net::{HostName, Network};
 pub use session::{
     Bandwidth, Display, Geometry, Keyboard, Link, LogLevel, NxEngine, RpcMethod, ShareEngine,
-    ToleranceChecks,
+    Theme, ToleranceChecks,
 };
 pub use share::{SharedFolder, SharedFolders};
 pub use text::{

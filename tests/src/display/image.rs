@@ -185,6 +185,44 @@ impl Image {
         ratio(changed, self.pixels.len())
     }
 
+    /// The mean colour.
+    pub fn mean(&self) -> [u8; 3] {
+        let count = u64::try_from(self.pixels.len()).unwrap_or(u64::MAX).max(1);
+        let mut sums = [0_u64; 3];
+        for pixel in &self.pixels {
+            for (sum, part) in sums.iter_mut().zip(pixel) {
+                *sum += u64::from(*part);
+            }
+        }
+        sums.map(|sum| u8::try_from(sum / count).unwrap_or(u8::MAX))
+    }
+
+    /// Reads a picture that [`Self::save`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it is of another kind.
+    pub fn load(path: &Path) -> Result<Self> {
+        let doing = || format!("reading {}", path.display());
+        let file = File::open(path).doing(doing)?;
+        let reader = png::Decoder::new(std::io::BufReader::new(file)).read_info();
+        let mut reader = reader.map_err(std::io::Error::other).doing(doing)?;
+        let odd = || Error::Invalid(format!("{} is no picture of 8-bit RGB", path.display()));
+        let mut bytes = vec![0; reader.output_buffer_size().ok_or_else(odd)?];
+        let info = reader.next_frame(&mut bytes);
+        let info = info.map_err(std::io::Error::other).doing(doing)?;
+        if (info.color_type, info.bit_depth) != (png::ColorType::Rgb, png::BitDepth::Eight) {
+            return Err(odd());
+        }
+        let size = |value| u16::try_from(value).map_err(|_| odd());
+        let (pixels, _) = bytes.as_chunks::<3>();
+        Ok(Self {
+            width: size(info.width)?,
+            height: size(info.height)?,
+            pixels: pixels.to_vec(),
+        })
+    }
+
     /// Writes the picture as PNG.
     ///
     /// # Errors
@@ -300,12 +338,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("picture.png");
         picture(4, 3, |x, y| [x, y, 7]).save(&path).unwrap();
-        let file = std::io::BufReader::new(File::open(path).unwrap());
+        let file = std::io::BufReader::new(File::open(&path).unwrap());
         let mut reader = png::Decoder::new(file).read_info().unwrap();
         let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
         reader.next_frame(&mut bytes).unwrap();
         assert_eq!(bytes.len(), 4 * 3 * 3);
         assert_eq!(bytes[bytes.len() - 3..], [3, 2, 7]);
+        let loaded = Image::load(&path).unwrap();
+        assert_eq!(loaded, picture(4, 3, |x, y| [x, y, 7]));
+        assert_eq!(loaded.mean(), [1, 1, 7]);
     }
 
     #[test]

@@ -64,6 +64,10 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("qvd-client", "qvd-http1", "sends requests"),
     ("qvd-client", "qvd-net", "sockets"),
     ("qvd-client", "qvd-slaveclient", "shares folders by itself"),
+    ("qvd-client-window", "nx-proxy", "leaves the session"),
+    ("qvd-client-window", "qvd-broker", "shows lists of VMs"),
+    ("qvd-client-window", "qvd-client", "a view on the core"),
+    ("qvd-client-window", "qvd-config", "writes client.conf"),
     (
         "qvd-server",
         "qvd-broker",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::key::Status::{Supported, Unused};
+use crate::key::Status::Supported;
 use crate::read::{Reader, section};
 use crate::value::HomePath;
 
@@ -45,7 +45,7 @@ section! {
             "Whether the user may accept a certificate whose issuer gives a wrong answer.";
         ocsp_mode: String = "client.ssl.ocsp_mode", "", Supported,
             "Whether an issuer's word on revocation that the broker hands on counts (SSL_OCSP_TRY_STAPLE, the default), has to be there (SSL_OCSP_MUST_STAPLE) or is not looked at (SSL_OCSP_NO_STAPLE).";
-        error_timeout: Duration = "client.ssl.error_timeout", "5", Unused,
+        error_timeout: Duration = "client.ssl.error_timeout", "5", Supported,
             "Seconds for which the window holds back the button that accepts a faulty certificate.";
     }
 }

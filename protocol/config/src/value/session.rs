@@ -110,6 +110,18 @@ words! {
 }
 
 words! {
+    /// The colours of the client's window.
+    Theme: "system, light or dark" {
+        /// Those of the desktop.
+        System = "system",
+        /// Dark on light.
+        Light = "light",
+        /// Light on dark.
+        Dark = "dark",
+    }
+}
+
+words! {
     /// The program that mounts shared folders.
     ShareEngine: "qvd or sshfs" {
         /// The agent's own.

@@ -1,0 +1,7 @@
+//! The client's window, as a person with keyboard and mouse uses it.
+
+mod access;
+mod pages;
+mod seat;
+mod sessions;
+mod trust;

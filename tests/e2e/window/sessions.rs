@@ -1,0 +1,176 @@
+//! From the login to a desktop, and what can come between.
+
+use qvd_rpc::{Call, SessionState};
+use qvd_tests::fault::{Cut, Endpoint, FaultProxy};
+use qvd_tests::rig::{Agent, Desktop, Inventory, Server, User, Vm};
+use qvd_tests::{Result, Scene, play};
+use rustix::process::Signal;
+
+use super::seat::{Seat, WAIT, broker, configuration, login};
+
+/// A VM and a broker, and a user who has it under two names.
+async fn stage(scene: &Scene) -> Result<(Agent, Server, User)> {
+    let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+    let user = User::new("ann", "apples and pears");
+    let inventory = Inventory {
+        users: vec![user.clone()],
+        vms: vec![
+            Vm::of(&agent, 1, "ann-desktop", &["ann"]),
+            Vm::of(&agent, 2, "laboratory", &["ann"]),
+        ],
+    };
+    let server = Server::start(scene, &inventory, true, &[]).await?;
+    Ok((agent, server, user))
+}
+
+async fn log_in(scene: &Scene, seat: &Seat, password: &str) -> Result<()> {
+    seat.page("Connect").await?;
+    seat.types(scene, password).await?;
+    seat.press(scene, &["Return"]).await
+}
+
+#[test]
+fn from_login_to_the_list_to_the_desktop_and_back() {
+    play("window_desktop", async |scene| {
+        let (agent, server, user) = stage(scene).await?;
+        let conf = login(&server, &user).replace("client.user.name = ann\n", "");
+        let seat = Seat::take(scene, &conf, &[]).await?;
+        seat.page("Connect").await?;
+        seat.types(scene, "ann").await?;
+        seat.press(scene, &["Return"]).await?;
+        log_in(scene, &seat, &user.password).await?;
+        let list = seat.page("Choose a machine").await?;
+        seat.looks_like(scene, &list, "machines").await?;
+        seat.press(scene, &["Down", "Up", "Return"]).await?;
+        agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        let screen = seat.display.screen();
+        let is_session =
+            |window: &qvd_tests::display::Window| window.name == "QVD" && window.width > 100;
+        let window = screen.wait_for_window("QVD", WAIT, is_session).await?;
+        screen.wait_until_drawn(&window, WAIT).await?;
+        seat.no_page().await?;
+        // The user is remembered, and the password stands nowhere.
+        let kept = configuration(scene);
+        assert!(kept.contains("client.user.name = ann\n"), "{kept}");
+        assert!(!kept.contains(&user.password));
+        agent.call(Call::XStop).await?;
+        let page = seat.page("Connect").await?;
+        seat.looks_like(scene, &page, "ended").await?;
+        seat.leave(scene).await?;
+        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_session_is_left_in_order_when_the_machine_ends_the_window() {
+    play("window_signal", async |scene| {
+        let (agent, server, user) = stage(scene).await?;
+        let mut seat = Seat::take(scene, &login(&server, &user), &["--vm-id", "1"]).await?;
+        log_in(scene, &seat, &user.password).await?;
+        agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        seat.no_page().await?;
+        seat.client.signal(Signal::TERM)?;
+        let status = seat.client.wait(WAIT).await?;
+        assert_eq!(status.code(), Some(0), "{}", seat.client.log().text());
+        agent.wait_for_state(SessionState::Suspended, WAIT).await?;
+        agent.call(Call::XStop).await?;
+        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_lost_session_shows_that_it_is_being_got_back() {
+    play("window_reconnect", async |scene| {
+        let (agent, server, user) = stage(scene).await?;
+        let front = FaultProxy::start(
+            &Endpoint::local(0),
+            &Endpoint::local(server.address().port()),
+        )?;
+        let port = front.port().unwrap_or_default();
+        let conf = login(&server, &user) + &format!("client.host.port = {port}\n");
+        let mut seat = Seat::take(scene, &conf, &["--vm-id", "ann"]).await?;
+        log_in(scene, &seat, &user.password).await?;
+        agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        seat.no_page().await?;
+        front.refuse(true);
+        front.cut(Cut::Reset);
+        seat.page("Please wait").await?;
+        front.refuse(false);
+        seat.no_page().await?;
+        agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        seat.client.signal(Signal::TERM)?;
+        let status = seat.client.wait(WAIT).await?;
+        assert_eq!(status.code(), Some(0), "{}", seat.client.log().text());
+        agent.call(Call::XStop).await?;
+        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_link_names_broker_user_and_machine() {
+    play("window_link", async |scene| {
+        let (server, user) = broker(scene, true).await?;
+        let conf = login(&server, &user).replace("client.host.name = localhost\n", "");
+        let link = format!("qvd://ann@localhost:{}/office", server.address().port());
+        let seat = Seat::take(scene, &conf, &[&link]).await?;
+        log_in(scene, &seat, &user.password).await?;
+        seat.page("There is no such machine").await?;
+        seat.press(scene, &["Escape"]).await?;
+        seat.page("Connect").await?;
+        seat.leave(scene).await?;
+        // What a link says is of this time alone.
+        let kept = configuration(scene);
+        assert!(!kept.contains("client.host.name"), "{kept}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_wrong_password_is_told_and_can_be_typed_again() {
+    play("window_wrong", async |scene| {
+        let (mut server, user) = broker(scene, true).await?;
+        let seat = Seat::take(scene, &login(&server, &user), &[]).await?;
+        log_in(scene, &seat, "plums").await?;
+        let page = seat.page("Connect").await?;
+        seat.looks_like(scene, &page, "refused").await?;
+        log_in(scene, &seat, &user.password).await?;
+        // He has no machine: his password was right.
+        seat.page("There is no such machine").await?;
+        seat.press(scene, &["Escape"]).await?;
+        seat.page("Connect").await?;
+        server.process().signal(Signal::TERM)?;
+        server.process().wait(WAIT).await?;
+        log_in(scene, &seat, &user.password).await?;
+        let page = seat.page("The server does not answer").await?;
+        seat.press(scene, &["Return"]).await?;
+        seat.page("Connect").await?;
+        drop(page);
+        seat.leave(scene).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_start_can_be_cancelled() {
+    play("window_cancel", async |scene| {
+        // A broker that says nothing: a port on which nobody reads.
+        let silent = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        let port = silent.local_addr()?.port();
+        let conf = format!(
+            "client.host.name = localhost\nclient.host.port = {port}\n\
+             client.user.name = ann\nclient.use_ssl = 0\n"
+        );
+        let seat = Seat::take(scene, &conf, &[]).await?;
+        log_in(scene, &seat, "apples").await?;
+        let page = seat.page("Please wait").await?;
+        let (_asked, _) = silent.accept()?;
+        drop(page);
+        seat.press(scene, &["Escape"]).await?;
+        seat.page("Connect").await?;
+        seat.leave(scene).await?;
+        Ok(())
+    });
+}

@@ -1,0 +1,245 @@
+//! The window and what it knows, on the toolkit's thread.
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use nx_proxy::Order;
+use qvd_broker::VmEntry;
+use qvd_client::cli::{self, Environment, Settings, SslErrors};
+use qvd_client::core::{Answer, Failure, Memory};
+use slint::{CloseRequestResponse, ComponentHandle as _, Timer};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::arguments::Arguments;
+use crate::conf;
+use crate::ui::{self, MainWindow, Page};
+use crate::worker::{Command, Message, Worker};
+
+/// Everything the window knows.
+pub(crate) struct App {
+    pub(crate) window: MainWindow,
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) arguments: Arguments,
+    pub(crate) environment: Environment,
+    /// The saved connection that is used; none is the default one.
+    pub(crate) profile: RefCell<Option<String>>,
+    /// What the configuration said last.
+    pub(crate) settings: RefCell<Option<Settings>>,
+    /// Certificates that were accepted as long as the window is there.
+    pub(crate) memory: Memory,
+    pub(crate) session: RefCell<Session>,
+    /// Ticks each second while a page counts down.
+    pub(crate) clock: Timer,
+    /// The program ends as soon as no session is on.
+    pub(crate) quitting: Cell<bool>,
+}
+
+/// What belongs to one session, from the login to its end.
+#[derive(Default)]
+pub(crate) struct Session {
+    /// Leaves it.
+    pub(crate) orders: Option<watch::Sender<Order>>,
+    pub(crate) vms: Vec<VmEntry>,
+    /// Which of them are shown.
+    pub(crate) shown: Vec<usize>,
+    pub(crate) choose: Option<oneshot::Sender<usize>>,
+    pub(crate) trust: Option<oneshot::Sender<Answer>>,
+    pub(crate) may_start: Option<oneshot::Sender<bool>>,
+    /// The user has cancelled it.
+    pub(crate) cancelled: bool,
+    /// It was in its window.
+    pub(crate) was_up: bool,
+}
+
+impl App {
+    /// Makes the window and shows its first page.
+    ///
+    /// # Errors
+    /// When the display cannot be used.
+    pub(crate) fn new(
+        arguments: Arguments,
+        environment: Environment,
+        worker: &Worker,
+        messages: mpsc::UnboundedReceiver<Message>,
+    ) -> Result<Rc<Self>, slint::PlatformError> {
+        let app = Rc::new(Self {
+            window: MainWindow::new()?,
+            commands: worker.commands.clone(),
+            profile: RefCell::new(arguments.profile.clone()),
+            arguments,
+            environment,
+            settings: RefCell::default(),
+            memory: Memory::default(),
+            session: RefCell::default(),
+            clock: Timer::default(),
+            quitting: Cell::new(false),
+        });
+        app.window.set_kiosk(app.arguments.kiosk);
+        app.wire();
+        app.tell_versions();
+        app.load();
+        if let Some(display) = app.environment.display.clone() {
+            // Without the thread there is no session either.
+            let _ = app.commands.send(Command::Look(display));
+        }
+        let receiver = Rc::clone(&app);
+        let listening = slint::spawn_local(async move {
+            let mut messages = messages;
+            while let Some(message) = messages.recv().await {
+                receiver.message(message);
+            }
+        });
+        listening.map_err(|error| slint::PlatformError::Other(error.to_string()))?;
+        Ok(app)
+    }
+
+    /// Joins the pages' callbacks with what they do.
+    fn wire(self: &Rc<Self>) {
+        let window = &self.window;
+        let app = Rc::downgrade(self);
+        window.on_leave(move || with(&app, App::escape));
+        let app = Rc::downgrade(self);
+        window.on_quit(move || with(&app, App::quit));
+        let app = Rc::downgrade(self);
+        window.window().on_close_requested(move || {
+            with(&app, App::quit);
+            CloseRequestResponse::KeepWindowShown
+        });
+        self.wire_login();
+        self.wire_session();
+        self.wire_settings();
+    }
+
+    /// Reads the configuration, and fills the pages with it.
+    pub(crate) fn load(&self) {
+        match self.gather(None) {
+            Ok(settings) => {
+                self.show_language(&settings);
+                self.fill_login(&settings);
+                self.fill_settings(&settings);
+                *self.settings.borrow_mut() = Some(settings);
+            }
+            Err(failure) => self.show_failure(&failure),
+        }
+        self.window.invoke_start();
+    }
+
+    /// Reads the configuration as it is now, with what the user entered.
+    pub(crate) fn gather(&self, entered: Option<&Entered>) -> Result<Settings, Failure> {
+        let given = self.arguments.clone();
+        let mut arguments = cli::Arguments {
+            debug: given.debug,
+            host: given.host,
+            port: given.port,
+            username: given.username,
+            vm_id: given.vm_id,
+            kiosk: given.kiosk,
+            config: self.own_config(),
+            incomplete: entered.is_none(),
+            ..cli::Arguments::default()
+        };
+        if self.environment.ssl_errors.is_none() {
+            arguments.ssl_errors = Some(SslErrors::Ask);
+        }
+        if let Some(entered) = entered {
+            arguments.host = Some(entered.host.clone());
+            arguments.port = entered.port;
+            arguments.username = Some(entered.user.clone());
+            arguments.link = Some(entered.link.clone());
+        }
+        let mut settings = Settings::gather(arguments, &self.environment)?;
+        if let Some(tls) = &mut settings.tls {
+            tls.memory = self.memory.clone();
+        }
+        Ok(settings)
+    }
+
+    /// The configuration file in place of the user's default one, if it is
+    /// there.
+    fn own_config(&self) -> Option<PathBuf> {
+        let profile = self.profile.borrow();
+        let Some(profile) = profile.as_deref() else {
+            return self.arguments.config.clone();
+        };
+        let file = conf::profile(self.environment.home.as_ref()?, profile)?;
+        Some(file)
+    }
+
+    /// The file that the window writes.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        let named = self.own_config().or(self.environment.config.clone());
+        named.or_else(|| Some(self.environment.home.as_ref()?.join(".qvd/client.conf")))
+    }
+
+    /// Writes keys into the user's file.
+    pub(crate) fn keep(&self, keys: &[(&str, String)]) -> std::io::Result<()> {
+        let Some(file) = self.file() else {
+            return Err(std::io::Error::other("HOME is not set"));
+        };
+        let written = conf::write(&file, keys);
+        if let Err(error) = &written {
+            tracing::warn!("{}: {error}", file.display());
+        }
+        written
+    }
+
+    fn tell_versions(&self) {
+        let about = self.window.global::<ui::About<'_>>();
+        about.set_version(env!("CARGO_PKG_VERSION").into());
+        about.set_toolkit("1.18".into());
+        about.set_engine("nxproxy".into());
+    }
+
+    /// Shows another page.
+    pub(crate) fn turn_to(&self, page: Page) {
+        self.window.set_page(page);
+        self.window.invoke_start();
+    }
+
+    /// Escape.
+    fn escape(&self) {
+        match self.window.get_page() {
+            Page::Settings | Page::About => self.turn_to(Page::Login),
+            Page::Failure => self.back(),
+            Page::Login => {}
+            Page::Certificate => self.trust(Answer::No),
+            Page::Question => self.may_start(false),
+            Page::Progress | Page::Vms => self.cancel(),
+        }
+    }
+
+    /// Ends the program, and leaves what is on before.
+    pub(crate) fn quit(&self) {
+        // A kiosk's window has no way out.
+        if !self.arguments.kiosk {
+            self.end();
+        }
+    }
+
+    /// The same, also where the user has no way out.
+    pub(crate) fn end(&self) {
+        self.quitting.set(true);
+        if self.session.borrow().orders.is_some() {
+            self.cancel();
+        } else {
+            // It may have ended.
+            let _ = slint::quit_event_loop();
+        }
+    }
+}
+
+/// What the user entered to log in.
+pub(crate) struct Entered {
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
+    pub(crate) user: String,
+    pub(crate) link: String,
+}
+
+/// Calls what a callback is for, as long as the window is there.
+pub(crate) fn with(app: &std::rc::Weak<App>, what: impl FnOnce(&App)) {
+    if let Some(app) = app.upgrade() {
+        what(&app);
+    }
+}

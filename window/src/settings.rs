@@ -1,0 +1,161 @@
+//! The settings page, and the window's own language and colours.
+
+use std::rc::Rc;
+
+use qvd_client::cli::Settings;
+use qvd_config::value::{Geometry, Theme};
+use slint::ComponentHandle as _;
+
+use crate::app::{App, with};
+use crate::conf;
+use crate::ui;
+
+/// The languages after the system's own, in the order in which the page has
+/// them: as `client.locale` names them, and as the translations do.
+const LANGUAGES: [(&str, &str); 2] = [("en_US.UTF-8", "en"), ("es_ES.UTF-8", "es")];
+
+/// The colours, in the order in which the page has them.
+const COLOURS: [Theme; 3] = [Theme::System, Theme::Light, Theme::Dark];
+
+impl App {
+    pub(crate) fn wire_settings(self: &Rc<Self>) {
+        let settings = self.window.global::<ui::Settings<'_>>();
+        let app = Rc::downgrade(self);
+        settings.on_save(move || with(&app, App::save));
+        let app = Rc::downgrade(self);
+        settings.on_save_profile(move |name| with(&app, |app| app.save_profile(&name)));
+    }
+
+    /// Shows what the configuration says.
+    pub(crate) fn fill_settings(&self, settings: &Settings) {
+        let page = self.window.global::<ui::Settings<'_>>();
+        let keys = &settings.keys;
+        page.set_shown(keys.window.show_settings && !self.arguments.kiosk);
+        page.set_fullscreen(keys.session.fullscreen);
+        let geometry = keys.session.geometry.map(|size| size.to_string());
+        page.set_geometry(geometry.unwrap_or_default().into());
+        page.set_audio(keys.channel.audio);
+        page.set_printing(keys.channel.printing);
+        page.set_sharing(keys.channel.file_sharing && keys.channel.slave);
+        page.set_can_kill_vm(keys.window.kill_vm_display);
+        page.set_encrypted(keys.login.use_ssl);
+        page.set_language(language(settings).map_or(0, |(at, _)| at + 1));
+        let colours = COLOURS.iter().position(|one| *one == keys.window.theme);
+        page.set_colours(crate::login::index(colours.unwrap_or_default()));
+    }
+
+    /// Speaks the user's language, in the user's colours.
+    pub(crate) fn show_language(&self, settings: &Settings) {
+        if let Some((_, language)) = language(settings)
+            && let Err(error) = slint::select_bundled_translation(language)
+        {
+            tracing::warn!("language {language}: {error}");
+        }
+        let colours = COLOURS
+            .iter()
+            .position(|one| *one == settings.keys.window.theme);
+        let colours = crate::login::index(colours.unwrap_or_default());
+        self.window.set_colours(colours);
+    }
+
+    /// The keys of the page, as they are entered; `None` when something in
+    /// them cannot be.
+    fn keys(&self) -> Option<Vec<(&'static str, String)>> {
+        let page = self.window.global::<ui::Settings<'_>>();
+        let geometry = page.get_geometry().trim().to_owned();
+        if !geometry.is_empty() && geometry.parse::<Geometry>().is_err() {
+            page.set_fault("geometry".into());
+            return None;
+        }
+        let flag = |on: bool| if on { "1" } else { "0" }.to_owned();
+        let chosen = |at: i32| usize::try_from(at).unwrap_or_default();
+        let language = chosen(page.get_language()).checked_sub(1);
+        let language = language.and_then(|at| LANGUAGES.get(at));
+        let colours = COLOURS.get(chosen(page.get_colours()));
+        Some(vec![
+            ("client.fullscreen", flag(page.get_fullscreen())),
+            ("client.geometry", geometry),
+            ("client.audio.enable", flag(page.get_audio())),
+            ("client.printing.enable", flag(page.get_printing())),
+            ("client.file_sharing.enable", flag(page.get_sharing())),
+            ("client.use_ssl", flag(page.get_encrypted())),
+            (
+                "client.locale",
+                language.map_or_else(String::new, |(locale, _)| (*locale).to_owned()),
+            ),
+            (
+                "client.theme",
+                colours.unwrap_or(&Theme::System).to_string(),
+            ),
+        ])
+    }
+
+    /// Writes the page into the user's file.
+    fn save(&self) {
+        let page = self.window.global::<ui::Settings<'_>>();
+        page.set_saved(false);
+        page.set_fault(slint::SharedString::default());
+        let Some(keys) = self.keys() else {
+            return;
+        };
+        match self.keep(&keys) {
+            Ok(()) => {
+                page.set_saved(true);
+                self.take_over();
+            }
+            Err(error) => page.set_fault(error.to_string().into()),
+        }
+    }
+
+    /// What was written counts from now on.
+    fn take_over(&self) {
+        match self.gather(None) {
+            Ok(settings) => {
+                self.show_language(&settings);
+                self.fill_settings(&settings);
+                *self.settings.borrow_mut() = Some(settings);
+            }
+            Err(failure) => self.show_failure(&failure),
+        }
+    }
+
+    /// Writes everything into a saved connection of that name, and uses it.
+    fn save_profile(&self, name: &str) {
+        let page = self.window.global::<ui::Settings<'_>>();
+        page.set_saved(false);
+        page.set_fault(slint::SharedString::default());
+        let home = self.environment.home.as_ref();
+        let Some(file) = home.and_then(|home| conf::profile(home, name)) else {
+            return page.set_fault("profile".into());
+        };
+        let Some(mut keys) = self.keys() else {
+            return;
+        };
+        let login = self.window.global::<ui::Login<'_>>();
+        keys.push(("client.user.name", login.get_user().into()));
+        if let Some((host, port)) = crate::link::host_and_port(&login.get_server()) {
+            keys.push(("client.host.name", host));
+            if let Some(port) = port {
+                keys.push(("client.host.port", port.to_string()));
+            }
+        }
+        match conf::write(&file, &keys) {
+            Ok(()) => {
+                *self.profile.borrow_mut() = Some(name.to_owned());
+                page.set_saved(true);
+                self.load();
+            }
+            Err(error) => page.set_fault(error.to_string().into()),
+        }
+    }
+}
+
+/// The language that the configuration wants, with its place on the page.
+fn language(settings: &Settings) -> Option<(i32, &'static str)> {
+    let locale = settings.keys.window.locale.as_ref()?.to_string();
+    let found = (0..).zip(LANGUAGES).find(|(_, (_, language))| {
+        let rest = locale.strip_prefix(language);
+        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
+    });
+    found.map(|(at, (_, language))| (at, language))
+}
