@@ -84,7 +84,7 @@ impl Stage {
             .with("internal.client.media", "")
     }
 
-    /// A client whose session is there.
+    /// A client whose session is drawn.
     pub(super) async fn connect(
         &self,
         scene: &Scene,
@@ -95,6 +95,7 @@ impl Stage {
         let client = login.start_client(scene, &self.display, &arguments)?;
         client.expect(CONNECTED, WAIT).await?;
         self.becomes(SessionState::Connected).await?;
+        self.drawn().await?;
         Ok(client)
     }
 
@@ -119,7 +120,7 @@ impl Stage {
     }
 
     /// Waits until the session is drawn: an nxagent whose client goes while it
-    /// resumes may end.
+    /// starts or resumes may end, or come back without its window.
     async fn drawn(&self) -> Result<()> {
         let is_session = |window: &Window| window.name == "QVD" && window.width > 100;
         let screen = self.display.screen();
