@@ -13,7 +13,7 @@ const MOST: u64 = 300_000;
 
 /// Operations of one run, and how often as many in the long form of the tests.
 const STEPS: u64 = 2000;
-const LONG: u64 = 50;
+const LONG: u64 = 20;
 
 fn open(path: &Path) -> File {
     File::options()

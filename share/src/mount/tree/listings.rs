@@ -1,6 +1,5 @@
 //! Listings: which names a folder has, and for how long that holds.
 
-use std::collections::HashSet;
 use std::hash::BuildHasher as _;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,9 @@ const MAX_LISTED: usize = 50_000;
 /// The names of a folder. What is known of each is in its node.
 #[derive(Debug)]
 pub(super) struct Listing {
-    pub(super) children: HashSet<u64>,
+    /// The numbers of the names, in order: half the room of a table, and new
+    /// ones come last.
+    children: Vec<u64>,
     /// How long these are the names that are shown.
     pub(super) until: Instant,
     /// How long no other names are taken to be there.
@@ -59,7 +60,7 @@ impl Tree {
             };
             self.unlist(oldest);
         }
-        let mut children = HashSet::with_capacity(entries.len());
+        let mut children = Vec::with_capacity(entries.len());
         for (name, attributes) in entries {
             let ino = self.number_or_new(folder, name);
             let keeps = keeps(ino);
@@ -69,8 +70,10 @@ impl Tree {
                     node.learn(attributes, now);
                 }
             }
-            children.insert(ino);
+            children.push(ino);
         }
+        children.sort_unstable();
+        children.dedup();
         self.list(folder, children, now + LEASE, now + ABSENT_LEASE, false);
     }
 
@@ -78,7 +81,7 @@ impl Tree {
     pub(in super::super) fn made(&mut self, folder: u64, now: Instant) {
         self.unlist(folder);
         let until = now + OWN_LEASE;
-        self.list(folder, HashSet::new(), until, until, true);
+        self.list(folder, Vec::new(), until, until, true);
     }
 
     /// Whether a folder was made here, and not long ago.
@@ -90,7 +93,7 @@ impl Tree {
     fn list(
         &mut self,
         folder: u64,
-        children: HashSet<u64>,
+        children: Vec<u64>,
         until: Instant,
         absent_until: Instant,
         own: bool,
@@ -158,8 +161,10 @@ impl Tree {
     pub(super) fn join(&mut self, parent: u64, ino: u64) {
         let listing = self.listings.get_mut(&parent);
         let joined = listing.is_some_and(|listing| {
-            let new = listing.children.insert(ino);
-            self.listed += usize::from(new);
+            if let Err(at) = listing.children.binary_search(&ino) {
+                listing.children.insert(at, ino);
+                self.listed += 1;
+            }
             true
         });
         if let Some(node) = self.nodes.get_mut(&ino) {
@@ -170,8 +175,9 @@ impl Tree {
     /// Takes a node out of the listing of a folder.
     pub(super) fn part(&mut self, parent: u64, ino: u64) {
         if let Some(listing) = self.listings.get_mut(&parent)
-            && listing.children.remove(&ino)
+            && let Ok(at) = listing.children.binary_search(&ino)
         {
+            listing.children.remove(at);
             self.listed = self.listed.saturating_sub(1);
         }
         if let Some(node) = self.nodes.get_mut(&ino) {
