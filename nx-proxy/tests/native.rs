@@ -4,6 +4,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking, its helpers too"
 )]
 
@@ -11,7 +12,11 @@ mod rig;
 
 use std::time::Duration;
 
-use nx_proxy::{Display, Ending, Engine as _, Error, Event, Native, NxStream, Order, Session};
+use nx_proxy::codec::Service;
+use nx_proxy::{
+    Accepting, Display, Ending, Engine as _, Error, Event, LocalEnd, LocalEnds, Native,
+    NoLocalEnds, NxStream, Opening, Order, Session,
+};
 use rig::{Agent, Xvfb, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
@@ -24,12 +29,16 @@ struct Running {
 }
 
 fn start(display: Display, stream: NxStream) -> Running {
+    start_engine(Native::new(), display, stream)
+}
+
+fn start_engine(engine: Native, display: Display, stream: NxStream) -> Running {
     let (told, events) = mpsc::unbounded_channel();
     let (order, orders) = watch::channel(Order::Run);
     let ended = tokio::spawn(async move {
         let session = Session::new(display);
         let mut tell = |event| drop(told.send(event));
-        Native::new().run(stream, &session, &mut tell, orders).await
+        engine.run(stream, &session, &mut tell, orders).await
     });
     Running {
         ended,
@@ -163,4 +172,110 @@ async fn an_agent_that_says_nothing_is_not_waited_for_for_ever() {
     let run = engine.run(NxStream::new(ours, Vec::new()), &session, &mut tell, orders);
     let error = until("the end", run).await.unwrap_err();
     assert!(matches!(error, Error::NotUp { seconds: 1 }), "{error}");
+}
+
+/// Local ends that are given one by one.
+struct Given(tokio::sync::Mutex<mpsc::UnboundedReceiver<LocalEnd>>);
+
+impl LocalEnds for Given {
+    fn open(&self, service: Service) -> Opening {
+        NoLocalEnds.open(service)
+    }
+
+    fn accept(&self) -> Accepting<'_> {
+        Box::pin(async move {
+            match self.0.lock().await.recv().await {
+                Some(end) => end,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// The slave of the session gives back what it gets.
+#[tokio::test]
+async fn a_slave_channel_carries_bytes_both_ways() {
+    const LENGTH: usize = 48 << 10;
+    const ROUNDS: u32 = 8;
+    let xvfb = Xvfb::start(232).await;
+    let display = Display::open(&xvfb.name()).await.unwrap();
+    for (number, link) in [(233, "link=lan"), (234, "link=adsl")] {
+        let mut agent = Agent::start_with(number, link).await;
+        let (give, given) = mpsc::unbounded_channel::<LocalEnd>();
+        let engine = Native::new().with_local_ends(std::sync::Arc::new(Given(given.into())));
+        let stream = NxStream::new(agent.connect().await.take(), Vec::new());
+        let mut session = start_engine(engine.clone(), display.clone(), stream);
+        session.until(&Event::Started).await;
+        agent.until_line("Session: Session started at").await;
+
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        assert!(give.send(Box::new(theirs)).is_ok());
+        let (mut read, mut write) = tokio::io::split(ours);
+        // No more at once than sockets hold: a slave that is slow is too much
+        // for some nxagents.
+        for round in 0..ROUNDS {
+            let sent: Vec<u8> = (round..)
+                .map(|k| k.wrapping_mul(k).to_be_bytes()[2])
+                .take(LENGTH)
+                .collect();
+            let mut back = vec![0; LENGTH];
+            let (wrote, got) = until("the bytes to come back", async {
+                tokio::join!(write.write_all(&sent), read.read_exact(&mut back))
+            })
+            .await;
+            wrote.unwrap();
+            got.unwrap();
+            assert!(back == sent, "{link}: other bytes came back");
+        }
+        // Its end is the other end's, too.
+        drop((read, write));
+        session.until(&Event::Closed(Service::Slave)).await;
+        session.order.send(Order::Suspend).unwrap();
+        assert_eq!(session.end().await.unwrap(), Ending::Suspended);
+        let (down, up) = engine.statistics().channels["slave"];
+        assert!(usize::try_from(down.min(up)).unwrap() >= LENGTH);
+    }
+}
+
+/// A recorded agent, with a byte of its stream changed: whatever comes of it,
+/// the engine ends with an error that says what was met, or when the stream
+/// does, and never hangs.
+#[tokio::test]
+async fn a_damaged_stream_ends_the_session_with_its_fault() {
+    let xvfb = Xvfb::start(235).await;
+    let display = Display::open(&xvfb.name()).await.unwrap();
+    let recording = recorded("lan");
+    let begin = 200;
+    let mut damaged = 0;
+    for at in (0..40).map(|k| begin + k * 379) {
+        let mut bytes = recording.clone();
+        bytes[at] ^= 0x5a;
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+        let session = start(display.clone(), NxStream::new(ours, Vec::new()));
+        let agent = tokio::spawn(async move {
+            // The engine may have left.
+            let _ = theirs.write_all(&bytes).await;
+            let _ = theirs.shutdown().await;
+            let mut said = Vec::new();
+            let _ = theirs.read_to_end(&mut said).await;
+        });
+        match session.end().await {
+            Err(Error::Damaged { .. }) => damaged += 1,
+            Ok(_) | Err(Error::Lost { .. } | Error::ClosedEarly | Error::DisplayMissing { .. }) => {
+            }
+            Err(other) => panic!("byte {at}: {other}"),
+        }
+        until("the agent's end", agent).await.unwrap();
+    }
+    assert!(damaged > 0, "no damage was noticed");
+}
+
+/// What the agent sent in a recorded session.
+fn recorded(folder: &str) -> Vec<u8> {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let path = format!("{root}/recordings/{folder}/nx.0.t2c.xz");
+    let mut packed = std::io::BufReader::new(std::fs::File::open(path).unwrap());
+    let mut bytes = Vec::new();
+    lzma_rs::xz_decompress(&mut packed, &mut bytes).unwrap();
+    bytes
 }

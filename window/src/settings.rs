@@ -36,7 +36,7 @@ impl App {
         page.set_geometry(geometry.unwrap_or_default().into());
         page.set_audio(keys.channel.audio);
         page.set_printing(keys.channel.printing);
-        page.set_sharing(keys.channel.file_sharing && keys.channel.slave);
+        page.set_sharing(keys.share.file_sharing && keys.share.slave);
         page.set_can_kill_vm(keys.window.kill_vm_display);
         page.set_encrypted(keys.login.use_ssl);
         page.set_language(language(settings).map_or(0, |(at, _)| at + 1));

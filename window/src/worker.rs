@@ -180,7 +180,7 @@ async fn connect(request: &Request, messages: &Messages) -> Result<Outcome, Fail
     if let Some(tls) = &mut settings.tls {
         tls.asker = Asker::new(Asking::new(messages.clone()));
     }
-    let mut engine = NxProxy::new(&settings.nxproxy);
+    let mut engine = NxProxy::new(&settings.nxproxy).with_arguments(settings.nxproxy_args.clone());
     if let Some(cache) = &settings.cache {
         engine = engine.with_cache(cache);
     }
@@ -199,6 +199,9 @@ async fn connect(request: &Request, messages: &Messages) -> Result<Outcome, Fail
         parameters: settings.parameters.clone(),
         nx_options: settings.nx_options.clone(),
         display: settings.display.clone(),
+        slave: settings.slave.clone(),
+        sound: settings.sound.clone(),
+        printers: settings.printers.clone(),
     };
     let (taken, logged_in) = oneshot::channel();
     let session = async {

@@ -198,6 +198,8 @@ impl Codec {
             .find(|id| !session.channels.contains_key(id))?;
         session.channels.insert(free, Channel::Generic);
         session.writer.control(30, free);
+        // A switch too many costs three bytes.
+        session.to = None;
         Some(free)
     }
 
@@ -214,6 +216,7 @@ impl Codec {
         if let Stage::Session(session) = &mut self.stage {
             session.channels.remove(&channel);
             session.writer.control(6, channel);
+            session.to = None;
         }
     }
 

@@ -208,10 +208,11 @@ impl Driver {
         self.channels.values().any(|c| c.kind == Kind::X)
     }
 
-    /// Decodes what was read of the agent, as long as there is room for it.
+    /// Decodes what was read of the agent, as long as there is room for it and
+    /// nothing to be told: a fault must not overtake what went before.
     fn decode(&mut self) -> Result<bool, Fault> {
         let mut busy = false;
-        while !self.hungry && self.has_room() {
+        while !self.hungry && self.has_room() && self.steps.is_empty() {
             match self.codec.poll()? {
                 Some(output) => self.output(output)?,
                 None => self.hungry = true,
@@ -407,7 +408,12 @@ impl Turn<'_> {
         if !may_read || channel.finishing {
             return Ok(Some(busy));
         }
-        match channel.poll_read(cx, self.buffer) {
+        let most = match channel.kind {
+            Kind::X => self.buffer.len(),
+            Kind::Service(_) => self.window.piece(),
+        };
+        let room = self.buffer.get_mut(..most).unwrap_or_default();
+        match channel.poll_read(cx, room) {
             Poll::Pending => Ok(Some(busy)),
             Poll::Ready(Ok(count)) if count > 0 => {
                 self.came(channel, count)?;

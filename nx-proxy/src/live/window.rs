@@ -1,7 +1,9 @@
 //! How much of generic channels may be on its way to the agent.
 //!
-//! Without it, a large file on a slow link would fill the buffers of every hop,
-//! and keystrokes would wait for minutes behind it.
+//! As much as nxproxy has on its way, and no more: nxagent 3.5.99.26 was seen to
+//! die of a memory fault with 256 KiB and more on the way to a slave that does
+//! not read as fast. On slow links this also keeps keystrokes from waiting
+//! behind a file.
 
 /// Bytes on the way to the agent, counted in tokens that it gives back.
 #[derive(Debug)]
@@ -13,22 +15,20 @@ pub(super) struct Window {
     out: usize,
 }
 
-/// Tokens that may be out at once; a quarter of the window each.
-const TOKENS: usize = 4;
+/// Tokens that may be out at once.
+const TOKENS: usize = 6;
 
 impl Window {
-    /// For the link that the agent named. The larger the window, the less a
-    /// long way costs, and the longer a keystroke waits on a slow one.
+    /// For the link that the agent named.
     pub(super) fn new(link: &str) -> Self {
-        let window = match link.to_ascii_uppercase().as_str() {
-            "MODEM" => 16 << 10,
-            "ISDN" => 32 << 10,
-            "ADSL" => 256 << 10,
-            "WAN" => 1 << 20,
-            _ => 4 << 20,
+        let token = match link.to_ascii_uppercase().as_str() {
+            "MODEM" => 256,
+            "ISDN" => 384,
+            "ADSL" | "WAN" => 1408,
+            _ => 1536,
         };
         Self {
-            token: window / TOKENS,
+            token,
             sent: 0,
             out: 0,
         }
@@ -37,6 +37,11 @@ impl Window {
     /// Whether more may be sent.
     pub(super) fn is_open(&self) -> bool {
         self.out < TOKENS
+    }
+
+    /// Bytes that may be sent at once while it is open.
+    pub(super) fn piece(&self) -> usize {
+        self.token / 2
     }
 
     /// Notes what was sent; the tokens to ask for, if any.
@@ -68,14 +73,14 @@ mod tests {
     #[test]
     fn it_closes_when_its_tokens_are_out_and_opens_when_one_is_back() {
         let mut window = Window::new("MODEM");
-        assert_eq!(window.sent(4095), None);
+        assert_eq!(window.sent(255), None);
         assert_eq!(window.sent(1), Some(1));
         assert!(window.is_open());
-        assert_eq!(window.sent(3 * 4096 + 7), Some(3));
+        assert_eq!(window.sent(5 * 256 + 7), Some(5));
         assert!(!window.is_open());
         assert!(window.back(1));
         assert!(window.is_open());
-        assert!(!window.back(4));
-        assert!(window.back(3));
+        assert!(!window.back(6));
+        assert!(window.back(5));
     }
 }

@@ -49,6 +49,9 @@ pub(crate) struct Arguments {
     /// The small desktop, also where a fuller one is installed.
     #[arg(long)]
     small: bool,
+    /// What draws it: native or nxproxy.
+    #[arg(long, value_name = "ENGINE", default_value = "nxproxy")]
+    nx_engine: String,
 }
 
 /// Installs and builds what is needed, starts everything, and shows it.
@@ -83,7 +86,7 @@ async fn show(scene: &Scene, arguments: &Arguments) -> Result<()> {
     };
     let server = Server::start(scene, &inventory, true, &[("log.level", "INFO")]).await?;
     println!("broker on {} with TLS", server.address());
-    let login = Login::at(&server, &user);
+    let login = Login::at(&server, &user).with("client.nx.engine", &arguments.nx_engine);
 
     let shown = match (&arguments.screenshot, std::env::var("DISPLAY")) {
         (None, Ok(display)) if !display.is_empty() => {

@@ -77,6 +77,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("qvd-server", "qvd-http1", "answers and sends requests"),
     ("qvd-server", "qvd-net", "sockets and relays"),
     ("qvd-server", "qvd-rpc", "the broker's side of SimpleRPC"),
+    ("qvd-tests", "nx-proxy", "compares its engines"),
     ("qvd-tests", "qvd-http1", "speaks to programs under test"),
     ("qvd-tests", "qvd-rpc", "speaks to programs under test"),
     ("qvd-tests", "qvd-broker", "speaks to programs under test"),
