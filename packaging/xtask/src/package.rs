@@ -52,10 +52,7 @@ const PACKAGES: [Package; 4] = [
         programs: &["qvdclient"],
         pages: &["qvdclient.1", "client.conf.5"],
         completes: Some("qvdclient"),
-        files: &[(
-            "packaging/desktop/qvd-client.desktop",
-            "usr/share/applications/qvd-client.desktop",
-        )],
+        files: &[],
         config: Some(Program::Client),
     },
     Package {
@@ -79,6 +76,15 @@ const PACKAGES: [Package; 4] = [
     },
 ];
 
+/// The crates of the programs. The window is not among them yet.
+const CRATES: [&str; 5] = [
+    "qvd-vma",
+    "qvd-slaveserver",
+    "qvd-client",
+    "qvd-slaveclient",
+    "qvd-server",
+];
+
 /// What all programs are linked to, and the libraries' packages.
 const LIBRARIES: &str = "libc6 (>= 2.34), libgcc-s1 (>= 4.2)";
 
@@ -94,7 +100,12 @@ pub(crate) fn run() -> Result<()> {
 pub(crate) fn make() -> Result<Vec<PathBuf>> {
     install::packaging()?;
     let target = Metadata::read()?.target_directory;
-    run::shown(run::cargo().args(["build", "--workspace", "--bins", "--release", "--locked"]))?;
+    let mut build = run::cargo();
+    build.args(["build", "--bins", "--release", "--locked"]);
+    for name in CRATES {
+        build.args(["-p", name]);
+    }
+    run::shown(&mut build)?;
     man::run()?;
     let out = target.join("packages");
     fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
