@@ -6,6 +6,7 @@ mod command_line;
 mod devices;
 mod faults;
 mod kiosk;
+mod lists;
 mod options;
 mod reconnect;
 mod stage;
