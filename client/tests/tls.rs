@@ -18,7 +18,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -375,4 +378,72 @@ fn a_client_certificate_is_shown_and_a_faulty_one_is_named() {
     is(&run(&own, &other), 3, &["other.key: it is not the key of"]);
     let (status, text) = user.run(port, &["--pin", &pin]);
     assert_ne!(status, 0, "no certificate is refused: {text}");
+}
+
+/// An authority, PEM, that has revoked this number, with a list that is over in
+/// this year; and a broker with number 7 of the same authority.
+fn revoking(serial: u64, until: i32) -> (String, u16) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = KeyPair::generate().unwrap();
+    let authority = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, key);
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2020, 1, 1),
+        next_update: date_time_ymd(until, 2, 1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: vec![RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        }],
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let list = list.signed_by(&issuer).unwrap().pem().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.serial_number = Some(SerialNumber::from(7));
+    let key = KeyPair::generate().unwrap();
+    let shown = params.signed_by(&key, &issuer).unwrap().der().clone();
+    (authority.pem() + &list, simple_broker(&key, &shown))
+}
+
+#[test]
+fn lists_of_revocations_count_and_old_ones_are_told() {
+    let user = User::new();
+    let run = |(authority, port): (String, u16), conf: &str, more: &[&str]| {
+        let ca = user.write("ca.pem", &authority, 0o600);
+        user.write(".qvd/client.conf", conf, 0o600);
+        user.run(port, &[&["--ca", &ca], more].concat())
+    };
+    is(&run(revoking(8, 2150), "", &[]), 0, &[]);
+    is(
+        &run(revoking(7, 2150), "", &[]),
+        12,
+        &["its issuer has revoked it"],
+    );
+    let old = "list of revocations is out of date since 2021-02-01";
+    is(&run(revoking(8, 2021), "", &[]), 12, &[old]);
+    is(
+        &run(revoking(7, 2021), "", &[]),
+        12,
+        &["its issuer has revoked it", old],
+    );
+    // Who may decide about it decides about nothing else.
+    let allow = "client.ssl.allow_unknown_error = 1\n";
+    is(&run(revoking(8, 2021), allow, &[]), 25, &[old]);
+    let go_on = ["--ssl-errors=continue"];
+    is(&run(revoking(8, 2021), allow, &go_on), 0, &[old]);
+    is(
+        &run(revoking(7, 2150), allow, &[]),
+        12,
+        &["its issuer has revoked it"],
+    );
+    // The user's own folder is read, too.
+    let (authority, port) = revoking(7, 2150);
+    std::fs::create_dir(user.home.path().join(".qvd/certs")).unwrap();
+    user.write(".qvd/certs/company.pem", &authority, 0o600);
+    is(&user.run(port, &[]), 12, &["its issuer has revoked it"]);
 }

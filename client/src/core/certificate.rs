@@ -212,6 +212,13 @@ fn date(time: &ASN1Time) -> String {
     time.to_datetime().date().to_string()
 }
 
+/// The day of a time in seconds since 1970; of what no calendar has, the
+/// number.
+pub(crate) fn date_of(seconds: i64) -> String {
+    let time = ASN1Time::from_timestamp(seconds);
+    time.map_or_else(|_| seconds.to_string(), |time| date(&time))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -148,7 +148,7 @@ fn decisions(
             Fault::InsecureSignature => ssl.allow_insecure_sign_algo,
             Fault::OcspFailure => ssl.allow_ocsp_server_failure,
             Fault::OcspError => ssl.allow_ocsp_error,
-            Fault::Other => ssl.allow_unknown_error,
+            Fault::OldRevocations | Fault::Other => ssl.allow_unknown_error,
         };
         (allowed, properties.is_locked(fault.key()))
     }))

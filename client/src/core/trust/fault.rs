@@ -24,6 +24,8 @@ pub enum Fault {
     WeakKey,
     /// It is signed in a way that can be forged.
     InsecureSignature,
+    /// The list of what its issuer has revoked is out of date.
+    OldRevocations,
     /// The server of its issuer that tells of revocations has failed.
     OcspFailure,
     /// What its issuer's server tells of revocations cannot be relied on.
@@ -34,7 +36,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::UnknownIssuer,
         Self::SelfSigned,
         Self::Version1,
@@ -44,6 +46,7 @@ impl Fault {
         Self::Revoked,
         Self::WeakKey,
         Self::InsecureSignature,
+        Self::OldRevocations,
         Self::OcspFailure,
         Self::OcspError,
         Self::Other,
@@ -62,6 +65,7 @@ impl Fault {
             Self::Revoked => "revoked",
             Self::WeakKey => "weak-key",
             Self::InsecureSignature => "insecure-signature",
+            Self::OldRevocations => "old-revocations",
             Self::OcspFailure => "ocsp-failure",
             Self::OcspError => "ocsp-error",
             Self::Other => "other",
@@ -86,7 +90,8 @@ impl Fault {
             Self::InsecureSignature => "client.ssl.allow_insecure_sign_algo",
             Self::OcspFailure => "client.ssl.allow_ocsp_server_failure",
             Self::OcspError => "client.ssl.allow_ocsp_error",
-            Self::Other => "client.ssl.allow_unknown_error",
+            // The reference's client knows no key of its own for it.
+            Self::OldRevocations | Self::Other => "client.ssl.allow_unknown_error",
         }
     }
 
@@ -104,6 +109,7 @@ impl Fault {
             Self::Revoked => &[23, 2001],
             Self::InsecureSignature => &[1002, 68],
             Self::WeakKey => &[1003, 66, 67],
+            Self::OldRevocations => &[12],
             Self::OcspFailure => &[2101, 2100],
             Self::OcspError => &[2200, 2102, 2103, 2104, 2105],
             Self::Other => &[1],

@@ -6,11 +6,12 @@ use std::time::Duration;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, Error, RootCertStore};
 
 use super::fault::{Fault, Finding};
+use super::lists::Lists;
 use super::ocsp::{Stapled, Subject};
 use super::roots::Roots;
 use crate::core::certificate::Facts;
@@ -32,6 +33,7 @@ pub(crate) struct Judge {
     /// None without a root: webpki has nothing to build on then, and every
     /// certificate is one of an unknown issuer.
     strict: Option<Arc<WebPkiServerVerifier>>,
+    lists: Lists,
     own: Vec<CertificateDer<'static>>,
     store: Arc<RootCertStore>,
     stapled: Stapled,
@@ -45,30 +47,17 @@ impl Judge {
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, VerifierBuilderError> {
         let store = Arc::new(roots.store);
-        let strict = if store.is_empty() {
-            None
+        let (strict, lists) = if store.is_empty() {
+            (None, Lists::default())
         } else {
-            let usable = |list: &CertificateRevocationListDer<'static>| {
-                let alone =
-                    WebPkiServerVerifier::builder_with_provider(store.clone(), provider.clone());
-                let built = alone.with_crls([list.clone()]).build();
-                if let Err(error) = &built {
-                    tracing::warn!(%error, "a list of revocations cannot be used");
-                }
-                built.is_ok()
-            };
-            let lists: Vec<_> = roots.revoked.into_iter().filter(usable).collect();
-            // A list of revocations is one issuer's: those of others are not
-            // in doubt for being without one. An old list still says who was
-            // revoked.
             let builder =
-                WebPkiServerVerifier::builder_with_provider(store.clone(), provider.clone())
-                    .with_crls(lists)
-                    .allow_unknown_revocation_status();
-            Some(builder.build()?)
+                || WebPkiServerVerifier::builder_with_provider(store.clone(), provider.clone());
+            let lists = Lists::new(roots.revoked, builder);
+            (Some(builder().build()?), lists)
         };
         Ok(Self {
             strict,
+            lists,
             own: roots.own,
             store,
             stapled,
@@ -84,7 +73,7 @@ impl Judge {
         let Err(error) = self.strictly(shown, shown.now) else {
             // Of what was shown beside the chain that holds, nothing matters.
             let mut found = weakness(&facts);
-            found.extend(self.of_ocsp(shown));
+            found.extend(self.of_revocation(shown, shown.now, true));
             return found;
         };
         let chain: Vec<_> = match is_about_name(&error) {
@@ -110,12 +99,24 @@ impl Judge {
             found.extend(dates(facts, shown.now, &who));
             found.extend(weakness(facts));
         }
-        if is_about_name(&error) {
-            found.extend(self.of_ocsp(shown));
-        }
+        let at = match is_about_time(&error) {
+            true => all_valid(&facts, &chain).unwrap_or(shown.now),
+            false => shown.now,
+        };
+        found.extend(self.of_revocation(shown, at, is_about_name(&error)));
         if found.is_empty() {
             // Whatever has no words here: the last word is webpki's.
             found.push(Finding::new(Fault::Other, named(&error, &facts).words));
+        }
+        found
+    }
+
+    /// What lists say, and where they say no ill, what its issuer says now.
+    /// `at` is a time at which the certificates hold.
+    fn of_revocation(&self, shown: &Shown<'_>, at: UnixTime, ask_issuer: bool) -> Vec<Finding> {
+        let mut found = self.lists.faults(shown, at);
+        if ask_issuer && found.iter().all(|found| found.fault != Fault::Revoked) {
+            found.extend(self.of_ocsp(shown));
         }
         found
     }
@@ -159,10 +160,7 @@ impl Judge {
         }
         let later;
         let error = if is_about_time(error) {
-            let all = std::iter::once(facts).chain(chain);
-            let from = all.map(|facts| facts.from).max()?;
-            let at = UnixTime::since_unix_epoch(Duration::from_secs(from.try_into().ok()?));
-            later = self.strictly(shown, at).err()?;
+            later = self.strictly(shown, all_valid(facts, chain)?).err()?;
             &later
         } else {
             error
@@ -191,6 +189,14 @@ impl Judge {
             checked => checked.map(|_| ()),
         }
     }
+}
+
+/// When the youngest of them begins to be valid.
+fn all_valid(facts: &Facts, chain: &[Facts]) -> Option<UnixTime> {
+    let all = std::iter::once(facts).chain(chain);
+    let from = all.map(|facts| facts.from).max()?;
+    let from = Duration::from_secs(from.try_into().ok()?);
+    Some(UnixTime::since_unix_epoch(from))
 }
 
 fn dates(facts: &Facts, now: UnixTime, who: &str) -> Option<Finding> {
@@ -261,7 +267,6 @@ fn named(error: &Error, facts: &Facts) -> Finding {
         CertificateError::BadSignature => stranger(facts),
         _ if is_authority(error) && facts.self_issued => stranger(facts),
         _ if is_authority(error) => Finding::new(Fault::Other, "it is an authority's own"),
-        CertificateError::Revoked => Finding::new(Fault::Revoked, "its issuer has revoked it"),
         CertificateError::UnsupportedSignatureAlgorithmContext { .. } => Finding::new(
             Fault::InsecureSignature,
             "it is signed with an algorithm that is not trusted",

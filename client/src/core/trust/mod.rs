@@ -5,6 +5,7 @@ mod connect;
 mod fault;
 mod identity;
 mod judge;
+mod lists;
 mod ocsp;
 mod pins;
 mod policy;

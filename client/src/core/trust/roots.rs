@@ -2,7 +2,6 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
@@ -125,27 +124,10 @@ impl Roots {
     fn add_list(&mut self, der: Vec<u8>, file: &Path) {
         use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
         match CertificateRevocationList::from_der(&der) {
-            Ok(([], list)) => {
-                let end = list.next_update().map(|time| time.timestamp());
-                if is_over(end, SystemTime::now()) {
-                    // It still says who was revoked.
-                    tracing::warn!(
-                        file = %file.display(),
-                        "the list of revocations is out of date: what was revoked since is not known"
-                    );
-                }
-                self.revoked.push(der.into());
-            }
+            Ok(([], _)) => self.revoked.push(der.into()),
             _ => tracing::debug!(file = %file.display(), "no list of revocations"),
         }
     }
-}
-
-/// Whether a time, in seconds since 1970, has come. A list without an end never
-/// ends.
-fn is_over(end: Option<i64>, now: SystemTime) -> bool {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    end.is_some_and(|end| u64::try_from(end).unwrap_or(0) < now)
 }
 
 fn webpki_reads(der: &[u8]) -> bool {
@@ -189,15 +171,6 @@ fn is_named_as_list(file: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn a_list_is_over_at_its_end() {
-        let now = super::UNIX_EPOCH + std::time::Duration::from_secs(1000);
-        assert!(super::is_over(Some(999), now));
-        assert!(super::is_over(Some(-1), now));
-        assert!(!super::is_over(Some(1000), now));
-        assert!(!super::is_over(None, now));
-    }
-
     use super::*;
 
     fn made() -> rcgen::CertifiedKey<rcgen::KeyPair> {

@@ -38,7 +38,7 @@ section! {
         allow_weak_key: bool = "client.ssl.allow_weak_key", "0", Supported,
             "Whether the user may accept a certificate with a key that can be broken.";
         allow_unknown_error: bool = "client.ssl.allow_unknown_error", "0", Supported,
-            "Whether the user may accept a certificate with any other fault.";
+            "Whether the user may accept a certificate with any other fault, also where the list of what its issuer has revoked is out of date.";
         allow_ocsp_server_failure: bool = "client.ssl.allow_ocsp_server_failure", "0", Supported,
             "Whether the user may accept a certificate whose issuer does not say if it is revoked.";
         allow_ocsp_error: bool = "client.ssl.allow_ocsp_error", "0", Supported,

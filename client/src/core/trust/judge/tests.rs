@@ -4,6 +4,7 @@ use rcgen::{
     RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::*;
@@ -35,6 +36,11 @@ impl Authority {
     }
 
     fn list_of(&self, serial: u64) -> CertificateRevocationListDer<'static> {
+        self.list_until(serial, 2150)
+    }
+
+    /// A list that is over on the first of February of this year.
+    fn list_until(&self, serial: u64, year: i32) -> CertificateRevocationListDer<'static> {
         let revoked = RevokedCertParams {
             serial_number: SerialNumber::from(serial),
             revocation_time: date_time_ymd(2026, 1, 1),
@@ -43,7 +49,7 @@ impl Authority {
         };
         let list = CertificateRevocationListParams {
             this_update: date_time_ymd(2026, 1, 1),
-            next_update: date_time_ymd(2026, 2, 1),
+            next_update: date_time_ymd(year, 2, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: vec![revoked],
@@ -183,7 +189,7 @@ fn an_expired_certificate_of_a_trusted_issuer_is_not_a_strangers() {
 }
 
 #[test]
-fn revocations_are_found_also_of_what_has_expired_and_by_old_lists() {
+fn revocations_are_found_also_of_what_has_expired() {
     let authority = Authority::new("ours");
     let judge = authority.judge(vec![authority.list_of(7), Authority::new("x").list_of(8)]);
     let with_serial = |mut params: CertificateParams, serial: u64| {
@@ -194,10 +200,72 @@ fn revocations_are_found_also_of_what_has_expired_and_by_old_lists() {
     assert_eq!(faults(&judge, &revoked, HOST), [Fault::Revoked]);
     assert_eq!(
         faults(&judge, &with_serial(expired(), 7), "other.test"),
-        [Fault::Revoked, Fault::Expired, Fault::WrongHost]
+        [Fault::Expired, Fault::WrongHost, Fault::Revoked]
     );
     // The list with 8 is another issuer's.
     assert_eq!(faults(&judge, &with_serial(params(), 8), HOST), []);
+}
+
+#[test]
+fn an_old_list_is_a_fault_and_still_says_who_was_revoked() {
+    let authority = Authority::new("ours");
+    let old = |authority: &Authority| authority.list_until(7, 2026);
+    let judge = authority.judge(vec![old(&authority)]);
+    let good = authority.issue(&params());
+    let found = findings(&judge, &good, HOST);
+    assert_eq!(
+        found,
+        [Finding::new(
+            Fault::OldRevocations,
+            "its issuer's list of revocations is out of date since 2026-02-01, so whether it was revoked is not known"
+        )]
+    );
+    assert_eq!(
+        faults(&judge, &good, "other.test"),
+        [Fault::WrongHost, Fault::OldRevocations]
+    );
+    let mut revoked = params();
+    revoked.serial_number = Some(SerialNumber::from(7));
+    assert_eq!(
+        faults(&judge, &authority.issue(&revoked), HOST),
+        [Fault::Revoked, Fault::OldRevocations]
+    );
+    // Of another's old list there is nothing to fear, nor of one that only has
+    // the issuer's name.
+    for stranger in ["theirs", "ours"] {
+        let strange = Authority::new(stranger);
+        let judge = authority.judge(vec![old(&strange), authority.list_of(9)]);
+        assert_eq!(faults(&judge, &good, HOST), [], "{stranger}");
+    }
+}
+
+#[test]
+fn every_list_of_an_issuer_counts_and_a_current_one_is_enough() {
+    let authority = Authority::new("ours");
+    let mut revoked = params();
+    revoked.serial_number = Some(SerialNumber::from(7));
+    let revoked = authority.issue(&revoked);
+    let good = authority.issue(&params());
+    let older = authority.list_until(1, 2026);
+    let newer = authority.list_of(7);
+    for lists in [[older.clone(), newer.clone()], [newer, older]] {
+        let judge = authority.judge(lists.to_vec());
+        assert_eq!(faults(&judge, &good, HOST), []);
+        assert_eq!(faults(&judge, &revoked, HOST), [Fault::Revoked]);
+    }
+}
+
+#[test]
+fn a_list_that_only_bears_the_issuers_name_does_not_count() {
+    let authority = Authority::new("ours");
+    let mut named = params();
+    named.serial_number = Some(SerialNumber::from(7));
+    let shown = authority.issue(&named);
+    let forged = Authority::new("ours").list_of(7);
+    let judge = authority.judge(vec![forged.clone()]);
+    assert_eq!(faults(&judge, &shown, HOST), []);
+    let judge = authority.judge(vec![forged, authority.list_of(7)]);
+    assert_eq!(faults(&judge, &shown, HOST), [Fault::Revoked]);
 }
 
 #[test]
