@@ -273,9 +273,13 @@ impl Dialogue {
         let (texts, receiver) = mpsc::channel(PROGRESS_QUEUE);
         // Whatever is logged on the way has the session's name.
         let span = tracing::info_span!("session", id = session);
+        tracing::info!(user = %user.login, vm = vm.id, peer = %self.peer, session, "session asked for");
         let work = connect::prepare(&broker, &user, &vm, parameters, texts).instrument(span);
         let prepared = match self.report(receiver, work).await? {
-            None => return Ok(Answer::Gone),
+            None => {
+                tracing::info!(user = %user.login, vm = vm.id, peer = %self.peer, session, "session given up by its client");
+                return Ok(Answer::Gone);
+            }
             Some(Err(refusal)) => {
                 tracing::info!(user = %user.login, vm = vm.id, session, %refusal, "session refused");
                 return Ok(refusal.into());

@@ -152,13 +152,16 @@ fn an_agent_that_hangs_up_on_a_call() {
 #[test]
 fn a_user_gives_up_on_an_agent_that_says_nothing() {
     play("chain_call_stalled", async |scene| {
-        let (stage, calls) = calls_relayed(scene).await?;
+        let (mut stage, calls) = calls_relayed(scene).await?;
         calls.stall(Direction::ToClient);
         let mut client = stage.login().start_client(scene, &stage.display, &[])?;
         client.expect("Starting X session at VM 1", WAIT).await?;
         client.signal(Signal::INT)?;
         let (status, sentence) = end_of(&mut client).await?;
         assert_eq!((status, sentence.as_str()), (130, "interrupted"));
+        let given_up = stage.server.process();
+        let given_up = given_up.expect("given up by its client", WAIT).await?;
+        assert!(given_up.text.contains("session=\""), "{}", given_up.text);
         // The broker lets go of the agent, too.
         calls.resume(Direction::ToClient);
         calls.wait_until_closed(WAIT).await?;

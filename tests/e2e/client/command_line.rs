@@ -145,8 +145,10 @@ fn long_options_open_a_session_that_has_one_name_in_every_log() {
             .split_once("session{id=\"")
             .ok_or("no session in the log")?;
         let id = id.split('"').next().ok_or("no id")?.to_owned();
-        let ended = server.process().expect("session ended", WAIT).await?;
-        assert!(ended.text.contains(&id), "{id}: {}", ended.text);
+        for words in ["session asked for", "session connected", "session ended"] {
+            let line = server.process().expect(words, WAIT).await?;
+            assert!(line.text.contains(&id), "{id}: {}", line.text);
+        }
         agent.call(Call::XStop).await?;
         agent.wait_for_state(SessionState::Stopped, WAIT).await?;
         let agents = agent.daemon_log()?.text();
