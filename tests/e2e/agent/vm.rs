@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use qvd_tests::process::{Process, Program};
 use qvd_tests::rig::{Agent, Desktop};
@@ -15,6 +16,21 @@ use super::WAIT;
 
 /// What a test ends with: it fails with any error.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Ids of its own for the users of each VM. The VMs of tests that run at the
+/// same time share the machine's processes, and userdel refuses a user whose id
+/// some process has.
+fn own_range_of_ids(login_defs: &Path) -> Result<()> {
+    static NEXT: AtomicU32 = AtomicU32::new(10_000);
+    let first = NEXT.fetch_add(100, Ordering::Relaxed);
+    let text = fs::read_to_string(login_defs)?;
+    let line = |line: &str| match line.split_whitespace().next() {
+        Some(key @ ("UID_MIN" | "GID_MIN")) => format!("{key} {first}\n"),
+        _ => format!("{line}\n"),
+    };
+    fs::write(login_defs, text.lines().map(line).collect::<String>())?;
+    Ok(())
+}
 
 /// Keeps the namespaces, in which `/etc` is the VM's own.
 pub struct Vm {
@@ -139,6 +155,7 @@ impl Vm {
         );
         let etc = scene.path(format!("{name}-etc"));
         run(Command::new("cp").args(["-a", "/etc"]).arg(&etc))?;
+        own_range_of_ids(&etc.join("login.defs"))?;
         // Another user passes through the test's folder, as through `/run/qvd`.
         fs::set_permissions(scene.directory(), fs::Permissions::from_mode(0o711))?;
         Ok((etc, scene.path(format!("{name}-homes"))))
