@@ -11,9 +11,7 @@ use crate::{install, run};
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     install::run(false)?;
     let programs = Metadata::read()?.target_directory.join("debug");
-    // With the tests, or what both need would be built twice: tests ask more of
-    // their libraries.
-    run::shown(run::cargo().args(["build", "--workspace", "--all-targets", "--locked"]))?;
+    run::shown(run::cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
     let mut tests = run::cargo();
     tests
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])
