@@ -79,13 +79,6 @@ pub(crate) fn appears(point: &Path, child: &Child, time: Duration) -> io::Result
     }
 }
 
-/// Whether a mount's server is gone. It is asked for what the kernel does not
-/// remember: attributes of a dead mount are still known for a while.
-pub(crate) fn is_dead(point: &Path) -> bool {
-    use rustix::io::Errno;
-    matches!(rustix::fs::statfs(point), Err(Errno::NOTCONN | Errno::IO))
-}
-
 /// Space, tab, line end and backslash stand in the table as three octal
 /// digits.
 fn unescaped(text: &[u8]) -> PathBuf {
@@ -119,11 +112,5 @@ mod tests {
         assert!(!table.has(Path::new("/proc/none")).unwrap());
         let now = Instant::now();
         assert!(!table.changes(None, now).unwrap() || table.has(Path::new("/")).unwrap());
-    }
-
-    #[test]
-    fn a_directory_is_no_dead_mount() {
-        assert!(!is_dead(Path::new("/")));
-        assert!(!is_dead(Path::new("/nonexistent")));
     }
 }

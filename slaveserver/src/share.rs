@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use qvd_config::value::ShareEngine;
 use qvd_http1::{Response, ResponseHead, Status};
 use qvd_share::Channel;
-use qvd_share::mount::{Options, mount};
+use qvd_share::mount::{Mounted, Options, mount};
 use qvd_slave::{TICKET, mount_name};
 
 use crate::guard::Guard;
@@ -46,7 +46,15 @@ pub(crate) fn serve(
                 waits.map_err(Error::local("the guard"))?;
                 by_sshfs(settings, &point, charset, &early, shares)
             }
-            _ => by_ourselves(settings, channel, &early, &point, &name, shares),
+            _ => {
+                let mounted = by_ourselves(settings, channel, &early, &point, &name)?;
+                drop(shares);
+                mounted.wait();
+                // Nobody mounts something else there while this is unmounted.
+                let _lock = Shares::lock(&settings.shares);
+                drop(mounted);
+                Ok(())
+            }
         }
     });
     Shares::clear(settings, &point);
@@ -61,17 +69,13 @@ fn by_ourselves(
     early: &[u8],
     point: &Path,
     name: &[u8],
-    shares: Shares,
-) -> Result<(), Error> {
+) -> Result<Mounted, Error> {
     let options = Options {
         timeout: settings.timeout,
         // Commas separate options in the mount table.
         name: format!("qvd:{}", String::from_utf8_lossy(name).replace(',', "_")),
     };
-    let mounted = mount(channel, early, point, &options)?;
-    drop(shares);
-    mounted.wait();
-    Ok(())
+    Ok(mount(channel, early, point, &options)?)
 }
 
 fn by_sshfs(

@@ -5,7 +5,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::mounts::{Table, is_dead};
+use qvd_share::mount::is_dead;
+
+use crate::mounts::Table;
 use crate::shares;
 
 /// The word by which the program sweeps.

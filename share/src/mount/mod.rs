@@ -38,7 +38,7 @@ use std::time::Duration;
 use fuser::{Config, MountOption, Session};
 
 pub use self::tree::LEASE;
-pub use self::unmount::unmount;
+pub use self::unmount::{is_dead, unmount};
 
 use self::link::Link;
 use crate::Channel;
@@ -157,7 +157,11 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         self.link.gone();
-        unmount(&self.point);
+        // Whoever found it dead may have unmounted it already, and mounted
+        // something else there: that is not ours to take away.
+        if is_dead(&self.point) {
+            unmount(&self.point);
+        }
     }
 }
 

@@ -170,6 +170,24 @@ fn unmounting_ends_it_at_both_ends() {
 }
 
 #[test]
+fn what_is_mounted_there_since_stays() {
+    let mut rig = Rig::new(Sharer::Ours, Mounter::Ours);
+    let channel = rig.channel.try_clone().unwrap();
+    channel.shutdown(std::net::Shutdown::Both).unwrap();
+    rig.mounted().wait();
+    assert!(qvd_share::mount::is_dead(&rig.mount()));
+    // Who wants the place takes what is dead away, and mounts there.
+    qvd_share::mount::unmount(&rig.mount());
+    assert!(!qvd_share::mount::is_dead(&rig.mount()));
+    let first = rig.mount_again();
+    fs::write(rig.at("f"), b"x").unwrap();
+    drop(first);
+    assert!(rig.shared().join("f").exists());
+    assert_eq!(fs::read(rig.at("f")).unwrap(), b"x");
+    assert!(!qvd_share::mount::is_dead(&rig.mount()));
+}
+
+#[test]
 fn many_at_once_all_get_theirs() {
     let rig = Rig::new(Sharer::Ours, Mounter::Ours);
     thread::scope(|scope| {

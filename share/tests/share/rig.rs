@@ -160,6 +160,18 @@ impl Rig {
     pub fn mounted(&self) -> &Mounted {
         self.mounted.as_ref().unwrap()
     }
+
+    /// Mounts the folder once more, and gives the mount before.
+    pub fn mount_again(&mut self) -> Mounted {
+        let (near, far) = UnixStream::pair().unwrap();
+        let share = Folder::new(self.shared()).open().unwrap();
+        thread::spawn(move || share.serve(Channel::socket(far), &[]));
+        let options = Options::default();
+        let mounted = mount(Channel::socket(near), &[], &self.mount(), &options).unwrap();
+        let before = self.mounted.replace(mounted).unwrap();
+        self.await_mount();
+        before
+    }
 }
 
 impl Drop for Rig {
