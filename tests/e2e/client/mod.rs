@@ -7,6 +7,7 @@ mod devices;
 mod faults;
 mod kiosk;
 mod options;
+mod order;
 mod reconnect;
 mod stage;
 mod tls;
