@@ -5,6 +5,7 @@ mod check;
 mod command_line;
 mod devices;
 mod faults;
+mod home;
 mod kiosk;
 mod options;
 mod order;
