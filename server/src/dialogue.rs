@@ -33,6 +33,10 @@ const DEADLINES: Deadlines = Deadlines {
 /// For an agent to answer, when a list says which VMs are running.
 const ALIVE: Duration = Duration::from_millis(500);
 
+/// For the end of a connection to come behind the last that it brought. It
+/// passes only before somebody's session is taken, which takes longer.
+const END_BEHIND: Duration = Duration::from_millis(100);
+
 /// Texts of progress that may wait to be sent.
 const PROGRESS_QUEUE: usize = 16;
 
@@ -270,6 +274,10 @@ impl Dialogue {
     ) -> Result<Answer, HttpError> {
         let session = parameters.session_id();
         let broker = self.broker.clone();
+        if self.has_left(vm.id).await {
+            tracing::info!(user = %user.login, vm = vm.id, peer = %self.peer, session, "session given up by its client");
+            return Ok(Answer::Gone);
+        }
         let (texts, receiver) = mpsc::channel(PROGRESS_QUEUE);
         // Whatever is logged on the way has the session's name.
         let span = tracing::info_span!("session", id = session);
@@ -302,6 +310,15 @@ impl Dialogue {
             peer: self.peer,
             session: session.map(str::to_owned),
         }))
+    }
+
+    /// Whether somebody has the VM, and who asks for it now is gone. A network
+    /// may deliver a request long after its client has given it up, with the
+    /// connection's end behind it, and meanwhile the client has come back on
+    /// another one.
+    async fn has_left(&mut self, vm: u64) -> bool {
+        self.broker.registry.is_taken(vm)
+            && tokio::time::timeout(END_BEHIND, self.connection.peer_stays()).await == Ok(false)
     }
 
     /// Sends the texts of progress of `work` until it is done. `None` when the

@@ -78,6 +78,14 @@ impl Registry {
         })
     }
 
+    /// Whether somebody has the VM, who would have to go.
+    #[must_use]
+    pub fn is_taken(&self, vm: u64) -> bool {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.by_vm.get(&vm).and_then(Weak::upgrade);
+        slot.is_some_and(|slot| slot.turn.try_lock().is_err())
+    }
+
     /// Ends every connection and gives out no more.
     pub fn close(&self) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -179,7 +187,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_later_one_gets_it_when_the_earlier_one_has_gone() {
         let registry = Registry::default();
+        assert!(!registry.is_taken(1));
         let mut first = registry.claim(1, LONG, ANYBODY).await.unwrap();
+        assert!(registry.is_taken(1) && !registry.is_taken(2));
         let earlier = async {
             first.contended().await;
             tokio::time::sleep(Duration::from_secs(5)).await;

@@ -6,6 +6,13 @@ use secrecy::SecretString;
 
 use crate::core::Code;
 
+/// What options are about, in help and manual page.
+const BROKER: &str = "Broker";
+const LOGIN: &str = "Login";
+const CERTIFICATES: &str = "Certificates";
+const MACHINE: &str = "Virtual machine";
+const SESSION: &str = "Session";
+
 /// Connects to a desktop of QVD.
 ///
 /// Without a choice of a virtual machine it connects to the only one, or asks
@@ -35,33 +42,33 @@ pub struct Arguments {
     pub quiet: bool,
 
     /// The broker [env: QVDHOST]
-    #[arg(short = 'h', long, value_name = "HOST", global = true)]
+    #[arg(help_heading = BROKER, short = 'h', long, value_name = "HOST", global = true)]
     pub host: Option<String>,
     /// Its port [env: QVDPORT] [default: 8443]
-    #[arg(short, long, global = true)]
+    #[arg(help_heading = BROKER, short, long, global = true)]
     pub port: Option<u16>,
     /// Encrypt the connection to the broker
-    #[arg(long, overrides_with = "no_ssl", global = true)]
+    #[arg(help_heading = BROKER, long, overrides_with = "no_ssl", global = true)]
     pub ssl: bool,
     /// Do not encrypt the connection to the broker
-    #[arg(long, overrides_with = "ssl", global = true)]
+    #[arg(help_heading = BROKER, long, overrides_with = "ssl", global = true)]
     pub no_ssl: bool,
 
     /// Login [env: QVDLOGIN]
-    #[arg(short, long, value_name = "LOGIN", global = true)]
+    #[arg(help_heading = LOGIN, short, long, value_name = "LOGIN", global = true)]
     pub username: Option<String>,
     /// Password; other users of this machine may see it: better use
     /// --password-file, or be asked [env: QVDPASSWORD]
-    #[arg(short = 'w', long, value_name = "PASSWORD", value_parser = secret, global = true)]
+    #[arg(help_heading = LOGIN, short = 'w', long, value_name = "PASSWORD", value_parser = secret, global = true)]
     pub password: Option<SecretString>,
     /// File whose first line is the password, which nobody else may read;
     /// - is standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "password", global = true)]
+    #[arg(help_heading = LOGIN, long, value_name = "FILE", conflicts_with = "password", global = true)]
     pub password_file: Option<PathBuf>,
     /// Token to log in with, in place of login and password; other users of
     /// this machine may see it: better use the environment
     /// [env: QVDBEARERTOKEN]
-    #[arg(
+    #[arg(help_heading = LOGIN,
         long,
         value_name = "TOKEN",
         value_parser = secret,
@@ -70,17 +77,17 @@ pub struct Arguments {
     )]
     pub token: Option<SecretString>,
     /// Where this program put the secrets of its first command line
-    #[arg(long, value_name = "FD", hide = true, global = true)]
+    #[arg(help_heading = LOGIN, long, value_name = "FD", hide = true, global = true)]
     pub secrets_fd: Option<u32>,
     /// Keep the password in the desktop's secret store for the next time
-    #[arg(long, global = true)]
+    #[arg(help_heading = LOGIN, long, global = true)]
     pub remember: bool,
 
     /// Trust also the certificates in this PEM file
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(help_heading = CERTIFICATES, long, value_name = "FILE", global = true)]
     pub ca: Vec<PathBuf>,
     /// Trust the certificate with this fingerprint, whatever is wrong with it
-    #[arg(
+    #[arg(help_heading = CERTIFICATES,
         long,
         value_name = "SHA256",
         conflicts_with = "insecure",
@@ -88,11 +95,11 @@ pub struct Arguments {
     )]
     pub pin: Option<String>,
     /// Accept any certificate: to whom you are connected is then not known
-    #[arg(short = 'n', long, global = true)]
+    #[arg(help_heading = CERTIFICATES, short = 'n', long, global = true)]
     pub insecure: bool,
     /// What to do about a certificate that is not trusted: ask, continue
     /// without asking, or abort [env: QVDSSLERRORS]
-    #[arg(
+    #[arg(help_heading = CERTIFICATES,
         long,
         value_enum,
         value_name = "WHAT",
@@ -101,7 +108,7 @@ pub struct Arguments {
     )]
     pub ssl_errors: Option<SslErrors>,
     /// The client's own certificate, PEM; needs -k
-    #[arg(
+    #[arg(help_heading = CERTIFICATES,
         short = 'c',
         long,
         value_name = "FILE",
@@ -110,7 +117,7 @@ pub struct Arguments {
     )]
     pub client_cert: Option<PathBuf>,
     /// The key of the client's certificate, PEM; needs -c
-    #[arg(
+    #[arg(help_heading = CERTIFICATES,
         short = 'k',
         long,
         value_name = "FILE",
@@ -120,10 +127,10 @@ pub struct Arguments {
     pub client_key: Option<PathBuf>,
 
     /// List the virtual machines, and connect to none
-    #[arg(short, long)]
+    #[arg(help_heading = MACHINE, short, long)]
     pub list_vms: bool,
     /// List the applications, and connect to none
-    #[arg(long, conflicts_with = "list_vms")]
+    #[arg(help_heading = MACHINE, long, conflicts_with = "list_vms")]
     pub list_apps: bool,
     /// Write lists and errors as JSON
     #[arg(long, global = true)]
@@ -133,53 +140,53 @@ pub struct Arguments {
     pub no_header: bool,
     /// Put an icon for each virtual machine and application into the desktop's
     /// menu, and connect to none
-    #[arg(long, conflicts_with_all = ["list_vms", "list_apps"])]
+    #[arg(help_heading = MACHINE, long, conflicts_with_all = ["list_vms", "list_apps"])]
     pub create_icons: bool,
     /// Connect to this virtual machine or application: id, name, or a
     /// beginning of the name that no other has
-    #[arg(long, value_name = "ID|NAME")]
+    #[arg(help_heading = MACHINE, long, value_name = "ID|NAME")]
     pub vm_id: Option<String>,
     /// Connect to the first virtual machine of the list
-    #[arg(short = 'o', long, conflicts_with = "vm_id")]
+    #[arg(help_heading = MACHINE, short = 'o', long, conflicts_with = "vm_id")]
     pub first: bool,
     /// Stop the virtual machine before connecting, so that it starts afresh
-    #[arg(long)]
+    #[arg(help_heading = MACHINE, long)]
     pub kill_vm: bool,
     /// Open this file of the user's machine in the session
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = MACHINE, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Never end: log in, session, log in again, without a way out to a shell
-    #[arg(long, conflicts_with_all = ["list_vms", "list_apps", "create_icons"])]
+    #[arg(help_heading = MACHINE, long, conflicts_with_all = ["list_vms", "list_apps", "create_icons"])]
     pub kiosk: bool,
     /// With --kiosk: end after one session; without: do not reconnect
-    #[arg(long)]
+    #[arg(help_heading = MACHINE, long)]
     pub once: bool,
 
     /// Size of the session's window in pixels
-    #[arg(short, long, value_name = "WIDTHxHEIGHT")]
+    #[arg(help_heading = SESSION, short, long, value_name = "WIDTHxHEIGHT")]
     pub geometry: Option<String>,
     /// Fill the screen
-    #[arg(short, long)]
+    #[arg(help_heading = SESSION, short, long)]
     pub fullscreen: bool,
     /// Kind of network: modem, isdn, adsl, wan, lan, local, or a bandwidth
     /// such as 1m
-    #[arg(long)]
+    #[arg(help_heading = SESSION, long)]
     pub link: Option<String>,
     /// Dots per inch of the session, instead of the display's
-    #[arg(long, value_parser = clap::value_parser!(u16).range(30..=1200))]
+    #[arg(help_heading = SESSION, long, value_parser = clap::value_parser!(u16).range(48..=600))]
     pub dpi: Option<u16>,
     /// Keyboard, instead of the display's
-    #[arg(long, value_name = "MODEL/LAYOUT")]
+    #[arg(help_heading = SESSION, long, value_name = "MODEL/LAYOUT")]
     pub keyboard: Option<String>,
     /// Options for nxproxy, such as nx/nx,data=0,delta=0:0
-    #[arg(short = 'x', long, value_name = "OPTIONS")]
+    #[arg(help_heading = SESSION, short = 'x', long, value_name = "OPTIONS")]
     pub nx_options: Option<String>,
     /// What draws the session: native (the client itself) or nxproxy
-    #[arg(long, value_name = "ENGINE")]
+    #[arg(help_heading = SESSION, long, value_name = "ENGINE")]
     pub nx_engine: Option<String>,
     /// Tell at the end, and on SIGUSR1, what the session has carried (native
     /// engine)
-    #[arg(long)]
+    #[arg(help_heading = SESSION, long)]
     pub stats: bool,
 
     /// Read this configuration file instead of ~/.qvd/client.conf
@@ -254,6 +261,34 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
         "where the log goes, in place of log.filename",
     ),
     ("DISPLAY", "the display on which the session is shown"),
+    ("XAUTHORITY", "the file with the display's cookie"),
+    ("TZ", "the session's time zone, in place of this machine's"),
+    ("PULSE_SERVER", "where the session's sound is played"),
+    ("CUPS_SERVER", "where the session prints"),
+];
+
+/// What a user types first, and what it does, for help and manual page.
+pub const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "qvdclient -h broker.example.org -u ann",
+        "the desktop; the password is asked for",
+    ),
+    (
+        "qvdclient -h broker.example.org -u ann -l",
+        "the virtual machines",
+    ),
+    (
+        "qvdclient --vm-id office --link adsl -g 1280x800",
+        "one of them, over a slow network; the broker is the configuration's",
+    ),
+    (
+        "pass qvd | qvdclient --password-file - --vm-id office",
+        "the password from another program",
+    ),
+    (
+        "qvdclient check broker.example.org",
+        "where on the way to the broker the fault is",
+    ),
 ];
 
 /// The files, for the manual page. Of the configuration files later ones
@@ -270,6 +305,14 @@ pub const FILES: &[(&str, &str)] = &[
         "the same, in ~/.config where the variable is not set",
     ),
     (
+        "~/.qvd/accepted_certs.json",
+        "certificates accepted for good, each for its host and key",
+    ),
+    (
+        "~/.qvd/certs/",
+        "trusted certificates and lists of revocations, PEM or DER",
+    ),
+    (
         "~/.qvd/qvd-client.log",
         "the log, unless log.filename names another",
     ),
@@ -280,8 +323,11 @@ fn secret(text: &str) -> Result<SecretString, Infallible> {
 }
 
 fn after_help() -> String {
-    let mut text =
-        "Exit status:\n    0  the list was written, or the session ended in order\n".to_owned();
+    let mut text = "Examples:\n".to_owned();
+    for (line, meaning) in EXAMPLES {
+        text.push_str(&format!("  {line}\n      {meaning}\n"));
+    }
+    text.push_str("\nExit status:\n    0  the list was written, or the session ended in order\n");
     for code in Code::ALL {
         let (status, word) = (code.exit_status(), code.as_str());
         text.push_str(&format!("  {status:>3}  {word:<21} {}\n", code.meaning()));

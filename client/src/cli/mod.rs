@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-pub use arguments::{Arguments, Command, ENVIRONMENT, FILES, SslErrors, command};
+pub use arguments::{Arguments, Command, ENVIRONMENT, EXAMPLES, FILES, SslErrors, command};
 pub use environment::Environment;
 pub use log::init as init_log;
 pub use settings::{Settings, Task};

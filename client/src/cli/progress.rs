@@ -95,10 +95,11 @@ impl Progress {
                 self.done(&format!("The session was lost ({cause}); reconnecting"));
             }
             Event::Reconnecting { attempt, wait } => {
-                let seconds = wait.as_secs_f32();
-                self.step(&format!(
-                    "Reconnecting in {seconds:.1} s (attempt {attempt})"
-                ));
+                let when = match wait.as_secs_f32() {
+                    seconds if seconds < 0.1 => String::new(),
+                    seconds => format!(" in {seconds:.1} s"),
+                };
+                self.step(&format!("Reconnecting{when} (attempt {attempt})"));
             }
             Event::Leaving => self.step("Leaving the session"),
         }

@@ -183,6 +183,13 @@ impl Settings {
         let printers = printers.flatten();
         let session_id = session::new_id()?;
         let log_file = in_home(config.log.filename.as_ref(), environment);
+        let log_level = match &config.log.filename {
+            Some(name) if log_file.is_none() => {
+                warnings.push(format!("HOME is not set: no log in {name}"));
+                LevelFilter::OFF
+            }
+            _ => log::level(config.log.level),
+        };
         Ok(Self {
             host,
             port: config.login.port.get(),
@@ -231,7 +238,7 @@ impl Settings {
             header: !arguments.no_header,
             quiet: arguments.quiet,
             log_file,
-            log_level: log::level(config.log.level),
+            log_level,
             shown_config: properties
                 .settings(Program::Client)
                 .iter()
@@ -362,11 +369,13 @@ fn shared(config: &ClientConfig) -> Vec<(String, SecretString)> {
         .collect()
 }
 
+/// A file of the user's; none without a home, unless it lies elsewhere.
 fn in_home(
     path: Option<&qvd_config::value::HomePath>,
     environment: &Environment,
 ) -> Option<PathBuf> {
-    Some(path?.under(environment.home.as_ref()?))
+    let home = environment.home.clone().unwrap_or_default();
+    Some(path?.under(&home)).filter(|path| path.is_absolute())
 }
 
 #[cfg(test)]

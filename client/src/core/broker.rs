@@ -47,6 +47,8 @@ pub struct Broker {
     dialogue: Dialogue,
     /// When it last answered.
     answered: Option<Instant>,
+    /// How long it may say nothing.
+    patience: Duration,
 }
 
 /// The way to a session's NX end.
@@ -71,7 +73,15 @@ impl Broker {
             stream,
             dialogue,
             answered: None,
+            patience: ANSWER,
         })
+    }
+
+    /// The broker may say nothing for no longer than this. It says something
+    /// at each step to a session, and starting a VM is the longest by far.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Whether the broker is there, which needs no login.
@@ -174,29 +184,30 @@ impl Broker {
     }
 
     async fn reopen(&mut self, events: Events<'_>) -> Result<(), Failure> {
-        *self = Self::open(self.target.clone(), events).await?;
+        let again = Self::open(self.target.clone(), events).await?;
+        *self = again.with_patience(self.patience);
         Ok(())
     }
 
     async fn ask_here(&mut self, request: Request, events: Events<'_>) -> Result<Said, Unanswered> {
         self.dialogue.ask(request).map_err(Failure::from)?;
         if let Some(bytes) = self.dialogue.poll_transmit() {
-            let written = timeout(ANSWER, async {
+            let written = timeout(self.patience, async {
                 self.stream.write_all(&bytes).await?;
                 self.stream.flush().await
             });
-            let written = written.await.map_err(|_| silent())?;
+            let written = written.await.map_err(|_| self.silent())?;
             written.map_err(|e| Unanswered::NotHeard(lost(e)))?;
         }
         let mut heard = false;
-        let mut deadline = Instant::now() + ANSWER;
+        let mut deadline = Instant::now() + self.patience;
         let mut chunk = vec![0; 16 * 1024];
         loop {
             match self.dialogue.poll_event().map_err(Failure::from) {
                 Err(failure) => return Err(failure.into()),
                 Ok(Some(Said::Progress(text))) => {
                     events(Event::Progress(text));
-                    deadline = Instant::now() + ANSWER;
+                    deadline = Instant::now() + self.patience;
                     continue;
                 }
                 Ok(Some(Said::Refused(refusal))) => return Err(Failure::from(refusal).into()),
@@ -204,7 +215,7 @@ impl Broker {
                 Ok(None) => {}
             }
             let read = timeout_at(deadline, self.stream.read(&mut chunk)).await;
-            match read.map_err(|_| silent())? {
+            match read.map_err(|_| self.silent())? {
                 Ok(0) if !heard => return Err(Unanswered::NotHeard(hung_up())),
                 // A peer that ends TLS without a word has ended all the same.
                 Err(e) if heard && e.kind() == io::ErrorKind::UnexpectedEof => {
@@ -222,6 +233,14 @@ impl Broker {
                 }
             }
         }
+    }
+}
+
+impl Broker {
+    fn silent(&self) -> Failure {
+        let seconds = self.patience.as_secs();
+        let message = format!("the broker said nothing for {seconds} s");
+        Failure::new(Code::TimedOut, message)
     }
 }
 
@@ -259,11 +278,6 @@ fn lost(error: io::Error) -> Failure {
     }
     let message = format!("connection to the broker broke: {error}");
     Failure::new(Code::ConnectFailed, message).because(error)
-}
-
-fn silent() -> Failure {
-    let message = format!("the broker said nothing for {} s", ANSWER.as_secs());
-    Failure::new(Code::TimedOut, message)
 }
 
 fn unexpected(said: &Said) -> Failure {

@@ -25,6 +25,10 @@ use super::sound::Way;
 /// session, when a session is to be got back.
 const ATTEMPT: Duration = Duration::from_secs(20);
 
+/// How long a broker may then say nothing on the way to a session that runs.
+/// The longest step is another client that does not let go of it: 30 s.
+const STEP: Duration = Duration::from_secs(45);
+
 /// What is wanted.
 #[derive(Debug, Clone)]
 pub struct Wish {
@@ -310,6 +314,7 @@ async fn resume(
     let _ = parameters.set(RESUMES, "1");
     if !is_stopped(&now) {
         let limit = machine.left(begin.elapsed()).max(ATTEMPT);
+        let broker = broker.with_patience(STEP);
         let connect = broker.connect(vm.id, parameters, &mut *events);
         return within(limit, connect).await;
     }

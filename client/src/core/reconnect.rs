@@ -309,6 +309,35 @@ mod tests {
     }
 
     proptest! {
+        /// Behind a broker that lets each of them take the session.
+        #[test]
+        fn of_two_clients_that_reconnect_one_gives_up(
+            worked_for in 0_u64..100,
+            chances in prop::collection::vec(any::<u32>(), 100),
+            takes in prop::collection::vec(0_u64..12_000, 100),
+        ) {
+            let mut clients = [running(), Reconnect::new(LIMIT)];
+            // The user turns to the second, which the first does not know.
+            let mut now = seconds(worked_for);
+            clients[1].up(now);
+            let mut holder = 1;
+            let mut tries = [clients[0].failed(Code::SessionLost, now, 0), Action::GiveUp];
+            for (chance, takes) in chances.into_iter().zip(takes) {
+                let other = 1 - holder;
+                let Action::TryAfter(wait) = tries[other] else {
+                    return Ok(());
+                };
+                // The holder is told to go when the other asks, which has the
+                // session when the agent has let it go.
+                now += wait;
+                tries[holder] = clients[holder].failed(Code::SessionLost, now, chance);
+                now += Duration::from_millis(takes);
+                clients[other].up(now);
+                holder = other;
+            }
+            prop_assert!(false, "they still take it from each other");
+        }
+
         #[test]
         fn no_outage_outlasts_its_limit(
             chances in prop::collection::vec(any::<u32>(), 1..500),

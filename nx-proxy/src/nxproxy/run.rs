@@ -310,8 +310,11 @@ fn command(program: &Path, rendezvous: &Rendezvous, session: &Session) -> Comman
 
     let mut command = Command::new(program);
     command.arg("-S").arg(connect).env_clear();
+    // It ends where there is no HOME, though it has NX_ROOT (seen).
+    command.env("HOME", rendezvous.dir());
     for name in ENVIRONMENT {
-        if let Some(value) = std::env::var_os(name) {
+        let value = std::env::var_os(name);
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
             command.env(name, value);
         }
     }

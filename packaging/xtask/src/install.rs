@@ -243,6 +243,10 @@ const BENCH: &[Package] = &[
         why: "nginx's TCP proxy",
     },
     Package {
+        name: "socat",
+        why: "the reference for what the client carries",
+    },
+    Package {
         name: "haproxy",
         why: "the reference for memory of idle tunnels",
     },

@@ -74,6 +74,12 @@ enum Command {
     Screenshots,
     /// Measure the programs beside plain references.
     Bench(bench::Arguments),
+    /// What `bench` has the client start for nxproxy.
+    #[command(hide = true)]
+    NxEnd {
+        /// nxproxy's options.
+        options: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -91,6 +97,7 @@ fn main() -> ExitCode {
         Command::Soak => soak::run(),
         Command::Screenshots => screenshots::run(),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::NxEnd { options } => bench::run_end(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -40,12 +40,12 @@ pub(crate) fn run() -> Result<()> {
 /// The client's command line. What stands behind its options in the help has
 /// sections of its own in the page.
 fn client() -> clap::Command {
-    qvd_client::cli::command().after_help("")
+    qvd_client::cli::command().after_help(clap::builder::Resettable::Reset)
 }
 
 /// The slave client's command line, likewise.
 fn slave_client() -> clap::Command {
-    qvd_slaveclient::cli::command().after_help("")
+    qvd_slaveclient::cli::command().after_help(clap::builder::Resettable::Reset)
 }
 
 /// What is known of the slave client beyond its commands.
@@ -68,9 +68,15 @@ fn slave_client_sections() -> String {
 
 /// What is known of the client beyond its options, as sections of its page.
 fn client_sections() -> String {
-    let mut text = ".SH \"EXIT STATUS\"\n.TP\n.B 0\n\
-                    The list was written, or the session ended in order.\n"
-        .to_owned();
+    let mut text = ".SH EXAMPLES\n".to_owned();
+    for (line, meaning) in qvd_client::cli::EXAMPLES {
+        let meaning = capital(&roff(meaning));
+        text.push_str(&format!(".TP\n.B {}\n{meaning}.\n", roff(line)));
+    }
+    text.push_str(
+        ".SH \"EXIT STATUS\"\n.TP\n.B 0\n\
+         The list was written, or the session ended in order.\n",
+    );
     for code in qvd_client::core::Code::ALL {
         let (status, word) = (code.exit_status(), roff(code.as_str()));
         let meaning = roff(code.meaning());
@@ -94,7 +100,10 @@ fn client_sections() -> String {
             capital(&roff(meaning))
         ));
     }
-    text.push_str(".SH \"SEE ALSO\"\n.BR client.conf (5)\n");
+    text.push_str(
+        ".SH \"SEE ALSO\"\n.BR qvdclient\\-check (1),\n.BR qvdclient\\-diagnose (1),\n\
+         .BR qvd\\-slaveclient (1),\n.BR client.conf (5)\n",
+    );
     text
 }
 

@@ -184,15 +184,15 @@ section! {
     /// What the window offers.
     pub struct Window {
         remember_username: bool = "client.remember_username", "1", Supported,
-            "Whether the login is kept for the next time.";
+            "Whether the window keeps the login for the next time.";
         remember_password: bool = "client.remember_password", "0", Supported,
             "Whether the password is kept for the next time, in the desktop's secret store.";
         show_remember_password: bool = "client.show.remember_password", "0", Supported,
-            "Whether the user can choose to have the password kept.";
+            "Whether the window lets the user choose to have the password kept. On a command line --remember does.";
         show_settings: bool = "client.show.settings", "1", Supported,
-            "Whether the settings are shown.";
+            "Whether the window shows the settings.";
         kill_vm_display: bool = "client.kill_vm.display", "0", Supported,
-            "Whether the user can choose to stop the virtual machine before connecting.";
+            "Whether the window lets the user choose to stop the virtual machine before connecting. On a command line --kill-vm does.";
         locale: Option<Locale> = "client.locale", "", Supported,
             "The language of the window. Empty: the system's.";
         theme: Theme = "client.theme", "system", Supported,

@@ -5,9 +5,7 @@ use qvd_tests::fault::{Cut, Direction};
 use qvd_tests::process::Process;
 use qvd_tests::{Outcome, Scene, play, play_for};
 
-use super::stage::{CONNECTED, Stage, WAIT, display, drawn, end_of, said, times};
-
-const LOST: &str = "The session was lost";
+use super::stage::{CONNECTED, LOST, Stage, WAIT, display, drawn, end_of, said, times};
 
 /// Breaks a session, and has it come back by itself.
 fn comes_back<F>(name: &str, tls: bool, fault: F)

@@ -16,6 +16,9 @@ pub(super) const WAIT: Duration = Duration::from_secs(60);
 /// What the client says once the session is drawn.
 pub(super) const CONNECTED: &str = "Connected; Ctrl-C suspends the session";
 
+/// What it says first when the session's connection has broken.
+pub(super) const LOST: &str = "The session was lost";
+
 /// Everything between a user and a desktop.
 pub(super) struct Stage {
     pub(super) user: User,

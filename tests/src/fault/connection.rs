@@ -53,9 +53,18 @@ pub struct Connection {
 pub(super) struct Orders {
     pub(super) cut: Option<Cut>,
     half_close: [bool; 2],
+    held: [bool; 2],
 }
 
 impl Orders {
+    pub(super) fn held(&self, direction: Direction) -> bool {
+        let [to_server, to_client] = self.held;
+        match direction {
+            Direction::ToServer => to_server,
+            Direction::ToClient => to_client,
+        }
+    }
+
     pub(super) fn half_close(&self, direction: Direction) -> bool {
         let [to_server, to_client] = self.half_close;
         match direction {
@@ -90,6 +99,18 @@ impl Connection {
                 Direction::ToServer => to_server,
                 Direction::ToClient => to_client,
             } = true;
+        });
+    }
+
+    /// Holds one direction of this connection alone, or lets it go on: what it
+    /// carries comes after what later connections carry.
+    pub fn hold(&self, direction: Direction, hold: bool) {
+        self.orders.send_modify(|orders| {
+            let [to_server, to_client] = &mut orders.held;
+            *match direction {
+                Direction::ToServer => to_server,
+                Direction::ToClient => to_client,
+            } = hold;
         });
     }
 

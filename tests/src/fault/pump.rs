@@ -104,7 +104,8 @@ impl<'a> Pump<'a> {
                 self.connection.cut(how);
                 continue;
             }
-            let stalled = rules.stalled || due == Some(Fault::Stall);
+            let held = orders.held(self.direction);
+            let stalled = rules.stalled || held || due == Some(Fault::Stall);
             let may_read = !stalled && !self.sender_ended && self.held_bytes < HELD;
             let write_at = self
                 .held

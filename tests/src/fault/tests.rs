@@ -211,6 +211,30 @@ async fn a_stalled_direction_holds_its_bytes_until_resumed() {
 }
 
 #[tokio::test]
+async fn a_held_connection_is_overtaken_by_a_later_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = Endpoint::Tcp(listener.local_addr().unwrap());
+    let relay = FaultProxy::start(&Endpoint::local(0), &upstream).unwrap();
+    let port = relay.port().unwrap();
+    let connect = async || {
+        let client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let (server, _) = within(listener.accept()).await.unwrap();
+        (client, server)
+    };
+    let (mut early, mut early_server) = connect().await;
+    let first = relay.last_connection().unwrap();
+    first.hold(Direction::ToServer, true);
+    early.write_all(b"early").await.unwrap();
+    drop(early);
+    let (mut late, mut late_server) = connect().await;
+    late.write_all(b"late").await.unwrap();
+    assert_eq!(read_some(&mut late_server, 4).await, b"late");
+    assert_eq!(first.passed(Direction::ToServer).bytes, 0);
+    first.hold(Direction::ToServer, false);
+    assert_eq!(read_all(&mut early_server).await, b"early");
+}
+
+#[tokio::test]
 async fn a_stall_is_felt_by_the_sender() {
     let Pair {
         relay,

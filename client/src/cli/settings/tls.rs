@@ -45,9 +45,10 @@ pub(super) fn policy(
         _ if config.ssl.use_cert => {
             let certificate = in_home(config.ssl.cert_file.as_ref(), environment);
             let key = in_home(config.ssl.key_file.as_ref(), environment);
-            certificate
-                .zip(key)
-                .map(|(certificate, key)| ClientCertificate { certificate, key })
+            let both = certificate.zip(key);
+            let (certificate, key) = both
+                .ok_or_else(|| usage("HOME is not set, and the client's certificate is there"))?;
+            Some(ClientCertificate { certificate, key })
         }
         _ => None,
     };

@@ -12,7 +12,7 @@ use qvd_http1::RequestReader;
 use qvd_rpc::{Call, MAX_CALL_BODY, Reply, SessionState, Waited};
 use qvd_tests::ports::Lease;
 use qvd_tests::process::Process;
-use qvd_tests::rig::{Inventory, Server, User, Vm};
+use qvd_tests::rig::{Inventory, Login, Server, User, Vm};
 
 use super::{Bench, reference};
 
@@ -73,6 +73,11 @@ impl Broker {
     /// The process group of what is measured.
     pub(crate) fn group(&mut self) -> u32 {
         self.server.process().pid()
+    }
+
+    /// A login of the real client's.
+    pub(crate) fn login(&self) -> Login {
+        Login::at(&self.server, &self.user)
     }
 
     /// A tunnel to the backend, by way of a VM that has none yet.

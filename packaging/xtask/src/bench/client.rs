@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::figure::{Aim, Figure};
-use super::{Bench, usage};
+use super::{Bench, carry, usage};
 
 /// For anything that is to happen.
 const WAIT: Duration = Duration::from_secs(40);
@@ -58,7 +58,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     }
     let memory = memory(&login, bench, &display, &agent).await?;
     let back = back(&server, &user, bench, &display, &agent).await?;
-    Ok(vec![
+    let mut figures = vec![
         Figure::new(
             "client",
             "start to request on the wire",
@@ -79,7 +79,9 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             .beside("nxagent+nxproxy", alone.clone()),
         Figure::new("client", "start to first window, resumed", "s", resumed)
             .beside("nxagent+nxproxy", alone),
-    ])
+    ];
+    figures.extend(carry::measure(bench, &display).await?);
+    Ok(figures)
 }
 
 /// From the client's start to its first bytes at the broker.

@@ -1,7 +1,7 @@
 //! Load for anything that passes a TCP connection on: bulk in either direction,
 //! and connections that are only held.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,39 +71,60 @@ fn serve(mut stream: TcpStream, held: &Mutex<Vec<TcpStream>>) -> Result<()> {
     let mut head = [0; 9];
     stream.read_exact(&mut head)?;
     let [mode, length @ ..] = head;
-    let length = u64::from_be_bytes(length);
+    if mode == HOLD {
+        stream.write_all(&[HOLD])?;
+        held.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(stream);
+        return Ok(());
+    }
+    pass_on(&mut stream, mode, u64::from_be_bytes(length))
+}
+
+fn pass_on(stream: &mut (impl Read + Write), mode: u8, length: u64) -> Result<()> {
     match mode {
         UP => {
-            receive(&mut stream, length)?;
-            stream.write_all(&[UP])?;
+            receive(stream, length)?;
+            Ok(stream.write_all(&[UP])?)
         }
-        DOWN => send(&mut stream, length)?,
-        HOLD => {
-            stream.write_all(&[HOLD])?;
-            held.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(stream);
-        }
+        DOWN => send(stream, length),
         _ => bail!("no known use of a connection"),
     }
-    Ok(())
+}
+
+/// Does what is asked for on `stream`, one thing after the other, until it ends.
+pub(crate) fn serve_all(stream: &mut (impl Read + Write)) -> Result<()> {
+    let mut head = [0; 9];
+    loop {
+        match stream.read_exact(&mut head) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+            read => read?,
+        }
+        let [mode, length @ ..] = head;
+        pass_on(stream, mode, u64::from_be_bytes(length))?;
+    }
 }
 
 /// Passes `bytes` over a connection to the backend, and returns how long it
 /// took.
 pub(crate) fn transfer(mut stream: TcpStream, way: Way, bytes: u64) -> Result<Duration> {
-    prepare(&stream)?;
+    transfer_on(&mut stream, way, bytes)
+}
+
+/// The same, on a connection that is used again.
+pub(crate) fn transfer_on(stream: &mut TcpStream, way: Way, bytes: u64) -> Result<Duration> {
+    prepare(stream)?;
     let start = Instant::now();
     match way {
         Way::Up => {
-            ask(&mut stream, UP, bytes)?;
-            send(&mut stream, bytes)?;
+            ask(stream, UP, bytes)?;
+            send(stream, bytes)?;
             // It is there when the other end says so.
-            expect(&mut stream, UP)?;
+            expect(stream, UP)?;
         }
         Way::Down => {
-            ask(&mut stream, DOWN, bytes)?;
-            receive(&mut stream, bytes)?;
+            ask(stream, DOWN, bytes)?;
+            receive(stream, bytes)?;
         }
     }
     Ok(start.elapsed())
@@ -147,7 +168,7 @@ fn expect(stream: &mut TcpStream, mode: u8) -> Result<()> {
     Ok(())
 }
 
-fn send(stream: &mut TcpStream, mut bytes: u64) -> Result<()> {
+fn send(stream: &mut impl Write, mut bytes: u64) -> Result<()> {
     let chunk = vec![0x5a; CHUNK];
     while bytes > 0 {
         let length = usize::try_from(bytes).unwrap_or(CHUNK).min(CHUNK);
@@ -158,7 +179,7 @@ fn send(stream: &mut TcpStream, mut bytes: u64) -> Result<()> {
     Ok(())
 }
 
-fn receive(stream: &mut TcpStream, mut bytes: u64) -> Result<()> {
+fn receive(stream: &mut impl Read, mut bytes: u64) -> Result<()> {
     let mut chunk = vec![0; CHUNK];
     while bytes > 0 {
         let length = usize::try_from(bytes).unwrap_or(CHUNK).min(CHUNK);

@@ -3,6 +3,7 @@
 
 mod agent;
 mod broker;
+mod carry;
 mod client;
 mod figure;
 mod load;
@@ -20,6 +21,7 @@ use clap::ValueEnum;
 use qvd_tests::Scene;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+pub(crate) use self::carry::run_end;
 use self::figure::Figure;
 use crate::workspace::Metadata;
 use crate::{install, run};

@@ -93,15 +93,38 @@ pub(crate) async fn nginx_tls(
     certificate: &Certificate,
 ) -> Result<Relay> {
     let port = ports::port()?;
-    let server = format!(
+    let server = tls_server(&port, backend, certificate);
+    let process = start_nginx(scene, "nginx-tls", &server).await?;
+    behind_front(scene, "nginx-tls-front", process, &port).await
+}
+
+/// A port which takes TLS for `backend`, which does not.
+pub(crate) async fn tls_end(
+    scene: &Scene,
+    backend: SocketAddr,
+    certificate: &Certificate,
+) -> Result<(Lease, Process)> {
+    let port = ports::port()?;
+    let server = tls_server(&port, backend, certificate);
+    let process = start_nginx(scene, "nginx-tls-end", &server).await?;
+    Ok((port, process))
+}
+
+fn tls_server(port: &Lease, backend: SocketAddr, certificate: &Certificate) -> String {
+    format!(
         "listen 127.0.0.1:{} ssl; ssl_protocols TLSv1.3; ssl_certificate {}; \
          ssl_certificate_key {}; proxy_pass {backend};",
         port.number(),
         certificate.certificate.display(),
         certificate.key.display(),
-    );
-    let process = start_nginx(scene, "nginx-tls", &server).await?;
-    behind_front(scene, "nginx-tls-front", process, &port).await
+    )
+}
+
+/// socat between a Unix socket and what it says of the other end.
+pub(crate) fn socat(scene: &Scene, socket: &Path, other: &str) -> Result<Process> {
+    let program = scene.installed("socat", "socat")?;
+    let own = format!("UNIX-CONNECT:{}", socket.display());
+    Ok(scene.start(program.args(["-b", "65536", &own, other]))?)
 }
 
 /// haproxy without TLS.

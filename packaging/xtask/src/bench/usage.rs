@@ -21,26 +21,28 @@ pub(crate) struct Memory {
 ///
 /// When there is no such group.
 pub(crate) fn processor_time(group: u32) -> Result<Duration> {
-    let ticks = rustix::param::clock_ticks_per_second();
-    let mut total = 0_u64;
-    for pid in members(group)? {
-        // One may end while it is looked at.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
-            continue;
-        };
-        // Fields 14 and 15 of the line; the name, field 2, may hold anything.
-        let fields = stat
-            .rsplit_once(") ")
-            .map(|(_, rest)| rest)
-            .unwrap_or_default();
-        let times = fields.split(' ').skip(11).take(2);
-        total += times
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum::<u64>();
-    }
-    Ok(Duration::from_millis(
-        total.saturating_mul(1000) / ticks.max(1),
-    ))
+    // One may end while it is looked at.
+    let times = members(group)?.into_iter().map(processor_time_of);
+    Ok(times.filter_map(Result::ok).sum())
+}
+
+/// User and system time of the process `pid` alone, so far.
+///
+/// # Errors
+///
+/// When there is none.
+pub(crate) fn processor_time_of(pid: u32) -> Result<Duration> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    // Fields 14 and 15 of the line; the name, field 2, may hold anything.
+    let fields = stat
+        .rsplit_once(") ")
+        .map(|(_, rest)| rest)
+        .unwrap_or_default();
+    let times = fields.split(' ').skip(11).take(2);
+    let ticks: u64 = times.filter_map(|field| field.parse::<u64>().ok()).sum();
+    let each = rustix::param::clock_ticks_per_second().max(1);
+    Ok(Duration::from_millis(ticks.saturating_mul(1000) / each))
 }
 
 /// Memory of the process group `group`.
