@@ -151,6 +151,16 @@ pub enum Ending {
     ClosedByAgent,
 }
 
+/// Variables of the user's environment that programs of a session get. No
+/// others: some hold passwords.
+const ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "XAUTHORITY"];
+
+/// What a program of a session gets of the user's environment.
+pub(crate) fn plain_environment() -> impl Iterator<Item = (String, OsString)> {
+    let variable = |name: &&str| Some(((*name).to_owned(), std::env::var_os(name)?));
+    ENVIRONMENT.iter().filter_map(variable)
+}
+
 /// The next order beyond `current`; `None` when none can come.
 pub(crate) async fn next_order(orders: &mut Orders, current: Order) -> Option<Order> {
     orders
