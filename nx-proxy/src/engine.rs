@@ -21,6 +21,11 @@ pub trait Engine: Send + Sync {
     /// What is missing, and what to install.
     fn check(&self) -> Result<(), Error>;
 
+    /// Whether sound may be told to lead to a Unix socket.
+    fn takes_sound_at_sockets(&self) -> bool {
+        false
+    }
+
     /// Runs a session on `stream` until it ends.
     ///
     /// Dropping the future ends the session at once, together with every
@@ -57,7 +62,8 @@ pub struct Session {
     /// The slave channel, if the session is to have one.
     pub slave: Option<Slave>,
     /// Where the session's sound goes, if it is to be heard: a server that
-    /// speaks PulseAudio's native protocol. nxproxy needs a port.
+    /// speaks PulseAudio's native protocol. Some engines need a port
+    /// ([`Engine::takes_sound_at_sockets`]).
     pub media: Option<Local>,
     /// Where the session's programs print, if they may: a CUPS server.
     pub cups: Option<Local>,

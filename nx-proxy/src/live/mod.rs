@@ -14,6 +14,7 @@ mod pipe;
 mod run;
 mod setup;
 mod stats;
+mod up;
 mod window;
 
 use std::fmt;
@@ -78,6 +79,10 @@ impl Engine for Native {
 
     fn check(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn takes_sound_at_sockets(&self) -> bool {
+        true
     }
 
     fn run<'a>(

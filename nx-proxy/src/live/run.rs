@@ -67,6 +67,7 @@ async fn carry(
         events,
         agreed: false,
         started: false,
+        up: false,
         ending: false,
         order: Order::Run,
         asked: false,
@@ -78,7 +79,7 @@ async fn carry(
         let wake = tokio::select! {
             biased;
             order = next_order(&mut orders, life.order), if ordered => Wake::Order(order),
-            end = ends.accept(), if life.started && life.order == Order::Run => Wake::Slave(end),
+            end = ends.accept(), if life.up && life.order == Order::Run => Wake::Slave(end),
             step = poll_fn(|cx| driver.poll(cx)) => Wake::Step(step),
             () = sleep_until(deadline) => Wake::Time,
         };
@@ -123,6 +124,8 @@ struct Life<'a> {
     events: Events<'a>,
     agreed: bool,
     started: bool,
+    /// Channels may be used.
+    up: bool,
     /// The agent has said that it closes the session.
     ending: bool,
     order: Order,
@@ -207,11 +210,14 @@ impl Life<'_> {
                     self.until = None;
                 }
                 (self.events)(Event::Started);
+            }
+            Step::Started => {}
+            Step::Up => {
+                self.up = true;
                 if let Some(socket) = self.socket.take() {
                     (self.events)(Event::SlaveListening(socket));
                 }
             }
-            Step::Started => {}
             Step::Opened(service) => (self.events)(Event::Opened(service)),
             Step::Closed(service) => (self.events)(Event::Closed(service)),
             Step::Ending if !self.ending => {
