@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+#[allow(dead_code, reason = "each test has its own part")]
 mod rig;
 
 use std::path::PathBuf;

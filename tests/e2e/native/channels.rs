@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use qvd_rpc::{Call, SessionState};
 use qvd_tests::display::{Display, Options};
 use qvd_tests::play;
 use qvd_tests::rig::{Agent, Desktop, Inventory, Login, Server, User, Vm};
@@ -55,6 +56,8 @@ fn sound_and_printers_are_those_of_the_user() {
         client.signal(Signal::INT)?;
         client.expect("channel media: ", WAIT).await?;
         assert_eq!(client.wait(WAIT).await?.code(), Some(0));
+        agent.call(Call::XStop).await?;
+        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
         let log = fs::read_to_string(scene.home().join(".qvd/qvd-client.log"))?;
         assert!(!log.contains("panicked"), "{log}");
         Ok(())
