@@ -120,7 +120,8 @@ pub enum Event {
     /// The session draws on the display.
     Started,
     /// From now on connections to this Unix socket, which lies where only the
-    /// user gets, are the client's requests on the slave channel.
+    /// user gets, are the client's requests on the slave channel. Comes before
+    /// [`Event::Started`].
     SlaveListening(PathBuf),
     /// The session is being left, by order or because the agent closes it.
     Ending,

@@ -165,6 +165,7 @@ async fn a_slave_command_gets_its_variables_and_its_end_is_seen_by_the_agent() {
         fake_program("sleep 1000 &\necho $! $QVD_MARK $DISPLAY\nread word\necho got $word");
     let session = with_slave(&display, Some(program));
     let mut session = Running::start(&agent, session).await;
+    session.socket().await;
     session.until_is(Event::Started).await;
     let mut stream = ask(port).await;
     stream.write_all(b"word\n").await.unwrap();

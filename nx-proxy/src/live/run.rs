@@ -209,15 +209,14 @@ impl Life<'_> {
                 if self.order == Order::Run {
                     self.until = None;
                 }
-                (self.events)(Event::Started);
-            }
-            Step::Started => {}
-            Step::Up => {
-                self.up = true;
+                // Connections wait at it until the session is up.
                 if let Some(socket) = self.socket.take() {
                     (self.events)(Event::SlaveListening(socket));
                 }
+                (self.events)(Event::Started);
             }
+            Step::Started => {}
+            Step::Up => self.up = true,
             Step::Opened(service) => (self.events)(Event::Opened(service)),
             Step::Closed(service) => (self.events)(Event::Closed(service)),
             Step::Ending if !self.ending => {
