@@ -21,6 +21,11 @@ pub trait Engine: Send + Sync {
     /// What is missing, and what to install.
     fn check(&self) -> Result<(), Error>;
 
+    /// Whether sound may be told to lead to a Unix socket.
+    fn takes_sound_at_sockets(&self) -> bool {
+        false
+    }
+
     /// Runs a session on `stream` until it ends.
     ///
     /// Dropping the future ends the session at once, together with every
@@ -57,7 +62,8 @@ pub struct Session {
     /// The slave channel, if the session is to have one.
     pub slave: Option<Slave>,
     /// Where the session's sound goes, if it is to be heard: a server that
-    /// speaks PulseAudio's native protocol. nxproxy needs a port.
+    /// speaks PulseAudio's native protocol. Some engines need a port
+    /// ([`Engine::takes_sound_at_sockets`]).
     pub media: Option<Local>,
     /// Where the session's programs print, if they may: a CUPS server.
     pub cups: Option<Local>,
@@ -114,7 +120,8 @@ pub enum Event {
     /// The session draws on the display.
     Started,
     /// From now on connections to this Unix socket, which lies where only the
-    /// user gets, are the client's requests on the slave channel.
+    /// user gets, are the client's requests on the slave channel. Comes before
+    /// [`Event::Started`].
     SlaveListening(PathBuf),
     /// The session is being left, by order or because the agent closes it.
     Ending,
@@ -149,6 +156,19 @@ pub enum Ending {
     /// The agent closed it: the user logged out, or the session was stopped or
     /// suspended from elsewhere. NX does not tell which.
     ClosedByAgent,
+}
+
+/// Variables of the user's environment that programs of a session get. No
+/// others: some hold passwords.
+const ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "XAUTHORITY"];
+
+/// What a program of a session gets of the user's environment.
+pub(crate) fn plain_environment() -> impl Iterator<Item = (String, OsString)> {
+    let variable = |name: &&str| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        Some(((*name).to_owned(), value))
+    };
+    ENVIRONMENT.iter().filter_map(variable)
 }
 
 /// The next order beyond `current`; `None` when none can come.

@@ -13,6 +13,7 @@
 #![deny(unsafe_code)]
 
 mod authority;
+mod channels;
 pub mod codec;
 mod display;
 mod engine;
@@ -23,6 +24,7 @@ mod options;
 mod pump;
 mod stream;
 
+pub use channels::{Channels, Handler, Listener, Target, TargetError};
 pub use display::{Display, Keyboard, ScreenSize};
 pub use engine::{Ending, Engine, Event, Events, Local, Order, Orders, Running, Session, Slave};
 pub use error::Error;

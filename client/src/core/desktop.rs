@@ -100,16 +100,18 @@ pub async fn open_desktop(
     let begin = Instant::now();
     let mut machine = Reconnect::new(wish.reconnect);
     let _way = match &wish.sound {
-        Some(Local::Unix(socket)) => match Way::open(socket.clone()).await {
-            Ok(way) => {
-                session.media = Some(Local::Port(way.port()));
-                Some(way)
+        Some(Local::Unix(socket)) if !engine.takes_sound_at_sockets() => {
+            match Way::open(socket.clone()).await {
+                Ok(way) => {
+                    session.media = Some(Local::Port(way.port()));
+                    Some(way)
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no sound");
+                    None
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "no sound");
-                None
-            }
-        },
+        }
         other => {
             session.media = other.clone();
             None

@@ -24,7 +24,7 @@ pub enum Control {
 }
 
 /// What a generic channel is joined to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Service {
     /// Printing.

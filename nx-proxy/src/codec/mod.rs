@@ -22,6 +22,8 @@ pub mod limits;
 mod message;
 mod nx_requests;
 mod pixels;
+#[doc(hidden)]
+pub mod probe;
 mod render;
 mod replay;
 mod replies;

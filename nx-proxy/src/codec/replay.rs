@@ -14,6 +14,8 @@ pub struct Replay {
     codec: Codec,
     server: VecDeque<(u64, Vec<u8>)>,
     channel: Option<u8>,
+    /// Bytes of the X server that come at once.
+    piece: usize,
     requests: u64,
     /// X11 bytes for the X server.
     pub x11: Vec<u8>,
@@ -46,11 +48,19 @@ impl Replay {
             codec: Codec::new(None).traced(),
             server: messages,
             channel: None,
+            piece: usize::MAX,
             requests: 0,
             x11: Vec::new(),
             nx: Vec::new(),
             trace: Vec::new(),
         })
+    }
+
+    /// Has the X server's messages come in pieces of so many bytes.
+    #[must_use]
+    pub fn in_pieces_of(mut self, bytes: usize) -> Self {
+        self.piece = bytes.max(1);
+        self
     }
 
     /// Takes bytes of the agent.
@@ -99,7 +109,9 @@ impl Replay {
             if *number > self.requests {
                 break;
             }
-            self.codec.receive_server(channel, message)?;
+            for piece in message.chunks(self.piece) {
+                self.codec.receive_server(channel, piece)?;
+            }
             self.server.pop_front();
         }
         Ok(())

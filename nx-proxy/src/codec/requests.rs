@@ -82,6 +82,8 @@ pub(super) struct Requests {
     pub(super) shape: Option<u8>,
     message: Vec<u8>,
     count: u64,
+    /// Whether a window was shown.
+    pub(super) mapped: bool,
     pub(super) trace: Option<Vec<Decoded>>,
 }
 
@@ -120,6 +122,7 @@ impl Requests {
             shape: None,
             message: Vec::new(),
             count: 0,
+            mapped: false,
             trace: None,
         }
     }
@@ -150,6 +153,7 @@ impl Requests {
         }
         while let Some(op) = self.state.req_op.read(&mut bits)? {
             self.count += 1;
+            self.mapped |= matches!(op, 8 | 9);
             let offset = out.len();
             let mut minor = None;
             let hit = self

@@ -162,6 +162,15 @@ impl Codec {
         }
     }
 
+    /// Whether the agent has had a window shown.
+    #[must_use]
+    pub fn mapped(&self) -> bool {
+        match &self.stage {
+            Stage::Session(session) => session.requests.mapped,
+            Stage::Handshake(_) => false,
+        }
+    }
+
     /// Number of the last request of an X channel.
     #[must_use]
     pub fn sequence(&self, channel: u8) -> Option<u16> {

@@ -1,8 +1,13 @@
 //! A channel and its local end.
 
+use std::future::Future as _;
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use tokio::time::{Sleep, sleep};
+
+use super::limits;
 use super::local::{LocalEnd, Opening};
 use super::pipe::{Pipe, Queue};
 use crate::codec::Service;
@@ -20,7 +25,7 @@ pub(super) struct Channel {
     end: End,
     /// The agent sends no more: what waits is written, then the channel is
     /// closed.
-    pub(super) finishing: bool,
+    finishing: Option<Pin<Box<Sleep>>>,
     /// The agent takes no more for now.
     pub(super) held: bool,
     /// The agent was told that this end takes no more for now.
@@ -51,7 +56,7 @@ impl Channel {
         Self {
             kind,
             end,
-            finishing: false,
+            finishing: None,
             held: false,
             congested: false,
             admitted: false,
@@ -94,13 +99,31 @@ impl Channel {
         Poll::Ready(Ok(true))
     }
 
+    /// The agent has closed the channel. From now on its local end has some
+    /// time to take what waits.
+    pub(super) fn finish(&mut self) {
+        self.finishing
+            .get_or_insert_with(|| Box::pin(sleep(limits::LAST_WORDS)));
+    }
+
+    pub(super) fn is_finishing(&self) -> bool {
+        self.finishing.is_some()
+    }
+
     /// Writes what waits; once the agent has finished, also says so. Ready
     /// when that is done.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.end {
+        let written = match &mut self.end {
             End::Coming(..) => Poll::Pending,
-            End::There(pipe) if self.finishing => pipe.poll_shutdown(cx),
+            End::There(pipe) if self.finishing.is_some() => pipe.poll_shutdown(cx),
             End::There(pipe) => pipe.poll_write(cx),
+        };
+        match &mut self.finishing {
+            Some(late) if written.is_pending() => {
+                ready!(late.as_mut().poll(cx));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            _ => written,
         }
     }
 

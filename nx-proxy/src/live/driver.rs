@@ -14,6 +14,7 @@ use super::local::{LocalEnd, LocalEnds};
 use super::pipe::Pipe;
 use super::setup;
 use super::stats::{Counter, Shared};
+use super::up::Up;
 use super::window::Window;
 use crate::NxStream;
 use crate::authority::Access;
@@ -26,6 +27,8 @@ pub(super) enum Step {
     Agreed(Greeting),
     /// The X server has accepted the session.
     Started,
+    /// The session is up: channels may be used.
+    Up,
     /// A channel beside X is open, or closed.
     Opened(Service),
     Closed(Service),
@@ -67,6 +70,7 @@ pub(super) struct Driver {
     pub(super) heard: Instant,
     channels: BTreeMap<u8, Channel>,
     window: Window,
+    up: Up,
     access: Access,
     ends: Arc<dyn LocalEnds>,
     steps: VecDeque<Step>,
@@ -90,6 +94,7 @@ impl Driver {
             heard: Instant::now(),
             channels: BTreeMap::new(),
             window: Window::new(""),
+            up: Up::default(),
             access,
             ends,
             steps: VecDeque::new(),
@@ -110,6 +115,9 @@ impl Driver {
             busy |= self.decode()?;
             busy |= self.listen(cx)?;
             busy |= self.speak(cx)?;
+            if self.up.poll(cx, &self.codec) {
+                self.steps.push_back(Step::Up);
+            }
             if let Some(step) = self.steps.pop_front() {
                 return Poll::Ready(Ok(step));
             }
@@ -177,6 +185,7 @@ impl Driver {
                 id: *id,
                 codec: &mut self.codec,
                 window: &mut self.window,
+                up: &mut self.up,
                 steps: &mut self.steps,
                 to_agent: self.agent.queue.waiting(),
                 buffer: &mut self.buffer,
@@ -285,7 +294,7 @@ impl Driver {
             }
             Control::Finish(id) => match self.channels.get_mut(&id) {
                 Some(channel) => {
-                    channel.finishing = true;
+                    channel.finish();
                     if channel.kind == Kind::X {
                         self.steps.push_back(Step::Ending);
                     }
@@ -358,6 +367,7 @@ struct Turn<'t> {
     id: u8,
     codec: &'t mut Codec,
     window: &'t mut Window,
+    up: &'t mut Up,
     steps: &'t mut VecDeque<Step>,
     to_agent: usize,
     buffer: &'t mut [u8],
@@ -387,7 +397,7 @@ impl Turn<'_> {
         let written = channel.poll_write(cx);
         let mut busy = channel.waiting() < before;
         match written {
-            Poll::Ready(Ok(())) if channel.finishing => {
+            Poll::Ready(Ok(())) if channel.is_finishing() => {
                 self.codec.drop_channel(self.id);
                 return Ok(None);
             }
@@ -402,10 +412,13 @@ impl Turn<'_> {
         let may_read = match channel.kind {
             Kind::X => self.to_agent < limits::FROM_DISPLAY,
             Kind::Service(_) => {
-                !channel.held && self.window.is_open() && self.to_agent < limits::FROM_CHANNEL
+                self.up.is()
+                    && !channel.held
+                    && self.window.is_open()
+                    && self.to_agent < limits::FROM_CHANNEL
             }
         };
-        if !may_read || channel.finishing {
+        if !may_read || channel.is_finishing() {
             return Ok(Some(busy));
         }
         let most = match channel.kind {
@@ -430,7 +443,7 @@ impl Turn<'_> {
     /// The local end has failed: the agent is told.
     fn gone(&mut self, channel: &Channel, error: &io::Error) -> Option<bool> {
         tracing::debug!(%error, "local end of a channel failed");
-        if channel.finishing {
+        if channel.is_finishing() {
             self.codec.drop_channel(self.id);
         } else {
             self.codec.finish(self.id);
@@ -451,7 +464,10 @@ impl Turn<'_> {
         if !channel.answered {
             channel.answered = true;
             match bytes.first() {
-                Some(1) => self.steps.push_back(Step::Started),
+                Some(1) => {
+                    self.up.begin();
+                    self.steps.push_back(Step::Started);
+                }
                 _ => return Err(Fault::Refused(refusal(bytes))),
             }
         }

@@ -29,6 +29,14 @@ pub(super) const READ: usize = 64 << 10;
 /// Turns after which others on the same thread get theirs.
 pub(super) const TURNS: usize = 64;
 
+/// For a local end to take what waits for it once the agent has closed the
+/// channel.
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(30);
+
+/// From the X server's welcome to a session that is up, where no window shows
+/// that it is.
+pub(super) const SETTLE: Duration = Duration::from_secs(3);
+
 /// For a connection to the X server.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 

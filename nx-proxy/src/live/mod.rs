@@ -14,6 +14,7 @@ mod pipe;
 mod run;
 mod setup;
 mod stats;
+mod up;
 mod window;
 
 use std::fmt;
@@ -29,7 +30,7 @@ use crate::{Engine, Error, Events, NxStream, Orders, Running, Session};
 /// The futures of this engine need tokio's I/O and time drivers.
 #[derive(Clone)]
 pub struct Native {
-    ends: Arc<dyn LocalEnds>,
+    ends: Option<Arc<dyn LocalEnds>>,
     statistics: stats::Shared,
 }
 
@@ -46,19 +47,20 @@ impl Default for Native {
 }
 
 impl Native {
-    /// An engine that refuses all channels beside X.
+    /// An engine whose channels beside X are those of its sessions.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            ends: Arc::new(NoLocalEnds),
+            ends: None,
             statistics: stats::Shared::default(),
         }
     }
 
-    /// With local ends for the channels beside X.
+    /// With these local ends for the channels beside X, whatever its sessions
+    /// ask for.
     #[must_use]
     pub fn with_local_ends(mut self, ends: Arc<dyn LocalEnds>) -> Self {
-        self.ends = ends;
+        self.ends = Some(ends);
         self
     }
 
@@ -79,6 +81,10 @@ impl Engine for Native {
         Ok(())
     }
 
+    fn takes_sound_at_sockets(&self) -> bool {
+        true
+    }
+
     fn run<'a>(
         &'a self,
         stream: NxStream,
@@ -87,7 +93,7 @@ impl Engine for Native {
         orders: Orders,
     ) -> Running<'a> {
         Box::pin(run::run(
-            &self.ends,
+            self.ends.as_ref(),
             &self.statistics,
             stream,
             session,

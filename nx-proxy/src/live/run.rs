@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until, timeout};
@@ -10,6 +11,7 @@ use super::driver::{Driver, Fault, Step};
 use super::limits;
 use super::local::{LocalEnd, LocalEnds};
 use super::stats::Shared;
+use crate::channels::OwnChannels;
 use crate::codec::CodecError;
 use crate::engine::{CLOSED, lost_because, next_order};
 use crate::{Ending, Error, Event, Events, NxStream, Order, Orders, Session};
@@ -22,9 +24,35 @@ enum Wake {
     Step(Result<Step, Fault>),
 }
 
-/// Runs one session on `stream`.
+/// Runs one session on `stream`, with its own channels unless `given` has
+/// others.
 pub(super) async fn run(
+    given: Option<&Arc<dyn LocalEnds>>,
+    shared: &Shared,
+    stream: NxStream,
+    session: &Session,
+    events: Events<'_>,
+    orders: Orders,
+) -> Result<Ending, Error> {
+    if let Some(ends) = given {
+        return carry(ends, None, shared, stream, session, events, orders).await;
+    }
+    let OwnChannels {
+        channels,
+        socket,
+        dir: _dir,
+    } = OwnChannels::new(session)?;
+    let channels = Arc::new(channels);
+    let ends: Arc<dyn LocalEnds> = Arc::clone(&channels) as _;
+    let ended = carry(&ends, socket, shared, stream, session, events, orders).await;
+    channels.end().await;
+    ended
+}
+
+/// Carries one session; its slave channels are asked for at `socket`.
+async fn carry(
     ends: &Arc<dyn LocalEnds>,
+    socket: Option<PathBuf>,
     shared: &Shared,
     stream: NxStream,
     session: &Session,
@@ -35,9 +63,11 @@ pub(super) async fn run(
     let mut driver = Driver::new(stream, access, Arc::clone(ends), shared.clone());
     let mut life = Life {
         session,
+        socket,
         events,
         agreed: false,
         started: false,
+        up: false,
         ending: false,
         order: Order::Run,
         asked: false,
@@ -49,7 +79,7 @@ pub(super) async fn run(
         let wake = tokio::select! {
             biased;
             order = next_order(&mut orders, life.order), if ordered => Wake::Order(order),
-            end = ends.accept(), if life.started && life.order == Order::Run => Wake::Slave(end),
+            end = ends.accept(), if life.up && life.order == Order::Run => Wake::Slave(end),
             step = poll_fn(|cx| driver.poll(cx)) => Wake::Step(step),
             () = sleep_until(deadline) => Wake::Time,
         };
@@ -89,9 +119,13 @@ pub(super) async fn run(
 /// What is known of a session.
 struct Life<'a> {
     session: &'a Session,
+    /// Where slave channels are asked for, until somebody knows.
+    socket: Option<PathBuf>,
     events: Events<'a>,
     agreed: bool,
     started: bool,
+    /// Channels may be used.
+    up: bool,
     /// The agent has said that it closes the session.
     ending: bool,
     order: Order,
@@ -175,9 +209,14 @@ impl Life<'_> {
                 if self.order == Order::Run {
                     self.until = None;
                 }
+                // Connections wait at it until the session is up.
+                if let Some(socket) = self.socket.take() {
+                    (self.events)(Event::SlaveListening(socket));
+                }
                 (self.events)(Event::Started);
             }
             Step::Started => {}
+            Step::Up => self.up = true,
             Step::Opened(service) => (self.events)(Event::Opened(service)),
             Step::Closed(service) => (self.events)(Event::Closed(service)),
             Step::Ending if !self.ending => {

@@ -2,9 +2,9 @@
 
 mod child;
 mod output;
-mod rendezvous;
+pub(crate) mod rendezvous;
 mod run;
-mod sys;
+pub(crate) mod sys;
 
 use std::path::{Path, PathBuf};
 

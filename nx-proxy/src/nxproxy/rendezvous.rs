@@ -20,39 +20,15 @@ pub(super) struct Rendezvous {
 }
 
 impl Rendezvous {
-    /// Makes the directory where the user has one that nobody else can enter,
-    /// or else in the directory for temporary files.
+    /// In a directory of its own.
     pub(super) fn new() -> Result<Self, Error> {
-        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let usable = |dir: &PathBuf| fits(dir) && dir.is_dir();
-        let parents = [runtime, Some(std::env::temp_dir()), Some("/tmp".into())];
-        let mut failure = None;
-        for parent in parents.into_iter().flatten().filter(usable) {
-            match Self::beneath(&parent) {
-                Ok(rendezvous) => return Ok(rendezvous),
-                Err(source) => {
-                    failure = Some(Error::PrivateDir {
-                        dir: parent,
-                        source,
-                    });
-                }
-            }
-        }
-        Err(failure.unwrap_or_else(|| Error::PrivateDirName {
-            dir: std::env::temp_dir(),
-        }))
-    }
-
-    fn beneath(parent: &Path) -> io::Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("qvd-nx-")
-            .permissions(std::fs::Permissions::from_mode(0o700))
-            .tempdir_in(parent)?;
-        let socket = dir.path().join("nx");
-        Ok(Self {
-            listener: UnixListener::bind(&socket)?,
-            socket,
-            dir,
+        privately(|dir| {
+            let socket = dir.path().join("nx");
+            Ok(Self {
+                listener: UnixListener::bind(&socket)?,
+                socket,
+                dir,
+            })
         })
     }
 
@@ -81,6 +57,33 @@ impl Rendezvous {
             }
         }
     }
+}
+
+/// Does `make` with a new directory that nobody else can enter: where the user
+/// has one of that kind, or else in the directory for temporary files.
+pub(crate) fn privately<T>(make: impl Fn(TempDir) -> io::Result<T>) -> Result<T, Error> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let usable = |dir: &PathBuf| fits(dir) && dir.is_dir();
+    let parents = [runtime, Some(std::env::temp_dir()), Some("/tmp".into())];
+    let mut failure = None;
+    for parent in parents.into_iter().flatten().filter(usable) {
+        let dir = tempfile::Builder::new()
+            .prefix("qvd-nx-")
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir_in(&parent);
+        match dir.and_then(&make) {
+            Ok(made) => return Ok(made),
+            Err(source) => {
+                failure = Some(Error::PrivateDir {
+                    dir: parent,
+                    source,
+                });
+            }
+        }
+    }
+    Err(failure.unwrap_or_else(|| Error::PrivateDirName {
+        dir: std::env::temp_dir(),
+    }))
 }
 
 /// Whether a socket beneath `dir` can be named in an NX option string, where

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::child::{Child, signal};
 use super::output::{Account, Lines, Step, Verdict};
 use super::rendezvous::Rendezvous;
-use crate::engine::{CLOSED, lost_because, next_order};
+use crate::engine::{CLOSED, lost_because, next_order, plain_environment};
 use crate::pump::{Outcome, pump};
 use crate::{Ending, Error, Event, Events, Local, NxStream, Order, Orders, Session};
 
@@ -26,10 +26,6 @@ const LEAVE: Duration = Duration::from_secs(4);
 
 /// For what nxproxy wrote before it ended.
 const DRAIN: Duration = Duration::from_secs(1);
-
-/// Variables of the user's environment that nxproxy gets. No others: some hold
-/// passwords.
-const ENVIRONMENT: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ", "XAUTHORITY"];
 
 /// The number at the end of an NX option string. It names directories only,
 /// and those are a session's own.
@@ -312,12 +308,7 @@ fn command(program: &Path, rendezvous: &Rendezvous, session: &Session) -> Comman
     command.arg("-S").arg(connect).env_clear();
     // It ends where there is no HOME, though it has NX_ROOT (seen).
     command.env("HOME", rendezvous.dir());
-    for name in ENVIRONMENT {
-        let value = std::env::var_os(name);
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            command.env(name, value);
-        }
-    }
+    command.envs(plain_environment());
     command
         .env("DISPLAY", session.display.name())
         .env("NX_ROOT", rendezvous.dir())

@@ -8,6 +8,7 @@
 )]
 
 mod chain;
+mod channels;
 mod drawing;
 mod input;
 mod pixels;

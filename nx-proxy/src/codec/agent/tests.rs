@@ -38,11 +38,18 @@ enum By {
 
 impl Session {
     fn new(name: &'static str) -> Self {
+        Self::cut(name, usize::MAX)
+    }
+
+    /// With all that comes, from either side, cut in pieces of so many bytes.
+    fn cut(name: &'static str, piece: usize) -> Self {
         let agent = read(name, "nx.0.t2c");
         let (greeting, _) = Handshake::default().receive(&agent).unwrap().unwrap();
         let x11 = read(name, "x11.0.t2c");
-        let mut replay = Replay::new(&x11).unwrap();
-        replay.receive(&agent).unwrap();
+        let mut replay = Replay::new(&x11).unwrap().in_pieces_of(piece);
+        for bytes in agent.chunks(piece) {
+            replay.receive(bytes).unwrap();
+        }
         assert!(replay.whole(), "{name}");
         let mut cutter = Cutter::default();
         cutter.receive(&x11);
@@ -212,6 +219,71 @@ fn both_ways(name: &'static str) {
         .map(|(k, _)| k % 128)
         .collect();
     assert!(differing.iter().all(|k| *k == 11), "{name}: {differing:?}");
+}
+
+/// Byte by byte, from either side, the same comes of a recording, on both
+/// sides.
+fn byte_by_byte(name: &'static str) {
+    let whole = Session::new(name);
+    let cut = Session::cut(name, 1);
+    assert!(cut.replay.x11 == whole.replay.x11, "{name}: other requests");
+    assert_eq!(cut.replay.trace, whole.replay.trace, "{name}");
+    let ours = cut.agent(&cut.replay.nx);
+    cut.compare(&ours, By::Us);
+}
+
+#[test]
+fn lan_byte_by_byte() {
+    byte_by_byte("lan");
+}
+
+#[test]
+fn lan_rich_byte_by_byte() {
+    byte_by_byte("lan-rich");
+}
+
+#[test]
+fn channels_byte_by_byte() {
+    byte_by_byte("lan-channels");
+    byte_by_byte("adsl-channels");
+}
+
+#[test]
+fn adsl_byte_by_byte() {
+    byte_by_byte("adsl");
+}
+
+#[test]
+fn modem_byte_by_byte() {
+    byte_by_byte("modem");
+}
+
+#[test]
+fn coverage_byte_by_byte() {
+    byte_by_byte("coverage-lan");
+    byte_by_byte("coverage-adsl");
+}
+
+/// Cut in two at each byte of its beginning, from the first word on.
+#[test]
+fn every_cut_gives_the_same() {
+    const BYTES: usize = 1500;
+    for name in ["lan-channels", "coverage-lan", "coverage-adsl"] {
+        let server = read(name, "x11.0.t2c");
+        let agent = read(name, "nx.0.t2c");
+        let begin = &agent[..BYTES];
+        let run = |at: usize| {
+            let mut replay = Replay::new(&server).unwrap();
+            replay.receive(&begin[..at]).unwrap();
+            replay.receive(&begin[at..]).unwrap();
+            (replay.x11, replay.trace)
+        };
+        let whole = run(0);
+        assert!(!whole.0.is_empty());
+        for at in 1..BYTES {
+            assert!(run(at) == whole, "{name} cut at {at}");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,9 @@
+//! `cargo xtask fuzz nx_images`.
+
+#![no_main]
+
+#[path = "../oracles/nx.rs"]
+#[allow(dead_code, reason = "each target has its own part")]
+mod nx;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| nx::images(data));

@@ -1,0 +1,118 @@
+//! Where programs of this machine connect to have a slave channel to the agent.
+
+use std::fmt;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::time::sleep;
+
+use crate::LocalEnd;
+
+/// Before the next try when the machine has no room for a connection.
+const FULL: Duration = Duration::from_millis(100);
+
+/// A listening socket of a session.
+#[derive(Debug)]
+pub struct Listener(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Unix(UnixListener, PathBuf),
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    /// Listens on the Unix socket `path`, which only this user may connect to.
+    /// The socket goes with this value.
+    ///
+    /// # Errors
+    /// There is something else, or no room for it.
+    pub fn unix(path: &Path) -> io::Result<Self> {
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("unix:{}: {error}", path.display()))
+        };
+        let listener = UnixListener::bind(path).map_err(named)?;
+        let this = Self(Kind::Unix(listener, path.to_owned()));
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(named)?;
+        Ok(this)
+    }
+
+    /// Listens on a port of the loopback interface, as nxproxy does. Every user
+    /// of the machine can connect to it.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub async fn port(port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await;
+        let listener = listener.map_err(|error| {
+            io::Error::new(error.kind(), format!("tcp:localhost:{port}: {error}"))
+        })?;
+        Ok(Self(Kind::Tcp(listener)))
+    }
+
+    /// The port, of one that has one.
+    #[must_use]
+    pub fn number(&self) -> Option<u16> {
+        match &self.0 {
+            Kind::Unix(..) => None,
+            Kind::Tcp(listener) => listener.local_addr().ok().map(|address| address.port()),
+        }
+    }
+
+    /// The next connection. Cancel safe.
+    pub(super) async fn accept(&self) -> LocalEnd {
+        loop {
+            let accepted: io::Result<LocalEnd> = match &self.0 {
+                Kind::Unix(listener, _) => match listener.accept().await {
+                    Ok((stream, _)) => match stream.peer_cred() {
+                        Ok(peer) if admitted(peer.uid()) => Ok(Box::new(stream)),
+                        peer => {
+                            tracing::warn!(?peer, "slave connection of another user closed");
+                            continue;
+                        }
+                    },
+                    Err(error) => Err(error),
+                },
+                Kind::Tcp(listener) => listener.accept().await.and_then(|(stream, _)| {
+                    stream.set_nodelay(true)?;
+                    Ok(Box::new(stream) as LocalEnd)
+                }),
+            };
+            match accepted {
+                Ok(end) => return end,
+                Err(error) => {
+                    // Of the connection, or for want of descriptors.
+                    tracing::warn!(%error, "slave connection cannot be taken");
+                    sleep(FULL).await;
+                }
+            }
+        }
+    }
+}
+
+/// Whether a user may ask things of the session.
+fn admitted(uid: u32) -> bool {
+    uid == rustix::process::geteuid().as_raw() || uid == 0
+}
+
+/// As nxproxy's log has it.
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Unix(_, path) => write!(f, "unix:{}", path.display()),
+            Kind::Tcp(_) => write!(f, "tcp:localhost:{}", self.number().unwrap_or(0)),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Kind::Unix(_, path) = &self.0 {
+            // Its folder may be gone already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
