@@ -28,6 +28,7 @@ pub(crate) fn run() -> Result<()> {
     commands(qvd_vma::cli::command(), "8", &mut pages)?;
     commands(client(), "1", &mut pages)?;
     commands(slave_client(), "1", &mut pages)?;
+    commands(qvd_server::cli::command(), "8", &mut pages)?;
     for (name, page) in pages {
         let path = folder.join(name);
         fs::write(&path, page).with_context(|| path.display().to_string())?;
@@ -127,7 +128,12 @@ fn completions(folder: &std::path::Path) -> Result<()> {
         (Shell::Zsh, "zsh"),
         (Shell::Fish, "fish"),
     ] {
-        for (mut command, name) in [(client(), "qvdclient"), (slave_client(), "qvd-slaveclient")] {
+        for (mut command, name) in [
+            (client(), "qvdclient"),
+            (slave_client(), "qvd-slaveclient"),
+            (qvd_vma::cli::command(), "qvd-vma"),
+            (qvd_server::cli::command(), "qvd-server"),
+        ] {
             let path = clap_complete::generate_to(shell, &mut command, name, folder)?;
             // The shell reads it without running it.
             let mut reads = std::process::Command::new(program);

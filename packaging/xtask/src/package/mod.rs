@@ -1,99 +1,259 @@
-//! `cargo xtask package`: Debian packages of the programs.
+//! `cargo xtask package`: Debian packages and RPMs of the programs.
+
+mod deb;
+mod judge;
+mod rpm;
+mod tree;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use qvd_config::Program;
 
+use self::tree::Tree;
 use crate::workspace::{self, Metadata};
 use crate::{install, man, run};
 
-/// A package and what is in it beside its folder in `packaging/deb`.
+/// A package and what is in it; what it needs and who it is stands in
+/// `packaging/deb` and `packaging/rpm`.
 struct Package {
     name: &'static str,
     /// The programs, in `/usr/bin`.
     programs: &'static [&'static str],
-    /// Manual pages that `cargo xtask man` makes.
+    /// Manual pages that `cargo xtask man` makes; those of a program's commands
+    /// come with the program's.
     pages: &'static [&'static str],
-    /// Completions that it makes: files of `target/completions`.
-    completes: Option<&'static str>,
+    /// Programs whose completions it makes: files of `target/completions`.
+    completes: &'static [&'static str],
     /// Files of the sources and where they go.
-    files: &'static [(&'static str, &'static str)],
+    files: &'static [Given],
     /// Its configuration file, with every key in it.
     config: Option<Program>,
 }
 
-const PACKAGES: [Package; 4] = [
+/// A file or folder of the sources in a package.
+struct Given {
+    from: &'static str,
+    to: &'static str,
+    kinds: &'static [Kind],
+}
+
+/// A kind of package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Deb,
+    Rpm,
+}
+
+const BOTH: &[Kind] = &[Kind::Deb, Kind::Rpm];
+
+const fn given(from: &'static str, to: &'static str, kinds: &'static [Kind]) -> Given {
+    Given { from, to, kinds }
+}
+
+const PACKAGES: [Package; 5] = [
     Package {
         name: "qvd-vma",
         programs: &["qvd-vma", "qvd-vma-session", "qvd-vma-slaveserver"],
         pages: &["qvd-vma.8", "vma.conf.5"],
-        completes: None,
+        completes: &["qvd-vma"],
         files: &[
-            (
+            given(
                 "packaging/systemd/qvd-vma.service",
                 "lib/systemd/system/qvd-vma.service",
+                &[Kind::Deb],
             ),
-            (
+            given(
+                "packaging/systemd/qvd-vma.service",
+                "usr/lib/systemd/system/qvd-vma.service",
+                &[Kind::Rpm],
+            ),
+            given(
+                "packaging/sysvinit/qvd-vma",
+                "etc/init.d/qvd-vma",
+                &[Kind::Deb],
+            ),
+            given(
                 "packaging/tmpfiles/qvd-vma.conf",
                 "usr/lib/tmpfiles.d/qvd-vma.conf",
+                BOTH,
             ),
-            ("packaging/logrotate/qvd-vma", "etc/logrotate.d/qvd-vma"),
-            ("packaging/pam/qvd-vma.debian", "etc/pam.d/qvd-vma"),
-            ("hooks-examples", "usr/share/doc/qvd-vma/examples"),
+            given(
+                "packaging/logrotate/qvd-vma",
+                "etc/logrotate.d/qvd-vma",
+                BOTH,
+            ),
+            given(
+                "packaging/pam/qvd-vma.debian",
+                "etc/pam.d/qvd-vma",
+                &[Kind::Deb],
+            ),
+            given(
+                "packaging/pam/qvd-vma.redhat",
+                "etc/pam.d/qvd-vma",
+                &[Kind::Rpm],
+            ),
+            given(
+                "packaging/udev/60-qvd-vma.rules",
+                "lib/udev/rules.d/60-qvd-vma.rules",
+                &[Kind::Deb],
+            ),
+            given(
+                "packaging/udev/60-qvd-vma.rules",
+                "usr/lib/udev/rules.d/60-qvd-vma.rules",
+                &[Kind::Rpm],
+            ),
+            given(
+                "packaging/modules-load/qvd-vma.conf",
+                "usr/lib/modules-load.d/qvd-vma.conf",
+                BOTH,
+            ),
+            given(
+                "packaging/apparmor/usr.bin.qvd-vma",
+                "etc/apparmor.d/usr.bin.qvd-vma",
+                &[Kind::Deb],
+            ),
+            given(
+                "packaging/apparmor/usr.bin.qvd-vma-slaveserver",
+                "etc/apparmor.d/usr.bin.qvd-vma-slaveserver",
+                &[Kind::Deb],
+            ),
+            given("hooks-examples", "usr/share/doc/qvd-vma/examples", BOTH),
         ],
         config: Some(Program::Vma),
     },
     Package {
-        name: "qvd-client",
+        name: "qvdclient",
         programs: &["qvdclient"],
         pages: &["qvdclient.1", "client.conf.5"],
-        completes: Some("qvdclient"),
+        completes: &["qvdclient"],
         files: &[],
         config: Some(Program::Client),
+    },
+    Package {
+        name: "qvd-client",
+        programs: &["qvd-client"],
+        pages: &["qvd-client.1"],
+        completes: &["qvd-client"],
+        files: &[
+            given(
+                "packaging/desktop/qvd-client.desktop",
+                "usr/share/applications/qvd-client.desktop",
+                BOTH,
+            ),
+            given(
+                "packaging/desktop/qvd-client.svg",
+                "usr/share/icons/hicolor/scalable/apps/qvd-client.svg",
+                BOTH,
+            ),
+            given(
+                "packaging/desktop/com.theqvd.client.metainfo.xml",
+                "usr/share/metainfo/com.theqvd.client.metainfo.xml",
+                BOTH,
+            ),
+        ],
+        config: None,
     },
     Package {
         name: "qvd-slaveclient",
         programs: &["qvd-slaveclient", "qvd-client-slaveserver"],
         pages: &["qvd-slaveclient.1"],
-        completes: Some("qvd-slaveclient"),
+        completes: &["qvd-slaveclient"],
         files: &[],
         config: None,
     },
     Package {
         name: "qvd-server",
         programs: &["qvd-server"],
-        pages: &["l7r.conf.5"],
-        completes: None,
-        files: &[(
-            "packaging/systemd/qvd-server.service",
-            "lib/systemd/system/qvd-server.service",
-        )],
+        pages: &["qvd-server.8", "l7r.conf.5"],
+        completes: &["qvd-server"],
+        files: &[
+            given(
+                "packaging/systemd/qvd-server.service",
+                "lib/systemd/system/qvd-server.service",
+                &[Kind::Deb],
+            ),
+            given(
+                "packaging/systemd/qvd-server.service",
+                "usr/lib/systemd/system/qvd-server.service",
+                &[Kind::Rpm],
+            ),
+            given(
+                "packaging/sysusers/qvd-server.conf",
+                "usr/lib/sysusers.d/qvd-server.conf",
+                BOTH,
+            ),
+        ],
         config: Some(Program::Server),
     },
 ];
 
-/// The crates of the programs. The window is not among them yet.
-const CRATES: [&str; 5] = [
+/// The crates of the programs.
+const CRATES: [&str; 6] = [
     "qvd-vma",
     "qvd-slaveserver",
     "qvd-client",
+    "qvd-client-window",
     "qvd-slaveclient",
     "qvd-server",
 ];
 
-/// What all programs are linked to, and the libraries' packages.
-const LIBRARIES: &str = "libc6 (>= 2.34), libgcc-s1 (>= 4.2)";
-
 /// Who looks after the packages.
 const MAINTAINER: &str = "QVD maintainers <maintainers@theqvd.com>";
 
+/// Which packages, and of which sources.
+#[derive(Debug, Clone)]
+pub(crate) struct Release {
+    version: String,
+    /// The time that all files have, in seconds since 1970.
+    time: u64,
+}
+
+impl Release {
+    /// Of the sources as they are.
+    pub(crate) fn of_sources() -> Result<Self> {
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            time: workspace::source_date()?,
+        })
+    }
+
+    /// A later one of the same programs, which upgrades are tried with.
+    pub(crate) fn later(mut self) -> Self {
+        self.version.push_str("+later");
+        self
+    }
+
+    fn debian(&self) -> String {
+        format!("{}-1", self.version)
+    }
+}
+
+/// What `cargo xtask package` is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Have lintian, rpmlint and the tools for single files judge them, too.
+    #[arg(long)]
+    judge: bool,
+}
+
 /// Builds the programs and packs them into `target/packages`.
-pub(crate) fn run() -> Result<()> {
-    make().map(drop)
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    install::packaging()?;
+    let made = make()?;
+    for file in &made {
+        println!(
+            "{}: {} kB",
+            file.display(),
+            fs::metadata(file)?.len() / 1000
+        );
+    }
+    if arguments.judge {
+        judge::run(&made)?;
+    }
+    Ok(())
 }
 
 /// As [`run`]; gives the files.
@@ -107,214 +267,166 @@ pub(crate) fn make() -> Result<Vec<PathBuf>> {
     }
     run::shown(&mut build)?;
     man::run()?;
+    let release = Release::of_sources()?;
     let out = target.join("packages");
-    fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
-    PACKAGES
-        .iter()
-        .map(|package| pack(package, &target, &out))
-        .collect()
+    let mut made = Vec::new();
+    for package in &PACKAGES {
+        made.push(pack(package, Kind::Deb, &release, &target, &out)?);
+        made.push(pack(package, Kind::Rpm, &release, &target, &out)?);
+    }
+    Ok(made)
 }
 
-fn pack(package: &Package, target: &Path, out: &Path) -> Result<PathBuf> {
-    let tree = out.join(format!(".{}", package.name));
-    let _ = fs::remove_dir_all(&tree);
+/// Packs the programs that were built once more, as a later release: Debian
+/// packages, into `out`.
+pub(crate) fn make_later(out: &Path) -> Result<Vec<PathBuf>> {
+    let target = Metadata::read()?.target_directory;
+    let release = Release::of_sources()?.later();
+    let packed = |package| pack(package, Kind::Deb, &release, &target, out);
+    PACKAGES.iter().map(packed).collect()
+}
+
+fn pack(
+    package: &Package,
+    kind: Kind,
+    release: &Release,
+    target: &Path,
+    out: &Path,
+) -> Result<PathBuf> {
+    let tree = stage(package, kind, target, out)?;
+    let made = match kind {
+        Kind::Deb => deb::pack(package, release, &tree, out),
+        Kind::Rpm => rpm::pack(package, release, &tree, out),
+    };
+    let file = made.with_context(|| format!("packing {}", package.name))?;
+    println!("{}: {} kB installed", package.name, tree.kib()?);
+    tree.remove()?;
+    Ok(file)
+}
+
+/// The files of a package where they go.
+fn stage(package: &Package, kind: Kind, target: &Path, out: &Path) -> Result<Tree> {
+    let tree = Tree::new(out.join(format!(".{}", package.name)))?;
     for program in package.programs {
-        let to = tree.join("usr/bin").join(program);
-        copy(&target.join("release").join(program), &to, 0o755)?;
+        let to = Path::new("usr/bin").join(program);
+        tree.copy(&target.join("release").join(program), &to, 0o755)?;
         // Cargo does not strip packages whose profile is their own.
-        run::shown(Command::new("strip").arg("--strip-unneeded").arg(&to))?;
+        let mut strip = Command::new("strip");
+        strip.args(["--strip-unneeded", "--remove-section=.comment"]);
+        run::shown(strip.arg(tree.at(&to)))?;
     }
-    for page in package.pages {
+    for page in pages(package, &target.join("man"))? {
         let section = page.rsplit('.').next().unwrap_or("1");
-        let to = tree.join(format!("usr/share/man/man{section}")).join(page);
-        copy(&target.join("man").join(page), &to, 0o644)?;
-        compress(&to)?;
+        let to = format!("usr/share/man/man{section}/{page}");
+        tree.copy(&target.join("man").join(&page), &to, 0o644)?;
+        tree.compress(&to)?;
     }
-    if let Some(program) = package.completes {
-        completions(program, target, &tree)?;
+    for program in package.completes {
+        completions(program, kind, target, &tree)?;
     }
     let root = workspace::root();
-    for (from, to) in package.files {
-        tree_of(&root.join(from), &tree.join(to))?;
+    for given in package
+        .files
+        .iter()
+        .filter(|given| given.kinds.contains(&kind))
+    {
+        tree.graft(&root.join(given.from), Path::new(given.to))?;
     }
     if let Some(program) = package.config {
-        let to = tree.join(program.file().trim_start_matches('/'));
+        let to = program.file().trim_start_matches('/');
         let lines: Vec<String> = qvd_config::sample(program).collect();
-        write(&to, &format!("{}\n", lines.join("\n")), 0o644)?;
+        // Who reads the broker's finds secrets in it.
+        let mode = if program == Program::Server {
+            0o640
+        } else {
+            0o644
+        };
+        tree.put(to, format!("{}\n", lines.join("\n")).as_bytes(), mode)?;
     }
-    let doc = tree.join("usr/share/doc").join(package.name);
-    copy(
-        &root.join("packaging/deb/copyright"),
-        &doc.join("copyright"),
-        0o644,
-    )?;
-    let version = version()?;
-    let log = doc.join("changelog");
-    copy(&root.join("CHANGELOG.md"), &log, 0o644)?;
-    compress(&log)?;
-    control(package, &version, &tree)?;
-    let deb = out.join(format!(
-        "{}_{version}_{}.deb",
-        package.name,
-        architecture()?
-    ));
-    run::shown(
-        Command::new("dpkg-deb")
-            .args(["--root-owner-group", "-Zxz", "--build"])
-            .args([&tree, &deb]),
-    )?;
-    let size = fs::metadata(&deb)?.len();
-    println!(
-        "{}: {} kB, {} kB installed",
-        deb.display(),
-        size / 1000,
-        kib_of(&tree)?
-    );
-    fs::remove_dir_all(&tree)?;
-    Ok(deb)
+    let log = Path::new("usr/share/doc")
+        .join(package.name)
+        .join("changelog");
+    tree.copy(&root.join("CHANGELOG.md"), &log, 0o644)?;
+    tree.compress(&log)?;
+    Ok(tree)
 }
 
-/// The package's own files: who it is, what it needs, what it does.
-fn control(package: &Package, version: &str, tree: &Path) -> Result<()> {
-    let source = workspace::root().join("packaging/deb").join(package.name);
-    let folder = tree.join("DEBIAN");
-    let text =
-        fs::read_to_string(source.join("control")).with_context(|| source.display().to_string())?;
-    let text = text.replacen("Depends: ", &format!("Depends: {LIBRARIES}, "), 1);
-    let own = format!(
-        "Version: {version}\nArchitecture: {}\nMaintainer: {MAINTAINER}\nPriority: optional\n\
-         Installed-Size: {}\nHomepage: https://theqvd.com/\n",
-        architecture()?,
-        kib_of(tree)?
-    );
-    write(&folder.join("control"), &format!("{own}{text}"), 0o644)?;
-    for script in ["preinst", "postinst", "prerm", "postrm"] {
-        let from = source.join(script);
-        if from.exists() {
-            copy(&from, &folder.join(script), 0o755)?;
+/// The names of a package's manual pages in `folder`.
+fn pages(package: &Package, folder: &Path) -> Result<Vec<String>> {
+    let mut pages: Vec<String> = package
+        .pages
+        .iter()
+        .map(|page| (*page).to_owned())
+        .collect();
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let is_commands = package.pages.iter().any(|page| {
+            let (program, section) = page.rsplit_once('.').unwrap_or((page, ""));
+            name.starts_with(&format!("{program}-")) && name.ends_with(&format!(".{section}"))
+        });
+        if is_commands {
+            pages.push(name);
         }
     }
-    let mut files = Vec::new();
-    files_of(tree, &mut files)?;
-    files.sort();
-    let (mut kept, mut sums) = (String::new(), String::new());
-    for file in files {
-        let name = file.strip_prefix(tree)?.display().to_string();
-        if name.starts_with("DEBIAN") {
-            continue;
-        }
-        if name.starts_with("etc/") {
-            kept.push_str(&format!("/{name}\n"));
-        }
-        let sum = run::captured(Command::new("md5sum").arg(&file))?;
-        let sum = String::from_utf8_lossy(&sum.stdout);
-        let sum = sum
-            .split_whitespace()
-            .next()
-            .context("md5sum says nothing")?;
-        sums.push_str(&format!("{sum}  {name}\n"));
-    }
-    if !kept.is_empty() {
-        write(&folder.join("conffiles"), &kept, 0o644)?;
-    }
-    write(&folder.join("md5sums"), &sums, 0o644)
+    pages.sort();
+    Ok(pages)
 }
 
-fn completions(program: &str, target: &Path, tree: &Path) -> Result<()> {
+fn completions(program: &str, kind: Kind, target: &Path, tree: &Tree) -> Result<()> {
     let from = target.join("completions");
-    let share = tree.join("usr/share");
+    let zsh = match kind {
+        Kind::Deb => "vendor-completions",
+        Kind::Rpm => "site-functions",
+    };
     for (file, to) in [
         (
             format!("{program}.bash"),
             format!("bash-completion/completions/{program}"),
         ),
-        (
-            format!("_{program}"),
-            format!("zsh/vendor-completions/_{program}"),
-        ),
+        (format!("_{program}"), format!("zsh/{zsh}/_{program}")),
         (
             format!("{program}.fish"),
             format!("fish/vendor_completions.d/{program}.fish"),
         ),
     ] {
-        copy(&from.join(file), &share.join(to), 0o644)?;
+        let to = Path::new("usr/share").join(to);
+        tree.copy(&from.join(file), to, 0o644)?;
     }
     Ok(())
 }
 
-fn version() -> Result<String> {
-    let version = env!("CARGO_PKG_VERSION");
-    ensure!(!version.is_empty(), "the workspace has no version");
-    Ok(version.to_owned())
-}
-
-fn architecture() -> Result<String> {
-    let output = run::captured(Command::new("dpkg").arg("--print-architecture"))?;
-    ensure!(
-        output.status.success(),
-        "dpkg does not tell the architecture"
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn compress(file: &Path) -> Result<()> {
-    run::shown(Command::new("gzip").args(["-n", "-9", "-f"]).arg(file))
-}
-
-fn copy(from: &Path, to: &Path, mode: u32) -> Result<()> {
-    let bytes = fs::read(from).with_context(|| from.display().to_string())?;
-    put(to, &bytes, mode)
-}
-
-fn write(to: &Path, text: &str, mode: u32) -> Result<()> {
-    put(to, text.as_bytes(), mode)
-}
-
-fn put(to: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let doing = || to.display().to_string();
-    if let Some(folder) = to.parent() {
-        fs::create_dir_all(folder).with_context(doing)?;
+/// Builds `qvdclient` so that it needs no library of the machine, into
+/// `target/static`.
+pub(crate) fn run_static() -> Result<()> {
+    install::packaging()?;
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let known = run::captured(Command::new("rustup").args(["target", "list", "--installed"]))
+        .context("rustup, which has the standard library for musl")?;
+    let known = String::from_utf8_lossy(&known.stdout);
+    if !known.lines().any(|line| line == target) {
+        run::shown(Command::new("rustup").args(["target", "add", &target]))?;
     }
-    fs::write(to, bytes).with_context(doing)?;
-    fs::set_permissions(to, fs::Permissions::from_mode(mode)).with_context(doing)
-}
-
-/// Copies a file, or a folder with what is in it. Programs stay programs.
-fn tree_of(from: &Path, to: &Path) -> Result<()> {
-    let meta = fs::metadata(from).with_context(|| from.display().to_string())?;
-    if meta.is_file() {
-        let mode = if meta.permissions().mode() & 0o111 != 0 {
-            0o755
-        } else {
-            0o644
-        };
-        return copy(from, to, mode);
-    }
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        tree_of(&entry.path(), &to.join(entry.file_name()))?;
+    let mut build = run::cargo();
+    build
+        .env(format!("CC_{}", target.replace('-', "_")), "musl-gcc")
+        .args(["build", "--release", "--locked", "--target", &target])
+        .args(["-p", "qvd-client", "--bin", "qvdclient"])
+        .args(["-p", "qvd-slaveclient", "--bin", "qvd-slaveclient"]);
+    run::shown(&mut build)?;
+    let folder = Metadata::read()?.target_directory;
+    let out = Tree::new(folder.join("static"))?;
+    for program in ["qvdclient", "qvd-slaveclient"] {
+        let from = folder.join(&target).join("release").join(program);
+        out.copy(&from, program, 0o755)?;
+        run::shown(Command::new("strip").arg(out.at(program)))?;
+        let asked = run::captured(Command::new("file").arg("--brief").arg(out.at(program)))?;
+        let said = String::from_utf8_lossy(&asked.stdout);
+        ensure!(
+            said.contains("static-pie linked") || said.contains("statically linked"),
+            "{program} is not static: {said}"
+        );
+        let size = fs::metadata(out.at(program))?.len() / 1000;
+        println!("{}: {size} kB", out.at(program).display());
     }
     Ok(())
-}
-
-fn files_of(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files_of(&path, files)?;
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
-/// What the files of a tree take, in KiB.
-fn kib_of(tree: &Path) -> Result<u64> {
-    let mut files = Vec::new();
-    files_of(tree, &mut files)?;
-    let sizes = files
-        .iter()
-        .map(|file| fs::metadata(file).map(|meta| meta.len().div_ceil(1024)));
-    sizes.sum::<std::io::Result<u64>>().map_err(Into::into)
 }
