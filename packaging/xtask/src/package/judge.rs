@@ -55,12 +55,16 @@ pub(super) fn run(packages: &[PathBuf]) -> Result<()> {
 }
 
 /// Tags of lintian that do not fit.
-const SUPPRESSED: [&str; 3] = [
+const SUPPRESSED: [&str; 5] = [
     // The packages are not Debian's own: there is nobody to file a bug with.
     "initial-upload-closes-no-bugs",
     // The crates' licences are judged by `cargo xtask ci`.
     "copyright-without-copyright-notice",
+    // Programs that only the others start have no pages.
     "no-manual-page",
+    // Scripts are written out instead of made by debhelper.
+    "maintainer-script-calls-systemctl",
+    "command-with-path-in-maintainer-script",
 ];
 
 fn exposure(unit: &Path, most: f64) -> Result<()> {

@@ -135,8 +135,8 @@ const PACKAGES: [Package; 5] = [
     Package {
         name: "qvd-client",
         programs: &["qvd-client"],
-        pages: &["qvd-client.1"],
-        completes: &["qvd-client"],
+        pages: &[],
+        completes: &[],
         files: &[
             given(
                 "packaging/desktop/qvd-client.desktop",

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::tree::Tree;
-use super::{Package, Release};
+use super::{MAINTAINER, Package, Release};
 use crate::run;
 use crate::workspace;
 
@@ -59,6 +59,7 @@ pub(super) fn pack(
         .args(define("__os_install_post", "%{nil}"))
         .args(define("debug_package", "%{nil}"))
         .args(define("_build_id_links", "none"))
+        .args(define("_binary_payload", "w9.xzdio"))
         .arg(&spec);
     run::shown(&mut build)?;
     work.remove()?;
@@ -77,7 +78,8 @@ fn specification(package: &Package, release: &Release, tree: &Tree) -> Result<St
         fs::read_to_string(&path).with_context(|| path.display().to_string())
     };
     let mut text = format!(
-        "Name: {}\nVersion: {}\nRelease: 1\nLicense: GPL-3.0-or-later\nURL: https://theqvd.com/\n{}\n\
+        "Name: {}\nVersion: {}\nRelease: 1\nLicense: GPL-3.0-or-later\nURL: https://theqvd.com/\n\
+         Packager: {MAINTAINER}\n{}\n\
          %install\nmkdir -p %{{buildroot}}\ncp -a {}/. %{{buildroot}}\n",
         package.name,
         release.version,
