@@ -65,6 +65,7 @@ impl App {
                 self.fit(width.into(), height.into());
             }
             Message::Ended(done) => self.ended(done),
+            Message::Called(call, taken) => self.called(call, taken),
             Message::Quit => self.end(),
         }
     }
@@ -90,18 +91,23 @@ impl App {
                 session.set_message(SharedString::default());
             }
             Event::Connected => {
-                self.session.borrow_mut().was_up = true;
+                self.up();
                 session.set_reconnecting(false);
                 self.clock.stop();
                 self.hide();
             }
             Event::Lost { cause } => {
+                self.session.borrow_mut().is_up = false;
+                self.clock.stop();
                 step("lost", String::new());
                 session.set_message(cause.into());
                 self.turn_to(Page::Progress);
                 self.show();
             }
             Event::Reconnecting { attempt, wait } => self.count_down(attempt, wait),
+            Event::Shared { .. } | Event::Unshared { .. } | Event::NotShared { .. } => {
+                self.shared(&event);
+            }
             Event::Leaving => step("leaving", String::new()),
             Event::CertificateNotKept(why) => self.note("certificate-not-kept", &why),
             _ => {}
@@ -276,6 +282,7 @@ impl App {
         let (cancelled, was_up) = {
             let mut session = self.session.borrow_mut();
             session.orders = None;
+            session.is_up = false;
             session.vms = Vec::new();
             (session.cancelled, session.was_up)
         };
@@ -291,7 +298,7 @@ impl App {
             .borrow()
             .as_ref()
             .is_some_and(|s| s.password.is_some());
-        if self.arguments.kiosk || !(login.get_remember_password() || given) {
+        if self.is_kiosk || !(login.get_remember_password() || given) {
             login.set_password(SharedString::default());
         }
         match done {
@@ -343,7 +350,7 @@ impl App {
         let now = window.size();
         // Of which the window manager needs some for a frame.
         let height = height.saturating_sub(FRAME);
-        if !self.arguments.kiosk && (now.width > width || now.height > height) {
+        if !self.is_kiosk && (now.width > width || now.height > height) {
             window.set_size(slint::PhysicalSize::new(
                 now.width.min(width),
                 now.height.min(height),
@@ -352,13 +359,13 @@ impl App {
     }
 
     /// The session has the screen.
-    fn hide(&self) {
+    pub(crate) fn hide(&self) {
         if let Err(error) = self.window.hide() {
             tracing::warn!("the window stays: {error}");
         }
     }
 
-    fn show(&self) {
+    pub(crate) fn show(&self) {
         if let Err(error) = self.window.show() {
             tracing::error!("the window does not come back: {error}");
         }
