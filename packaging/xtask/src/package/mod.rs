@@ -135,8 +135,8 @@ const PACKAGES: [Package; 5] = [
     Package {
         name: "qvd-client",
         programs: &["qvd-client"],
-        pages: &[],
-        completes: &[],
+        pages: &["qvd-client.1"],
+        completes: &["qvd-client"],
         files: &[
             given(
                 "packaging/desktop/qvd-client.desktop",
@@ -269,6 +269,13 @@ pub(crate) fn make() -> Result<Vec<PathBuf>> {
     man::run()?;
     let release = Release::of_sources()?;
     let out = target.join("packages");
+    // Those of another version are not to be taken for these.
+    match fs::remove_dir_all(&out) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| out.display().to_string());
+        }
+        _ => {}
+    }
     let mut made = Vec::new();
     for package in &PACKAGES {
         made.push(pack(package, Kind::Deb, &release, &target, &out)?);
