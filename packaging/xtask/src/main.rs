@@ -17,6 +17,7 @@ mod image;
 mod image_test;
 mod install;
 mod man;
+mod nx_record;
 mod package;
 mod package_test;
 mod run;
@@ -72,6 +73,9 @@ enum Command {
     ImageTest(image_test::Arguments),
     /// Feed the protocol engines what nobody would send.
     Fuzz(fuzz::Arguments),
+    /// Record NX sessions of the installed nxagent and nxproxy, and decode what
+    /// was recorded.
+    NxRecord(nx_record::Arguments),
     /// Write the manual pages into `target/man/`.
     Man,
     /// Run the tests that repeat sessions, and those that use a shared folder at
@@ -102,6 +106,7 @@ fn main() -> ExitCode {
         Command::Image(arguments) => image::run(&arguments),
         Command::ImageTest(arguments) => image_test::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::NxRecord(arguments) => nx_record::run(&arguments),
         Command::Man => man::run(),
         Command::Soak => soak::run(),
         Command::Screenshots => screenshots::run(),

@@ -104,8 +104,10 @@ impl Seat {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let _ = tokio::time::timeout(WAIT, gone).await;
-        nothing_left(&self.agent, &session)
+        match tokio::time::timeout(WAIT, gone).await {
+            Ok(()) => Ok(()),
+            Err(_) => nothing_left(&self.agent, &session),
+        }
     }
 }
 

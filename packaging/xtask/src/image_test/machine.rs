@@ -166,16 +166,22 @@ impl Machine {
         Ok(call_at(address, call).await?)
     }
 
+    /// The first process of a container.
+    fn first(&self) -> Option<String> {
+        let nspawn = self.process.pid();
+        let children = std::fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children"));
+        let children = children.ok()?;
+        children.split_whitespace().next().map(str::to_owned)
+    }
+
     /// A command in the container, as its root. It has no network but the
     /// container's.
     pub(crate) fn inside(&self, words: &[&str]) -> Result<Command> {
-        let nspawn = self.process.pid();
-        let children = std::fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children"))?;
-        let first = children.split_whitespace().next();
+        let first = self.first();
         let first = first.context("the container has no process")?;
         let mut command = Command::new("nsenter");
         command
-            .args(["--target", first, "--all", "--root", "--wd=/", "--"])
+            .args(["--target", &first, "--all", "--root", "--wd=/", "--"])
             .args(["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
             .args(["DEBIAN_FRONTEND=noninteractive"])
             .args(words);
@@ -219,6 +225,17 @@ impl Machine {
                 wanted.as_str()
             );
             seen = Some(state);
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // A container outlives its nspawn that is killed.
+        if self._network.is_some()
+            && let Some(first) = self.first()
+        {
+            let _ = Command::new("kill").args(["-KILL", &first]).status();
         }
     }
 }

@@ -144,7 +144,7 @@ async fn connect(
         anyhow::Ok(())
     };
     tokio::select! {
-        up = up => up?,
+        up = up => up.with_context(|| client.log().tail())?,
         status = client.wait(WAIT) => {
             bail!("the client ended with {}{}", status?, client.log().tail());
         }
