@@ -30,6 +30,8 @@ pub(crate) struct App {
     pub(crate) profile: RefCell<Option<String>>,
     /// What the configuration said last.
     pub(crate) settings: RefCell<Option<Settings>>,
+    /// Width and height of the screen in pixels, once they are known.
+    pub(crate) screen: Cell<Option<(u32, u32)>>,
     /// Draws sessions and counts what they carry.
     pub(crate) native: Native,
     /// Certificates that were accepted as long as the window is there.
@@ -79,6 +81,7 @@ impl App {
             is_kiosk: arguments.kiosk,
             arguments: RefCell::new(arguments),
             environment,
+            screen: Cell::default(),
             native: Native::new(),
             settings: RefCell::default(),
             memory: Memory::default(),

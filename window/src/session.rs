@@ -344,18 +344,33 @@ impl App {
         session.set_note_detail(detail.into());
     }
 
-    /// Makes the window no larger than the screen.
+    /// Makes the window no larger than the screen, and a kiosk's as large.
     fn fit(&self, width: u32, height: u32) {
+        self.screen.set(Some((width, height)));
+        if self.is_kiosk {
+            return self.fill_screen();
+        }
         let window = self.window.window();
         let now = window.size();
         // Of which the window manager needs some for a frame.
         let height = height.saturating_sub(FRAME);
-        if !self.is_kiosk && (now.width > width || now.height > height) {
+        if now.width > width || now.height > height {
             window.set_size(slint::PhysicalSize::new(
                 now.width.min(width),
                 now.height.min(height),
             ));
         }
+    }
+
+    /// A kiosk's window has all of the screen, also where no window manager
+    /// would give it.
+    pub(crate) fn fill_screen(&self) {
+        let window = self.window.window();
+        if let Some((width, height)) = self.screen.get() {
+            window.set_position(slint::PhysicalPosition::new(0, 0));
+            window.set_size(slint::PhysicalSize::new(width, height));
+        }
+        window.set_fullscreen(true);
     }
 
     /// The session has the screen.
@@ -368,6 +383,9 @@ impl App {
     pub(crate) fn show(&self) {
         if let Err(error) = self.window.show() {
             tracing::error!("the window does not come back: {error}");
+        }
+        if self.is_kiosk {
+            self.fill_screen();
         }
     }
 }
