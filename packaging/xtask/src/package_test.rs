@@ -90,7 +90,7 @@ fn test(scene: &Scene, root: &Root, later: &Path, steps: &mut Steps) -> Result<(
          rpm -U --nodeps --replacepkgs /root/qvd-vma-*.rpm
          grep -q 'level = DEBUG' /etc/qvd/vma.conf
          rpm -e --nodeps qvd-vma qvdclient qvd-client qvd-slaveclient qvd-server
-         rm /etc/qvd/vma.conf.rpmsave && rmdir --ignore-fail-on-non-empty /etc/qvd
+         rm -rf /var/log/qvd /etc/qvd/vma.conf.rpmsave && rmdir --ignore-fail-on-non-empty /etc/qvd
          userdel _qvd",
     )
     .context("the RPMs")?;

@@ -35,6 +35,9 @@ pub(super) fn test(scene: &Scene, root: &Root, later: &Path, steps: &mut Steps) 
     let config = root.path().join("etc/qvd/vma.conf");
     let text = std::fs::read_to_string(&config)?;
     std::fs::write(&config, format!("{text}{OWN}\n"))?;
+    // Something is to be seen.
+    let autostart = root.path().join("etc/xdg/openbox/autostart");
+    std::fs::write(autostart, "xsetroot -solid '#204060'\nxclock -update 1 &\n")?;
     root.goes_live()?;
     steps.done("systemd and a small desktop");
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -46,14 +49,11 @@ pub(super) fn test(scene: &Scene, root: &Root, later: &Path, steps: &mut Steps) 
         machine.booted().await?;
         steps.done("booted");
         let tested = session(scene, &machine, root, steps).await;
-        let log = std::fs::read_to_string(root.path().join("var/log/qvd.log"));
-        tested.with_context(|| {
-            format!(
-                "{}{}",
-                machine.process.log().tail(),
-                log.unwrap_or_default()
-            )
-        })?;
+        if tested.is_err() {
+            run::shown(&mut machine.inside(&["journalctl", "--no-pager", "-n", "100"])?)?;
+            run::shown(&mut machine.inside(&["sh", "-c", "cat /var/log/qvd/*"])?)?;
+        }
+        tested?;
         off(machine).await?;
         scene.assert_nothing_left().await?;
         Ok(())
