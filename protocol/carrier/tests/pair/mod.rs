@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use qvd_carrier::{Carrier, Config, Event, Kind, Role, Token};
+use qvd_carrier::{Carrier, Config, Event, Kind, Loss, Role, Token};
 
 /// One end, its program's memory of it, and what is on the way to it.
 pub struct End {
@@ -60,7 +60,9 @@ impl End {
         while let Some(event) = self.carrier.event() {
             match &event {
                 Event::Opened { stream, .. } => self.carrier.accept(*stream, b"").unwrap(),
-                Event::Lost(_) | Event::Ended { .. } => self.linked = false,
+                // What is left to be written still is.
+                Event::Lost(Loss::Refused(_)) => {}
+                Event::Lost(_) => self.linked = false,
                 _ => {}
             }
             self.events.push(event);
