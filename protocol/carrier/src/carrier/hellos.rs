@@ -1,0 +1,215 @@
+//! A connection's beginning, from either side (PROTOCOL.md §2).
+
+use std::time::Instant;
+
+use crate::carrier::{Carrier, Ending, Link};
+use crate::error::{Error, Violation};
+use crate::event::{Event, Loss, Role};
+use crate::hello::{
+    Detected, GREETING, Greeting, HELLO, HIGHEST, Hello, LOWEST, Refusal, VERDICT, Verdict, detect,
+};
+use crate::limits::HELLO_TIME;
+use crate::liveness::Liveness;
+use crate::reason::Reason;
+use crate::token::Token;
+
+/// What comes next.
+#[derive(Debug, Clone)]
+pub(super) enum Awaited {
+    /// From the agent.
+    Greeting,
+    /// From the client, which is given this token if it is taken.
+    Hello(Token),
+    /// From the agent.
+    Verdict,
+}
+
+impl Carrier {
+    /// The agent has a new connection, in place of any before: greets it.
+    /// `next` are fresh random bits, what the resume after this one presents.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Role`] at the client, [`Error::Ended`].
+    pub fn greet(&mut self, next: Token, now: Instant) -> Result<(), Error> {
+        self.begin(Role::Agent, Awaited::Hello(next), now)?;
+        let (lowest, highest) = (LOWEST, HIGHEST);
+        Greeting { lowest, highest }.write(&mut self.hello);
+        Ok(())
+    }
+
+    /// The client has a new connection, in place of any before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Role`] at the agent, [`Error::Ended`].
+    pub fn connect(&mut self, now: Instant) -> Result<(), Error> {
+        self.begin(Role::Client, Awaited::Greeting, now)
+    }
+
+    /// Whether a resume with this token would be taken: for an agent that is
+    /// told it before the connection comes.
+    #[must_use]
+    pub fn knows(&self, token: &Token) -> bool {
+        // Both are compared, so that the time says nothing.
+        let current = self.token.as_ref().is_some_and(|known| known == token);
+        let before = self.presented.as_ref().is_some_and(|known| known == token);
+        self.role == Role::Agent && self.ending == Ending::No && (current | before)
+    }
+
+    /// The client's token: what it resumes with, once a session has begun.
+    #[must_use]
+    pub fn token(&self) -> Option<&Token> {
+        self.token.as_ref().filter(|_| self.role == Role::Client)
+    }
+
+    fn begin(&mut self, role: Role, awaited: Awaited, now: Instant) -> Result<(), Error> {
+        if self.role != role {
+            return Err(Error::Role);
+        }
+        if self.ending != Ending::No {
+            return Err(Error::Ended);
+        }
+        self.unlink();
+        self.link = Link::Hello(awaited, now + HELLO_TIME);
+        Ok(())
+    }
+
+    /// Reads a hello from the beginning of `bytes`: its length, or `None` when
+    /// it is not all there or the connection is given up.
+    pub(super) fn take_hello(
+        &mut self,
+        awaited: Awaited,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Option<usize> {
+        if !matches!(awaited, Awaited::Verdict) && detect(bytes) == Detected::Other {
+            self.down(Loss::Stranger(Violation::Hello));
+            return None;
+        }
+        let (outcome, length) = match awaited {
+            Awaited::Greeting => (self.greeted(*bytes.first_chunk()?), GREETING),
+            Awaited::Hello(next) => (self.asked(*bytes.first_chunk()?, next, now), HELLO),
+            Awaited::Verdict => (self.answered(*bytes.first_chunk()?, now), VERDICT),
+        };
+        if let Err(violation) = outcome {
+            self.down(Loss::Stranger(violation));
+            return None;
+        }
+        Some(length)
+    }
+
+    /// The client has the agent's greeting.
+    fn greeted(&mut self, bytes: [u8; GREETING]) -> Result<(), Violation> {
+        let version = Greeting::read(bytes)?.version();
+        let version = version.ok_or(Violation::Version)?;
+        let resume = self.token.clone().map(|token| (token, self.received));
+        Hello { version, resume }.write(&mut self.hello);
+        if let Link::Hello(awaited, _) = &mut self.link {
+            *awaited = Awaited::Verdict;
+        }
+        Ok(())
+    }
+
+    /// The agent has the client's hello.
+    fn asked(&mut self, bytes: [u8; HELLO], next: Token, now: Instant) -> Result<(), Violation> {
+        let hello = Hello::read(bytes)?;
+        let resumed = hello.resume.is_some();
+        if let Err(refusal) = self.judge(hello) {
+            Verdict::Refused(refusal).write(&mut self.hello);
+            self.link = Link::Closing;
+            self.events.push_back(Event::Lost(Loss::Refused(refusal)));
+            return Ok(());
+        }
+        self.token = Some(next.clone());
+        let (token, received) = (next, self.received);
+        Verdict::Taken {
+            resumed,
+            token,
+            received,
+        }
+        .write(&mut self.hello);
+        self.up(resumed, now);
+        Ok(())
+    }
+
+    /// Whether the agent takes a hello; if so, the replay is set to where the
+    /// client is.
+    fn judge(&mut self, hello: Hello) -> Result<(), Refusal> {
+        if !(LOWEST..=HIGHEST).contains(&hello.version) {
+            return Err(Refusal::Version);
+        }
+        let Some((token, received)) = hello.resume else {
+            if self.confirmed {
+                return Err(Refusal::Occupied);
+            }
+            // A verdict before may have been lost, with all that followed.
+            self.replay.rewind(0).map_err(|_| Refusal::Position)?;
+            self.presented = None;
+            return Ok(());
+        };
+        if !self.knows(&token) {
+            return Err(Refusal::Token);
+        }
+        self.replay
+            .rewind(received)
+            .map_err(|_| Refusal::Position)?;
+        // What it presented stays good until it shows that it has the next.
+        self.presented = Some(token);
+        Ok(())
+    }
+
+    /// The client has the agent's verdict.
+    fn answered(&mut self, bytes: [u8; VERDICT], now: Instant) -> Result<(), Violation> {
+        match Verdict::read(bytes)? {
+            Verdict::Taken {
+                resumed,
+                token,
+                received,
+            } => {
+                if resumed != self.token.is_some() {
+                    return Err(Violation::Hello);
+                }
+                let rewound = self.replay.rewind(received);
+                self.token = Some(token);
+                self.up(resumed, now);
+                if let Err(violation) = rewound {
+                    self.replay.skip();
+                    self.expel(violation, now);
+                }
+            }
+            Verdict::Refused(refusal) => {
+                self.down(Loss::Refused(refusal));
+                // Asking again would be answered the same.
+                self.streams.clear();
+                self.control.clear();
+                self.ending = Ending::Over;
+                self.events.push_back(Event::Ended {
+                    by_peer: true,
+                    reason: match refusal {
+                        Refusal::Token | Refusal::Occupied => Reason::Expired,
+                        Refusal::Position | Refusal::Version => Reason::Violation,
+                    },
+                    text: refusal.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Frames flow from here on.
+    fn up(&mut self, resumed: bool, now: Instant) {
+        let mut liveness = Liveness::new(self.config.keepalive, self.round_trip, now);
+        // The round trip is known early.
+        self.ping = Some(liveness.ask(now));
+        self.link = Link::Up(liveness);
+        // The client's first frame shows that it has the token.
+        self.ack_now = self.role == Role::Client;
+        // The peer was told in the hello.
+        self.acknowledged = self.received;
+        if resumed {
+            self.resumes = self.resumes.saturating_add(1);
+        }
+        self.events.push_back(Event::Connected { resumed });
+    }
+}

@@ -1,0 +1,282 @@
+//! What comes over the connection.
+
+use std::time::Instant;
+
+use crate::carrier::{Carrier, Ending, Link};
+use crate::error::Violation;
+use crate::event::{Event, Role};
+use crate::frame::{self, Frame};
+use crate::kind::Kind;
+use crate::limits::{ACK_BYTES, MAX_CONTROL};
+use crate::reason::{Code, Reason};
+use crate::stream::{State, Stream};
+
+impl Carrier {
+    /// Takes bytes of the connection, cut anywhere. Take the events after each
+    /// 64 KiB at the latest: a peer that causes too many of them is ended.
+    pub fn input(&mut self, bytes: &[u8], now: Instant) {
+        if matches!(self.link, Link::Down | Link::Closing) {
+            return;
+        }
+        if self.partial.is_empty() {
+            let used = self.consume_input(bytes, now);
+            let rest = bytes.get(used..).unwrap_or_default();
+            self.keep(rest);
+            return;
+        }
+        let mut buffer = std::mem::take(&mut self.partial);
+        buffer.extend_from_slice(bytes);
+        let used = self.consume_input(&buffer, now);
+        let rest = buffer.get(used..).unwrap_or_default();
+        self.keep(rest);
+    }
+
+    /// Keeps the beginning of a hello or a frame.
+    fn keep(&mut self, rest: &[u8]) {
+        let listens = matches!(self.ending, Ending::No | Ending::Said(_));
+        if listens && matches!(self.link, Link::Hello(..) | Link::Up(_)) {
+            self.partial.extend_from_slice(rest);
+        }
+    }
+
+    /// Takes whole hellos and frames: how many bytes they were.
+    fn consume_input(&mut self, bytes: &[u8], now: Instant) -> usize {
+        let mut used = 0_usize;
+        while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
+            let step = match &mut self.link {
+                Link::Down | Link::Closing => None,
+                Link::Hello(awaited, _) => {
+                    let awaited = awaited.clone();
+                    self.take_hello(awaited, rest, now)
+                }
+                Link::Up(liveness) => {
+                    liveness.heard(now);
+                    self.take_frame(rest, now)
+                }
+            };
+            match step {
+                Some(length) => used = used.saturating_add(length),
+                None => break,
+            }
+        }
+        used
+    }
+
+    /// Takes one frame: its length, or `None` when it is not all there or
+    /// nothing counts any more.
+    fn take_frame(&mut self, bytes: &[u8], now: Instant) -> Option<usize> {
+        if matches!(
+            self.ending,
+            Ending::Expelled(_) | Ending::Heard | Ending::Over
+        ) {
+            return None;
+        }
+        let outcome = match Frame::read(bytes) {
+            Ok(None) => return None,
+            Ok(Some((frame, length))) => self.act(frame, length, now).map(|()| length),
+            Err(violation) => Err(violation),
+        };
+        match outcome {
+            Ok(length) => Some(length),
+            Err(violation) => {
+                self.expel(violation, now);
+                None
+            }
+        }
+    }
+
+    fn act(&mut self, frame: Frame<'_>, length: usize, now: Instant) -> Result<(), Violation> {
+        if self.role == Role::Agent {
+            // The client has the newest token.
+            self.confirmed = true;
+            self.presented = None;
+        }
+        if frame.is_numbered() {
+            let length = u64::try_from(length).unwrap_or(u64::MAX);
+            self.received = self.received.saturating_add(length);
+            self.owed_since.get_or_insert(now);
+            if self.received.saturating_sub(self.acknowledged) >= ACK_BYTES {
+                self.ack_now = true;
+            }
+        }
+        match frame {
+            Frame::Ping(bytes) => self.pong = Some(bytes),
+            Frame::Pong(bytes) => {
+                if let Link::Up(liveness) = &mut self.link {
+                    liveness.answered(bytes, now);
+                    self.round_trip = liveness.round_trip();
+                }
+            }
+            Frame::Ack(position) => {
+                self.replay.acknowledge(position)?;
+                if self.replay.len() == 0
+                    && self.control.is_empty()
+                    && matches!(self.ending, Ending::Said(_))
+                {
+                    self.ending = Ending::Over;
+                }
+            }
+            Frame::End { code, text } => {
+                self.streams.clear();
+                self.control.clear();
+                if self.ending == Ending::No {
+                    self.events.push_back(Event::Ended {
+                        by_peer: true,
+                        reason: Reason::of(code),
+                        text: text.to_owned(),
+                    });
+                }
+                self.ending = Ending::Heard;
+                self.ack_now = true;
+            }
+            // What was under way when this end was said.
+            _ if self.ending != Ending::No => {}
+            Frame::Open {
+                stream,
+                kind,
+                credit,
+                metadata,
+            } => return self.opened(stream, kind, credit, metadata, now),
+            _ => return self.act_on_stream(frame, now),
+        }
+        Ok(())
+    }
+
+    fn opened(
+        &mut self,
+        id: u32,
+        kind: u8,
+        credit: u32,
+        metadata: &[u8],
+        now: Instant,
+    ) -> Result<(), Violation> {
+        if id != self.next_there {
+            return Err(Violation::Stream(frame::OPEN));
+        }
+        let next = id.checked_add(2).ok_or(Violation::Stream(frame::OPEN))?;
+        self.next_there = next;
+        // Each that is opened makes an answer.
+        if self.control.len() >= MAX_CONTROL {
+            self.flooded(now);
+            return Ok(());
+        }
+        let Some(kind) = Kind::of(kind) else {
+            self.decline(id, Code::UnknownKind);
+            return Ok(());
+        };
+        if self.streams.len() >= self.config.streams {
+            self.decline(id, Code::TooMany);
+            return Ok(());
+        }
+        let stream = Stream::new(kind, State::Offered, credit, self.config.window);
+        self.streams.insert(id, stream);
+        let metadata = metadata.to_vec();
+        self.tell(
+            Event::Opened {
+                stream: id,
+                kind,
+                metadata,
+            },
+            now,
+        );
+        Ok(())
+    }
+
+    /// Refuses without asking the program.
+    fn decline(&mut self, stream: u32, code: Code) {
+        let mut bytes = Vec::new();
+        Frame::Refuse {
+            stream,
+            code: code.number(),
+            text: "",
+        }
+        .write(&mut bytes);
+        self.control.push_back(bytes);
+    }
+
+    fn act_on_stream(&mut self, frame: Frame<'_>, now: Instant) -> Result<(), Violation> {
+        let (id, kind) = match frame {
+            Frame::Accept { stream, .. } => (stream, frame::ACCEPT),
+            Frame::Refuse { stream, .. } => (stream, frame::REFUSE),
+            Frame::Data { stream, .. } => (stream, frame::DATA),
+            Frame::Credit { stream, .. } => (stream, frame::CREDIT),
+            Frame::HalfClose { stream } => (stream, frame::HALF_CLOSE),
+            Frame::Reset { stream, .. } => (stream, frame::RESET),
+            // The others are of no stream, or make one.
+            _ => return Ok(()),
+        };
+        let next = if id % 2 == self.next_here % 2 {
+            self.next_here
+        } else {
+            self.next_there
+        };
+        if id >= next {
+            return Err(Violation::Stream(kind));
+        }
+        let Some(stream) = self.streams.get_mut(&id) else {
+            // Gone here, which the peer did not know.
+            return Ok(());
+        };
+        let place = Violation::Place(kind);
+        match frame {
+            Frame::Accept {
+                credit, metadata, ..
+            } => {
+                if stream.state != State::Asked {
+                    return Err(place);
+                }
+                stream.state = State::Open;
+                stream.credit = credit;
+                let metadata = metadata.to_vec();
+                self.tell(
+                    Event::Accepted {
+                        stream: id,
+                        metadata,
+                    },
+                    now,
+                );
+            }
+            Frame::Refuse { code, text, .. } => {
+                if stream.state != State::Asked {
+                    return Err(place);
+                }
+                self.streams.remove(&id);
+                let (code, text) = (Code::of(code), text.to_owned());
+                self.tell(
+                    Event::Refused {
+                        stream: id,
+                        code,
+                        text,
+                    },
+                    now,
+                );
+            }
+            Frame::Data { bytes, .. } => {
+                let first = stream.take(bytes)?;
+                if first {
+                    self.tell(Event::Readable(id), now);
+                }
+            }
+            Frame::Credit { bytes, .. } => {
+                if stream.state != State::Open {
+                    return Err(place);
+                }
+                stream.add_credit(bytes)?;
+            }
+            Frame::HalfClose { .. } => {
+                if stream.state != State::Open || stream.closing {
+                    return Err(place);
+                }
+                stream.closing = true;
+                self.settle(id);
+            }
+            Frame::Reset { code, .. } => {
+                self.streams.remove(&id);
+                let code = Code::of(code);
+                self.tell(Event::Reset { stream: id, code }, now);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! What goes over the connection, most urgent first.
+
+use std::time::Instant;
+
+use crate::carrier::{Carrier, Ending, Link};
+use crate::event::Event;
+use crate::frame::Frame;
+use crate::kind::Priority;
+use crate::limits::{ACK_DELAY, CHUNK, HEADER, MAX_PAYLOAD, SEND_BUFFER};
+
+impl Carrier {
+    /// Appends to `out` what is to be written now, whole frames, until it is
+    /// `room` bytes or more; how many bytes that was. With 0 there is nothing
+    /// to write. All of it belongs to this connection: what a loss prevents
+    /// from being written comes again after the resume.
+    ///
+    /// The order is decided here: the less waits in buffers behind it, the
+    /// sooner NX is on the line. 16 to 64 KiB are a good `room`.
+    pub fn output(&mut self, now: Instant, out: &mut Vec<u8>, room: usize) -> usize {
+        let start = out.len();
+        let end = start.saturating_add(room);
+        while out.len() < end {
+            let before = out.len();
+            self.step(now, out);
+            if out.len() == before {
+                break;
+            }
+        }
+        self.settle_ending();
+        out.len().saturating_sub(start)
+    }
+
+    /// Appends one frame, or the hello.
+    fn step(&mut self, now: Instant, out: &mut Vec<u8>) {
+        if !self.hello.is_empty() {
+            out.append(&mut self.hello);
+            return;
+        }
+        if !matches!(self.link, Link::Up(_)) || self.ending == Ending::Over {
+            return;
+        }
+        if self.ack_now
+            || self
+                .owed_since
+                .is_some_and(|since| now >= since + ACK_DELAY)
+        {
+            self.ack_now = false;
+            self.owed_since = None;
+            self.acknowledged = self.received;
+            Frame::Ack(self.received).write(out);
+        } else if let Some(bytes) = self.pong.take() {
+            Frame::Pong(bytes).write(out);
+        } else if let Some(bytes) = self.ping.take() {
+            Frame::Ping(bytes).write(out);
+        } else if self.ending == Ending::Heard {
+            // Nobody listens.
+        } else if self.replay.is_behind() {
+            self.replay.give(out);
+        } else {
+            self.step_new(out);
+        }
+    }
+
+    /// Appends a frame that is new, if the replay buffer has room for it.
+    fn step_new(&mut self, out: &mut Vec<u8>) {
+        let start = out.len();
+        let room = self.replay.room();
+        if let Some(waiting) = self.control.front() {
+            // The order of these counts, so nothing passes one that waits. An
+            // END, which is the last, need not.
+            if waiting.len() <= room || self.ending != Ending::No {
+                out.extend_from_slice(waiting);
+                self.control.pop_front();
+            }
+        } else if room > HEADER.saturating_mul(2) && !self.step_notice(out) {
+            self.step_data(room, out);
+        }
+        self.replay.push(out.get(start..).unwrap_or_default());
+        // What is kept has been given, too.
+        self.replay.skip();
+    }
+
+    /// Appends a CREDIT or a HALF-CLOSE.
+    fn step_notice(&mut self, out: &mut Vec<u8>) -> bool {
+        let due = self
+            .streams
+            .iter_mut()
+            .find(|(_, stream)| stream.wants_credit() || stream.wants_half_close());
+        let Some((id, stream)) = due else {
+            return false;
+        };
+        let id = *id;
+        if stream.wants_credit() {
+            let bytes = stream.grant();
+            Frame::Credit { stream: id, bytes }.write(out);
+        } else {
+            stream.finished = true;
+            Frame::HalfClose { stream: id }.write(out);
+            self.settle(id);
+        }
+        true
+    }
+
+    /// Appends the data of the stream whose turn it is.
+    fn step_data(&mut self, room: usize, out: &mut Vec<u8>) {
+        let [nx, interactive, bulk] = &mut self.turns;
+        let limit = self.replay.limit();
+        // What each leaves to those before it, and NX to frames without data.
+        for (priority, turn, left, most) in [
+            (Priority::Nx, nx, limit / 16, MAX_PAYLOAD),
+            (Priority::Interactive, interactive, limit / 8, CHUNK),
+            (Priority::Bulk, bulk, limit / 4, CHUNK),
+        ] {
+            let ready = |id: &u32| {
+                self.streams
+                    .get(id)
+                    .is_some_and(|s| s.kind.priority() == priority && s.sendable() > 0)
+            };
+            let after = turn.saturating_add(1);
+            let ids = self
+                .streams
+                .range(after..)
+                .chain(self.streams.range(..after));
+            let Some(id) = ids.map(|(id, _)| *id).find(ready) else {
+                continue;
+            };
+            let most = most.min(room.saturating_sub(left).saturating_sub(HEADER));
+            let Some(stream) = self.streams.get_mut(&id) else {
+                return;
+            };
+            // The ring's first half: a frame may come out short at its end.
+            let front = stream.unsent.as_slices().0;
+            let count = front.len().min(stream.sendable()).min(most);
+            let bytes = front.get(..count).unwrap_or_default();
+            if bytes.is_empty() {
+                // Those after it have less room still.
+                return;
+            }
+            Frame::Data { stream: id, bytes }.write(out);
+            stream.unsent.drain(..count);
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            stream.credit = stream.credit.saturating_sub(count);
+            stream.sent = stream.sent.saturating_add(u64::from(count));
+            *turn = id;
+            if stream.blocked && stream.room() >= SEND_BUFFER / 2 {
+                stream.blocked = false;
+                self.events.push_back(Event::Writable(id));
+            }
+            return;
+        }
+    }
+
+    /// The end is over when all of it is written and nobody answers.
+    fn settle_ending(&mut self) {
+        let written = self.control.is_empty() && !self.replay.is_behind();
+        match self.ending {
+            Ending::Heard if !self.ack_now => self.ending = Ending::Over,
+            Ending::Expelled(_) if written => self.ending = Ending::Over,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What a program does with its streams.
+
+use crate::carrier::{Carrier, Ending};
+use crate::error::Error;
+use crate::event::Event;
+use crate::frame::Frame;
+use crate::kind::Kind;
+use crate::limits::{MAX_CONTROL, MAX_METADATA};
+use crate::reason::Code;
+use crate::stream::{State, Stream};
+
+impl Carrier {
+    /// Opens a stream: its number. What is written to it goes once
+    /// [`Event::Accepted`] has come. Works without a connection, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] with as many streams as are held,
+    /// [`Error::TooLong`] with metadata beyond [`MAX_METADATA`],
+    /// [`Error::Ended`].
+    pub fn open(&mut self, kind: Kind, metadata: &[u8]) -> Result<u32, Error> {
+        if self.ending != Ending::No {
+            return Err(Error::Ended);
+        }
+        if metadata.len() > MAX_METADATA {
+            return Err(Error::TooLong(metadata.len()));
+        }
+        // Half of the queue is left to answers.
+        if self.streams.len() >= self.config.streams || self.control.len() >= MAX_CONTROL / 2 {
+            return Err(Error::Full);
+        }
+        let id = self.next_here;
+        self.next_here = id.checked_add(2).ok_or(Error::Full)?;
+        let credit = self.config.window;
+        self.streams
+            .insert(id, Stream::new(kind, State::Asked, 0, credit));
+        self.queue(&Frame::Open {
+            stream: id,
+            kind: kind.code(),
+            credit,
+            metadata,
+        });
+        Ok(id)
+    }
+
+    /// Takes a stream the other end has opened.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStream`], [`Error::State`] when it was taken before,
+    /// [`Error::TooLong`] with metadata beyond [`MAX_METADATA`].
+    pub fn accept(&mut self, id: u32, metadata: &[u8]) -> Result<(), Error> {
+        if metadata.len() > MAX_METADATA {
+            return Err(Error::TooLong(metadata.len()));
+        }
+        let stream = self.stream(id)?;
+        if stream.state != State::Offered {
+            return Err(Error::State(id));
+        }
+        stream.state = State::Open;
+        let credit = stream.window;
+        self.queue(&Frame::Accept {
+            stream: id,
+            credit,
+            metadata,
+        });
+        Ok(())
+    }
+
+    /// Does not take a stream the other end has opened. `text` is cut to
+    /// [`crate::limits::MAX_TEXT`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStream`], [`Error::State`] when it was taken before.
+    pub fn refuse(&mut self, id: u32, code: Code, text: &str) -> Result<(), Error> {
+        if self.stream(id)?.state != State::Offered {
+            return Err(Error::State(id));
+        }
+        self.streams.remove(&id);
+        self.queue(&Frame::Refuse {
+            stream: id,
+            code: code.number(),
+            text,
+        });
+        Ok(())
+    }
+
+    /// Gives up a stream, both ways, and what was not sent or read of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStream`].
+    pub fn reset(&mut self, id: u32, code: Code) -> Result<(), Error> {
+        let offered = self.stream(id)?.state == State::Offered;
+        if offered {
+            return self.refuse(id, code, "");
+        }
+        self.streams.remove(&id);
+        self.queue(&Frame::Reset {
+            stream: id,
+            code: code.number(),
+        });
+        Ok(())
+    }
+
+    /// Takes bytes to send: how many of them there was room for. When not for
+    /// all, [`Event::Writable`] says when there is again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStream`], [`Error::State`] after
+    /// [`Carrier::half_close`] or before [`Carrier::accept`].
+    pub fn write(&mut self, id: u32, bytes: &[u8]) -> Result<usize, Error> {
+        let stream = self.stream(id)?;
+        if stream.finishing || stream.state == State::Offered {
+            return Err(Error::State(id));
+        }
+        let count = bytes.len().min(stream.room());
+        stream.unsent.extend(bytes.get(..count).unwrap_or_default());
+        stream.blocked |= count < bytes.len();
+        Ok(count)
+    }
+
+    /// Bytes [`Carrier::write`] would take; 0 for a stream that has gone.
+    #[must_use]
+    pub fn room(&self, id: u32) -> usize {
+        self.streams.get(&id).map_or(0, Stream::room)
+    }
+
+    /// What there is to read of a stream, or the first part of it: it stays
+    /// until [`Carrier::consume`].
+    #[must_use]
+    pub fn readable(&self, id: u32) -> &[u8] {
+        self.streams
+            .get(&id)
+            .map_or(&[], |stream| stream.unread.as_slices().0)
+    }
+
+    /// Lets go of the first `count` bytes there are to read, at most of all,
+    /// and lets the other end send as many more.
+    pub fn consume(&mut self, id: u32, count: usize) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.consume(count);
+            self.settle(id);
+        }
+    }
+
+    /// Says that nothing more will be written to a stream. What was written is
+    /// still sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStream`], [`Error::State`] before [`Carrier::accept`].
+    pub fn half_close(&mut self, id: u32) -> Result<(), Error> {
+        let stream = self.stream(id)?;
+        if stream.state == State::Offered {
+            return Err(Error::State(id));
+        }
+        stream.finishing = true;
+        Ok(())
+    }
+
+    fn stream(&mut self, id: u32) -> Result<&mut Stream, Error> {
+        self.streams.get_mut(&id).ok_or(Error::NoStream(id))
+    }
+
+    fn queue(&mut self, frame: &Frame<'_>) {
+        let mut bytes = Vec::new();
+        frame.write(&mut bytes);
+        self.control.push_back(bytes);
+    }
+
+    /// Tells the end of a stream, and forgets one that is over.
+    pub(super) fn settle(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        if stream.wants_closed() {
+            stream.closed = true;
+            self.events.push_back(Event::HalfClosed(id));
+        }
+        if stream.is_over() {
+            self.streams.remove(&id);
+        }
+    }
+}

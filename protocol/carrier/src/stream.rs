@@ -1,0 +1,152 @@
+//! One stream: what waits to be sent, what waits to be read, and the credit
+//! for either.
+
+use std::collections::VecDeque;
+
+use crate::error::Violation;
+use crate::frame;
+use crate::kind::Kind;
+use crate::limits::{MAX_CREDIT, SEND_BUFFER};
+
+/// Where a stream is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Opened here, not yet answered.
+    Asked,
+    /// Opened there, not yet answered.
+    Offered,
+    /// Both know of it.
+    Open,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) kind: Kind,
+    pub(crate) state: State,
+    /// Bytes the program has written.
+    pub(crate) unsent: VecDeque<u8>,
+    /// Bytes that may be sent.
+    pub(crate) credit: u32,
+    /// The program has written its last.
+    pub(crate) finishing: bool,
+    /// HALF-CLOSE has been sent.
+    pub(crate) finished: bool,
+    /// A write found no room; its program wants to know when there is.
+    pub(crate) blocked: bool,
+    /// Bytes the program has not read.
+    pub(crate) unread: VecDeque<u8>,
+    /// What is kept granted.
+    pub(crate) window: u32,
+    /// Bytes the other end may still send.
+    pub(crate) granted: u32,
+    /// Bytes that were read and not granted again.
+    pub(crate) ungranted: u32,
+    /// HALF-CLOSE has been received.
+    pub(crate) closing: bool,
+    /// The program has been told of it, after the last byte.
+    pub(crate) closed: bool,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+}
+
+impl Stream {
+    pub(crate) fn new(kind: Kind, state: State, credit: u32, window: u32) -> Self {
+        Self {
+            kind,
+            state,
+            unsent: VecDeque::new(),
+            credit,
+            finishing: false,
+            finished: false,
+            blocked: false,
+            unread: VecDeque::new(),
+            window,
+            granted: window,
+            ungranted: 0,
+            closing: false,
+            closed: false,
+            sent: 0,
+            received: 0,
+        }
+    }
+
+    /// Bytes the program may write.
+    pub(crate) fn room(&self) -> usize {
+        if self.finishing {
+            return 0;
+        }
+        SEND_BUFFER.saturating_sub(self.unsent.len())
+    }
+
+    /// Bytes that could be sent now.
+    pub(crate) fn sendable(&self) -> usize {
+        if self.state != State::Open {
+            return 0;
+        }
+        let credit = usize::try_from(self.credit).unwrap_or(usize::MAX);
+        self.unsent.len().min(credit)
+    }
+
+    /// Whether HALF-CLOSE is due.
+    pub(crate) fn wants_half_close(&self) -> bool {
+        self.state == State::Open && self.finishing && !self.finished && self.unsent.is_empty()
+    }
+
+    /// Whether enough was read to grant more. A quarter of the window, so that
+    /// there are few CREDITs and never a pause.
+    pub(crate) fn wants_credit(&self) -> bool {
+        self.state == State::Open
+            && !self.closing
+            && self.ungranted > 0
+            && self.ungranted >= self.window / 4
+    }
+
+    /// Takes the credit to grant.
+    pub(crate) fn grant(&mut self) -> u32 {
+        let bytes = std::mem::take(&mut self.ungranted);
+        self.granted = self.granted.saturating_add(bytes);
+        bytes
+    }
+
+    /// Credit came.
+    pub(crate) fn add_credit(&mut self, bytes: u32) -> Result<(), Violation> {
+        let credit = self.credit.saturating_add(bytes);
+        if credit > MAX_CREDIT {
+            return Err(Violation::Window);
+        }
+        self.credit = credit;
+        Ok(())
+    }
+
+    /// Data came. Says whether there was none to read before.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<bool, Violation> {
+        if self.state != State::Open || self.closing {
+            return Err(Violation::Place(frame::DATA));
+        }
+        let count = u32::try_from(bytes.len()).map_err(|_| Violation::Credit)?;
+        self.granted = self.granted.checked_sub(count).ok_or(Violation::Credit)?;
+        self.received = self.received.saturating_add(u64::from(count));
+        let first = self.unread.is_empty();
+        self.unread.extend(bytes);
+        Ok(first)
+    }
+
+    /// The program has read so many bytes: at most what there were.
+    pub(crate) fn consume(&mut self, count: usize) {
+        let count = count.min(self.unread.len());
+        self.unread.drain(..count);
+        // No more than the window lies unread.
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.ungranted = self.ungranted.saturating_add(count);
+    }
+
+    /// Whether the end of what comes is due to be told.
+    pub(crate) fn wants_closed(&self) -> bool {
+        self.closing && !self.closed && self.unread.is_empty()
+    }
+
+    /// Whether neither side has anything more to say.
+    pub(crate) fn is_over(&self) -> bool {
+        self.finished && self.closed
+    }
+}
