@@ -63,7 +63,8 @@ async fn list(scene: &Scene) -> Outcome {
     seat.press(scene, &["ctrl+Tab"]).await?;
     seat.page("Settings").await?;
     seat.press(scene, &TO_NEW).await?;
-    seat.press(scene, &["Tab", "Tab", "space", "ctrl+s"]).await?;
+    seat.press(scene, &["Tab", "Tab", "space", "ctrl+s"])
+        .await?;
     written(scene, "a folder less", |now| {
         !now.contains("client.share.4")
     })
