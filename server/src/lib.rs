@@ -18,12 +18,14 @@
 //! | [`takeover`] | one connection per VM |
 //! | `tunnel` | a joined session |
 //! | [`counters`] | numbers |
+//! | [`cli`] | the command line |
 
 #![forbid(unsafe_code)]
 
 pub mod agent;
 pub mod auth;
 pub mod broker;
+pub mod cli;
 mod connect;
 pub mod counters;
 mod dialogue;

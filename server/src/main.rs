@@ -8,54 +8,18 @@
 )]
 
 use std::io::{self, BufRead as _, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use qvd_config::ServerConfig;
+use qvd_server::cli::{Arguments, Command};
 use qvd_server::serve::{Server, announce};
 use qvd_server::{Error, auth, inventory, log, settings, tls};
 use secrecy::SecretString;
 
 /// Exit status of a faulty configuration, as in sysexits.h (EX_CONFIG).
 const EX_CONFIG: u8 = 78;
-
-/// The QVD broker: authenticates users and joins them to their VMs.
-#[derive(Parser)]
-#[command(name = "qvd-server", version, arg_required_else_help = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Serve clients in the foreground, until SIGTERM or SIGINT.
-    ///
-    /// SIGUSR1 has the counters logged. Inventory and certificate are read
-    /// again when their files change.
-    Serve {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE", default_value = settings::DEFAULT_PATH)]
-        config: PathBuf,
-        /// Make a self-signed certificate where there is none, as with
-        /// l7r.ssl.self_signed.
-        #[arg(long)]
-        self_signed: bool,
-    },
-    /// Read a password and print its hash for the inventory.
-    ///
-    /// It is asked for twice on a terminal, otherwise it is the first line of
-    /// standard input.
-    HashPassword,
-    /// Say what is wrong with a configuration file and what it names, if
-    /// anything.
-    CheckConfig {
-        /// The configuration file.
-        #[arg(value_name = "FILE", default_value = settings::DEFAULT_PATH)]
-        file: PathBuf,
-    },
-}
 
 fn main() -> ExitCode {
     match Arguments::parse().command {

@@ -10,10 +10,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use qvd_share::mount::{is_dead, unmount};
+use qvd_share::mount::{Table, is_dead, unmount};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::mounts::Table;
 use crate::settings::Settings;
 use crate::{Error, bookmark};
 

@@ -5,9 +5,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use qvd_share::mount::is_dead;
+use qvd_share::mount::{Table, is_dead};
 
-use crate::mounts::Table;
 use crate::shares;
 
 /// The word by which the program sweeps.
@@ -20,12 +19,12 @@ pub(crate) fn run(folder: &Path, home: &Path) -> ExitCode {
         // Nothing was ever shared.
         return ExitCode::SUCCESS;
     };
-    let points = Table::open().and_then(|mut table| table.points());
-    let points = points.unwrap_or_default();
+    let mounts = Table::open().and_then(|mut table| table.mounts());
+    let mounts = mounts.unwrap_or_default();
     let entries = std::fs::read_dir(&folder).into_iter().flatten();
     for entry in entries.flatten().map(|entry| entry.path()) {
         // One that is mounted and served is another session's.
-        if !points.contains(&entry) || is_dead(&entry) {
+        if !mounts.iter().any(|mount| mount.point == entry) || is_dead(&entry) {
             shares::clear(&folder, home, &entry);
         }
     }

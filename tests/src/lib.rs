@@ -13,6 +13,7 @@
 //! | [`display`] | an X display with windows and pixels to look at |
 //! | [`fault`] | a relay which cuts, stalls, delays, splits or corrupts a connection |
 //! | [`nx`] | nxagent and nxproxy as programs of their own |
+//! | [`record`] | what passes between programs, written down |
 //! | [`programs`] | where the workspace's built programs are |
 //! | [`rig`] | server, agents and clients put together |
 
@@ -25,6 +26,7 @@ pub mod nx;
 pub mod ports;
 pub mod process;
 pub mod programs;
+pub mod record;
 pub mod rig;
 pub mod scene;
 

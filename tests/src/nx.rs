@@ -2,13 +2,14 @@
 //! tests of the harness need, and a plain reference for measurements.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::display::{Cookie, Display, Screen, ensure_socket_directory};
 use crate::ports::{self, Lease};
 use crate::process::{Line, Process, Program};
+use crate::record::Recorder;
 use crate::{Result, Scene};
 
 /// How long nxagent may take to listen.
@@ -187,4 +188,57 @@ pub fn start_proxy_with(
         .installed("nxproxy", "nxproxy")?
         .args(["-S", &session]);
     scene.start(display.dress(program))
+}
+
+/// A session of which everything is recorded: NX between the two ends, and X11
+/// between nxproxy and the X server.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The session's end of programs.
+    pub agent: Agent,
+    /// The end on the display.
+    pub proxy: Process,
+    _relays: [Recorder; 2],
+    _number: Lease,
+}
+
+/// Starts a session on `display` with these options of nxagent, and records it
+/// into `folder`.
+///
+/// # Errors
+///
+/// When a program is missing or does not start.
+pub async fn record(
+    scene: &Scene,
+    display: &Display,
+    options: &[&str],
+    folder: &Path,
+) -> Result<Recorded> {
+    let began = Instant::now();
+    let agent = Agent::start(scene, options).await?;
+    let front = scene.path(format!("record-{}.sock", agent.number()));
+    let nx = Recorder::start(&front, agent.socket(), folder, "nx", began)?;
+    // nxproxy draws on a display which is the recorder.
+    let number = ports::display()?;
+    let server = ports::display_socket(display.number());
+    let shown = ports::display_socket(number.number());
+    let x11 = Recorder::start(&shown, &server, folder, "x11", began)?;
+    let authority = scene.path(format!("record-{}.authority", agent.number()));
+    display
+        .cookie()
+        .write_authority(&authority, number.number())?;
+    let session = format!("nx/nx,connect=unix:{}:{}", front.display(), number.number());
+    let program = scene
+        .installed("nxproxy", "nxproxy")?
+        .args(["-S", &session])
+        .env("DISPLAY", format!(":{}", number.number()))
+        .env("XAUTHORITY", &authority);
+    let proxy = scene.start(program)?;
+    agent.expect_session(0, "Session started", START).await?;
+    Ok(Recorded {
+        agent,
+        proxy,
+        _relays: [nx, x11],
+        _number: number,
+    })
 }

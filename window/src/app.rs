@@ -4,15 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use nx_proxy::Order;
+use nx_proxy::{Native, Order};
 use qvd_broker::VmEntry;
 use qvd_client::cli::{self, Environment, Settings, SslErrors};
 use qvd_client::core::{Answer, Failure, Memory};
+use qvd_client::window::Arguments;
 use slint::{CloseRequestResponse, ComponentHandle as _, Timer};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::arguments::Arguments;
 use crate::conf;
+use crate::running::Running;
 use crate::ui::{self, MainWindow, Page};
 use crate::worker::{Command, Message, Worker};
 
@@ -20,12 +21,19 @@ use crate::worker::{Command, Message, Worker};
 pub(crate) struct App {
     pub(crate) window: MainWindow,
     pub(crate) commands: mpsc::UnboundedSender<Command>,
-    pub(crate) arguments: Arguments,
+    /// What was said when it was started, here or since by another start.
+    pub(crate) arguments: RefCell<Arguments>,
+    /// It fills the screen, and has no way out.
+    pub(crate) is_kiosk: bool,
     pub(crate) environment: Environment,
     /// The saved connection that is used; none is the default one.
     pub(crate) profile: RefCell<Option<String>>,
     /// What the configuration said last.
     pub(crate) settings: RefCell<Option<Settings>>,
+    /// Width and height of the screen in pixels, once they are known.
+    pub(crate) screen: Cell<Option<(u32, u32)>>,
+    /// Draws sessions and counts what they carry.
+    pub(crate) native: Native,
     /// Certificates that were accepted as long as the window is there.
     pub(crate) memory: Memory,
     pub(crate) session: RefCell<Session>,
@@ -50,6 +58,9 @@ pub(crate) struct Session {
     pub(crate) cancelled: bool,
     /// It was in its window.
     pub(crate) was_up: bool,
+    /// It is there now.
+    pub(crate) is_up: bool,
+    pub(crate) running: Running,
 }
 
 impl App {
@@ -67,15 +78,18 @@ impl App {
             window: MainWindow::new()?,
             commands: worker.commands.clone(),
             profile: RefCell::new(arguments.profile.clone()),
-            arguments,
+            is_kiosk: arguments.kiosk,
+            arguments: RefCell::new(arguments),
             environment,
+            screen: Cell::default(),
+            native: Native::new(),
             settings: RefCell::default(),
             memory: Memory::default(),
             session: RefCell::default(),
             clock: Timer::default(),
             quitting: Cell::new(false),
         });
-        app.window.set_kiosk(app.arguments.kiosk);
+        app.window.set_kiosk(app.is_kiosk);
         app.wire();
         app.tell_versions();
         app.load();
@@ -103,12 +117,13 @@ impl App {
         window.on_quit(move || with(&app, App::quit));
         let app = Rc::downgrade(self);
         window.window().on_close_requested(move || {
-            with(&app, App::quit);
+            with(&app, App::close);
             CloseRequestResponse::KeepWindowShown
         });
         self.wire_login();
         self.wire_session();
         self.wire_settings();
+        self.wire_running();
     }
 
     /// Reads the configuration, and fills the pages with it.
@@ -127,7 +142,7 @@ impl App {
 
     /// Reads the configuration as it is now, with what the user entered.
     pub(crate) fn gather(&self, entered: Option<&Entered>) -> Result<Settings, Failure> {
-        let given = self.arguments.clone();
+        let given = self.arguments.borrow().clone();
         let mut arguments = cli::Arguments {
             debug: given.debug,
             host: given.host,
@@ -160,7 +175,7 @@ impl App {
     fn own_config(&self) -> Option<PathBuf> {
         let profile = self.profile.borrow();
         let Some(profile) = profile.as_deref() else {
-            return self.arguments.config.clone();
+            return self.arguments.borrow().config.clone();
         };
         let file = conf::profile(self.environment.home.as_ref()?, profile)?;
         Some(file)
@@ -168,16 +183,24 @@ impl App {
 
     /// The file that the window writes.
     pub(crate) fn file(&self) -> Option<PathBuf> {
-        let named = self.own_config().or(self.environment.config.clone());
-        named.or_else(|| Some(self.environment.home.as_ref()?.join(".qvd/client.conf")))
+        let profile = self.profile.borrow();
+        conf::in_use(
+            &self.arguments.borrow(),
+            &self.environment,
+            profile.as_deref(),
+        )
     }
 
-    /// Writes keys into the user's file.
-    pub(crate) fn keep(&self, keys: &[(&str, String)]) -> std::io::Result<()> {
+    /// Writes keys into the user's file, and removes others.
+    pub(crate) fn keep(
+        &self,
+        keys: &[(impl AsRef<str>, String)],
+        gone: &[String],
+    ) -> std::io::Result<()> {
         let Some(file) = self.file() else {
             return Err(std::io::Error::other("HOME is not set"));
         };
-        let written = conf::write(&file, keys);
+        let written = conf::write(&file, keys, gone);
         if let Err(error) = &written {
             tracing::warn!("{}: {error}", file.display());
         }
@@ -206,13 +229,22 @@ impl App {
             Page::Certificate => self.trust(Answer::No),
             Page::Question => self.may_start(false),
             Page::Progress | Page::Vms => self.cancel(),
+            Page::Running => self.leave_running(),
+        }
+    }
+
+    /// What the window's frame closes it for.
+    fn close(&self) {
+        match self.window.get_page() {
+            Page::Running => self.leave_running(),
+            _ => self.quit(),
         }
     }
 
     /// Ends the program, and leaves what is on before.
     pub(crate) fn quit(&self) {
         // A kiosk's window has no way out.
-        if !self.arguments.kiosk {
+        if !self.is_kiosk {
             self.end();
         }
     }

@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use qvd_client::cli::Environment;
+use qvd_client::window::Arguments;
 use qvd_config::Document;
 use qvd_config::limits::MAX_FILE;
 
@@ -15,12 +17,16 @@ const MAX_NAME: usize = 60;
 /// What the configuration is called that no saved connection is.
 const ENDING: &str = "conf";
 
-/// Writes keys into a file, which is made where there is none. It is replaced
-/// whole, or not at all.
+/// Writes keys into a file, which is made where there is none, and removes
+/// those of `gone`. It is replaced whole, or not at all.
 ///
 /// # Errors
 /// When it cannot be read or written, or holds a fault: it then stays as it is.
-pub(crate) fn write(file: &Path, keys: &[(&str, String)]) -> io::Result<()> {
+pub(crate) fn write(
+    file: &Path,
+    keys: &[(impl AsRef<str>, String)],
+    gone: &[String],
+) -> io::Result<()> {
     // A link stays one: what it leads to is replaced.
     let file = &fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let name = file.display().to_string();
@@ -42,7 +48,11 @@ pub(crate) fn write(file: &Path, keys: &[(&str, String)]) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     let before = document.render();
+    for key in gone {
+        document.unset(key);
+    }
     for (key, value) in keys {
+        let key = key.as_ref();
         // What is not there needs no line to say nothing.
         if !value.is_empty() || document.contains(key) {
             document.set(key, value).map_err(|error| wrong(&error))?;
@@ -90,6 +100,21 @@ pub(crate) fn profiles(home: &Path) -> Vec<String> {
     names
 }
 
+/// The file that the window reads and writes: the saved connection's, the one
+/// that was named, or the user's default one.
+pub(crate) fn in_use(
+    arguments: &Arguments,
+    environment: &Environment,
+    profile: Option<&str>,
+) -> Option<PathBuf> {
+    let home = environment.home.as_ref();
+    let saved = profile.and_then(|name| self::profile(home?, name));
+    let named = arguments.config.clone().or(environment.config.clone());
+    saved
+        .or(named)
+        .or_else(|| Some(home?.join(".qvd/client.conf")))
+}
+
 fn folder(home: &Path) -> PathBuf {
     home.join(".qvd/connections")
 }
@@ -110,7 +135,7 @@ mod tests {
             ("client.fullscreen", "1".to_owned()),
             ("client.user.name", String::new()),
         ];
-        write(&file, &keys).unwrap();
+        write(&file, &keys, &[]).unwrap();
         assert_eq!(
             fs::read_to_string(&file).unwrap(),
             "# mine\nclient.link = modem\nother.key=1\n\n! end\nclient.fullscreen = 1\n"
@@ -125,11 +150,11 @@ mod tests {
     fn a_new_file_is_the_users_own_and_a_faulty_one_stays() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join(".qvd/client.conf");
-        write(&file, &[("client.host.name", "broker".into())]).unwrap();
+        write(&file, &[("client.host.name", "broker".into())], &[]).unwrap();
         let mode = fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         fs::write(&file, "lonely\n").unwrap();
-        let error = write(&file, &[("client.host.name", "b".into())]).unwrap_err();
+        let error = write(&file, &[("client.host.name", "b".into())], &[]).unwrap_err();
         assert!(error.to_string().contains("client.conf:1"), "{error}");
         assert_eq!(fs::read_to_string(&file).unwrap(), "lonely\n");
     }
@@ -141,7 +166,7 @@ mod tests {
         fs::write(&real, "a.b = 1\n").unwrap();
         let link = home.path().join("client.conf");
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        write(&link, &[("client.link", "wan".into())]).unwrap();
+        write(&link, &[("client.link", "wan".into())], &[]).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert!(
             fs::read_to_string(&real)
@@ -155,7 +180,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         for name in ["Büro 2", "home"] {
             let file = profile(home.path(), name).unwrap();
-            write(&file, &[("client.host.name", "broker".into())]).unwrap();
+            write(&file, &[("client.host.name", "broker".into())], &[]).unwrap();
         }
         assert_eq!(profiles(home.path()), ["Büro 2", "home"]);
         for name in ["", " ", "../x", "a/b", ".x", &"a".repeat(61)] {

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use nx_proxy::Order;
 use qvd_client::cli::{Settings, Store};
 use qvd_client::core::{Code, Failure};
+use qvd_client::window::{host_and_port, place};
 use secrecy::{ExposeSecret, SecretString};
 use slint::{ComponentHandle as _, ModelRc, SharedString, VecModel};
 use tokio::sync::watch;
 
 use crate::app::{App, Entered, Session, with};
 use crate::conf;
-use crate::link::{host_and_port, place};
 use crate::ui::{self, Page};
 use crate::worker::{Command, Request, choice};
 
@@ -138,6 +138,7 @@ impl App {
         let password = SecretString::from(login.get_password().to_string());
         let (orders, receiver) = watch::channel(Order::Run);
         let request = Request {
+            native: self.native.clone(),
             choice: choice(&settings),
             settings,
             password,
@@ -212,11 +213,11 @@ impl App {
             let old = own.login.user.clone().unwrap_or_default();
             changed("client.user.name", old, user);
         }
-        if keys.is_empty() || self.arguments.kiosk {
+        if keys.is_empty() || self.is_kiosk {
             return;
         }
         // The session is what counts: a file that cannot be written is logged.
-        if self.keep(&keys).is_ok()
+        if self.keep(&keys, &[]).is_ok()
             && let Ok(settings) = self.gather(None)
         {
             *self.settings.borrow_mut() = Some(settings);

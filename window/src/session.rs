@@ -65,6 +65,7 @@ impl App {
                 self.fit(width.into(), height.into());
             }
             Message::Ended(done) => self.ended(done),
+            Message::Called(call, taken) => self.called(call, taken),
             Message::Quit => self.end(),
         }
     }
@@ -90,18 +91,23 @@ impl App {
                 session.set_message(SharedString::default());
             }
             Event::Connected => {
-                self.session.borrow_mut().was_up = true;
+                self.up();
                 session.set_reconnecting(false);
                 self.clock.stop();
                 self.hide();
             }
             Event::Lost { cause } => {
+                self.session.borrow_mut().is_up = false;
+                self.clock.stop();
                 step("lost", String::new());
                 session.set_message(cause.into());
                 self.turn_to(Page::Progress);
                 self.show();
             }
             Event::Reconnecting { attempt, wait } => self.count_down(attempt, wait),
+            Event::Shared { .. } | Event::Unshared { .. } | Event::NotShared { .. } => {
+                self.shared(&event);
+            }
             Event::Leaving => step("leaving", String::new()),
             Event::CertificateNotKept(why) => self.note("certificate-not-kept", &why),
             _ => {}
@@ -276,6 +282,7 @@ impl App {
         let (cancelled, was_up) = {
             let mut session = self.session.borrow_mut();
             session.orders = None;
+            session.is_up = false;
             session.vms = Vec::new();
             (session.cancelled, session.was_up)
         };
@@ -291,7 +298,7 @@ impl App {
             .borrow()
             .as_ref()
             .is_some_and(|s| s.password.is_some());
-        if self.arguments.kiosk || !(login.get_remember_password() || given) {
+        if self.is_kiosk || !(login.get_remember_password() || given) {
             login.set_password(SharedString::default());
         }
         match done {
@@ -337,13 +344,17 @@ impl App {
         session.set_note_detail(detail.into());
     }
 
-    /// Makes the window no larger than the screen.
+    /// Makes the window no larger than the screen, and a kiosk's as large.
     fn fit(&self, width: u32, height: u32) {
+        self.screen.set(Some((width, height)));
+        if self.is_kiosk {
+            return self.fill_screen();
+        }
         let window = self.window.window();
         let now = window.size();
         // Of which the window manager needs some for a frame.
         let height = height.saturating_sub(FRAME);
-        if !self.arguments.kiosk && (now.width > width || now.height > height) {
+        if now.width > width || now.height > height {
             window.set_size(slint::PhysicalSize::new(
                 now.width.min(width),
                 now.height.min(height),
@@ -351,16 +362,30 @@ impl App {
         }
     }
 
+    /// A kiosk's window has all of the screen, also where no window manager
+    /// would give it.
+    pub(crate) fn fill_screen(&self) {
+        let window = self.window.window();
+        if let Some((width, height)) = self.screen.get() {
+            window.set_position(slint::PhysicalPosition::new(0, 0));
+            window.set_size(slint::PhysicalSize::new(width, height));
+        }
+        window.set_fullscreen(true);
+    }
+
     /// The session has the screen.
-    fn hide(&self) {
+    pub(crate) fn hide(&self) {
         if let Err(error) = self.window.hide() {
             tracing::warn!("the window stays: {error}");
         }
     }
 
-    fn show(&self) {
+    pub(crate) fn show(&self) {
         if let Err(error) = self.window.show() {
             tracing::error!("the window does not come back: {error}");
+        }
+        if self.is_kiosk {
+            self.fill_screen();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The settings page, and the window's own language and colours.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use qvd_client::cli::Settings;
@@ -8,6 +9,7 @@ use slint::ComponentHandle as _;
 
 use crate::app::{App, with};
 use crate::conf;
+use crate::folders::Changes;
 use crate::ui;
 
 /// The languages after the system's own, in the order in which the page has
@@ -23,6 +25,10 @@ impl App {
         let app = Rc::downgrade(self);
         settings.on_save(move || with(&app, App::save));
         let app = Rc::downgrade(self);
+        settings.on_add_folder(move || with(&app, App::add_folder));
+        let app = Rc::downgrade(self);
+        settings.on_remove_folder(move |at| with(&app, |app| app.remove_folder(at)));
+        let app = Rc::downgrade(self);
         settings.on_save_profile(move |name| with(&app, |app| app.save_profile(&name)));
     }
 
@@ -30,7 +36,7 @@ impl App {
     pub(crate) fn fill_settings(&self, settings: &Settings) {
         let page = self.window.global::<ui::Settings<'_>>();
         let keys = &settings.keys;
-        page.set_shown(keys.window.show_settings && !self.arguments.kiosk);
+        page.set_shown(keys.window.show_settings && !self.is_kiosk);
         page.set_fullscreen(keys.session.fullscreen);
         let geometry = keys.session.geometry.map(|size| size.to_string());
         page.set_geometry(geometry.unwrap_or_default().into());
@@ -42,6 +48,7 @@ impl App {
         page.set_language(language(settings).map_or(0, |(at, _)| at + 1));
         let colours = COLOURS.iter().position(|one| *one == keys.window.theme);
         page.set_colours(crate::login::index(colours.unwrap_or_default()));
+        self.fill_folders(settings);
     }
 
     /// Speaks the user's language, in the user's colours.
@@ -60,7 +67,7 @@ impl App {
 
     /// The keys of the page, as they are entered; `None` when something in
     /// them cannot be.
-    fn keys(&self) -> Option<Vec<(&'static str, String)>> {
+    fn keys(&self) -> Option<Vec<(Cow<'static, str>, String)>> {
         let page = self.window.global::<ui::Settings<'_>>();
         let geometry = page.get_geometry().trim().to_owned();
         if !geometry.is_empty() && geometry.parse::<Geometry>().is_err() {
@@ -72,7 +79,7 @@ impl App {
         let language = chosen(page.get_language()).checked_sub(1);
         let language = language.and_then(|at| LANGUAGES.get(at));
         let colours = COLOURS.get(chosen(page.get_colours()));
-        Some(vec![
+        let keys = [
             ("client.fullscreen", flag(page.get_fullscreen())),
             ("client.geometry", geometry),
             ("client.audio.enable", flag(page.get_audio())),
@@ -87,7 +94,8 @@ impl App {
                 "client.theme",
                 colours.unwrap_or(&Theme::System).to_string(),
             ),
-        ])
+        ];
+        Some(keys.map(|(key, value)| (key.into(), value)).into())
     }
 
     /// Writes the page into the user's file.
@@ -95,10 +103,19 @@ impl App {
         let page = self.window.global::<ui::Settings<'_>>();
         page.set_saved(false);
         page.set_fault(slint::SharedString::default());
-        let Some(keys) = self.keys() else {
+        let Some(mut keys) = self.keys() else {
             return;
         };
-        match self.keep(&keys) {
+        let folders = match self.file() {
+            Some(file) => self.changed_folders(&file),
+            // Which is told in a moment.
+            None => Some(Changes::default()),
+        };
+        let Some(Changes { set, gone }) = folders else {
+            return;
+        };
+        keys.extend(set.into_iter().map(|(key, value)| (key.into(), value)));
+        match self.keep(&keys, &gone) {
             Ok(()) => {
                 page.set_saved(true);
                 self.take_over();
@@ -131,15 +148,19 @@ impl App {
         let Some(mut keys) = self.keys() else {
             return;
         };
+        let Some(Changes { set, gone }) = self.changed_folders(&file) else {
+            return;
+        };
+        keys.extend(set.into_iter().map(|(key, value)| (key.into(), value)));
         let login = self.window.global::<ui::Login<'_>>();
-        keys.push(("client.user.name", login.get_user().into()));
-        if let Some((host, port)) = crate::link::host_and_port(&login.get_server()) {
-            keys.push(("client.host.name", host));
+        keys.push(("client.user.name".into(), login.get_user().into()));
+        if let Some((host, port)) = qvd_client::window::host_and_port(&login.get_server()) {
+            keys.push(("client.host.name".into(), host));
             if let Some(port) = port {
-                keys.push(("client.host.port", port.to_string()));
+                keys.push(("client.host.port".into(), port.to_string()));
             }
         }
-        match conf::write(&file, &keys) {
+        match conf::write(&file, &keys, &gone) {
             Ok(()) => {
                 *self.profile.borrow_mut() = Some(name.to_owned());
                 page.set_saved(true);

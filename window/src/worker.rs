@@ -3,17 +3,19 @@
 use std::io;
 use std::time::Duration;
 
-use nx_proxy::{Display, NxProxy, Order};
+use nx_proxy::{Display, Native, Order};
 use qvd_broker::{Credentials, VmEntry};
-use qvd_client::cli::{Settings, Store, Task};
+use qvd_client::cli::{Settings, Store, Task, engine};
 use qvd_client::core::{
     Answer, Asker, Choice, Code, Event, Failure, Outcome, Question, Wish, open_desktop,
 };
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::instance::{Call, Place, Taken};
 use crate::view::{Asking, Seen};
 
 /// How long a session may take to be left when the program ends.
@@ -29,6 +31,9 @@ pub(crate) enum Command {
     End,
     /// What is to be known of this display.
     Look(String),
+    /// Takes what other starts hand to this window, instead of at the place
+    /// before.
+    Serve(Place),
 }
 
 /// A session that is wanted.
@@ -36,6 +41,8 @@ pub(crate) struct Request {
     pub(crate) settings: Settings,
     pub(crate) password: SecretString,
     pub(crate) choice: Choice,
+    /// Draws the session, unless the configuration wants another engine.
+    pub(crate) native: Native,
     /// Leaves the session.
     pub(crate) orders: watch::Receiver<Order>,
 }
@@ -60,6 +67,8 @@ pub(crate) enum Message {
     Display(Option<String>, u16, u16),
     /// The session ended.
     Ended(Result<Outcome, Failure>),
+    /// The window was started once more.
+    Called(Call, oneshot::Sender<Taken>),
     /// The machine ends the program, once no session is on.
     Quit,
 }
@@ -112,11 +121,44 @@ async fn serve(mut commands: mpsc::UnboundedReceiver<Command>, messages: Message
         // The window may be gone by itself.
         let _ = quit.send(Message::Quit);
     });
+    let mut small = Small {
+        messages: messages.clone(),
+        place: JoinSet::new(),
+    };
     while let Some(command) = commands.recv().await {
+        let Some(command) = small.carry_out(command) else {
+            continue;
+        };
+        let Command::Connect(request) = command else {
+            return;
+        };
+        let session = connect(&request, &messages);
+        tokio::pin!(session);
+        let done = tokio::select! {
+            done = &mut session => done,
+            // The window is gone: what it started is left.
+            () = gone(&mut commands, &mut small) => {
+                let _ = timeout(LEAVE, session).await;
+                return;
+            }
+        };
+        let _ = messages.send(Message::Ended(done));
+    }
+}
+
+/// What goes on beside a session.
+struct Small {
+    messages: Messages,
+    /// Other starts are listened to.
+    place: JoinSet<()>,
+}
+
+impl Small {
+    /// Begins what a command wants; gives back what is more than that.
+    fn carry_out(&mut self, command: Command) -> Option<Command> {
+        let messages = self.messages.clone();
         match command {
-            Command::End => return,
             Command::LookUp(store) => {
-                let messages = messages.clone();
                 tokio::spawn(async move {
                     if let Some(password) = store.look_up().await {
                         let _ = messages.send(Message::Kept(password));
@@ -124,7 +166,6 @@ async fn serve(mut commands: mpsc::UnboundedReceiver<Command>, messages: Message
                 });
             }
             Command::Look(display) => {
-                let messages = messages.clone();
                 tokio::spawn(async move {
                     if let Ok(display) = Display::open(&display).await {
                         let keyboard = display.keyboard().map(ToString::to_string);
@@ -134,28 +175,24 @@ async fn serve(mut commands: mpsc::UnboundedReceiver<Command>, messages: Message
                     }
                 });
             }
-            Command::Connect(request) => {
-                let session = connect(&request, &messages);
-                tokio::pin!(session);
-                let done = tokio::select! {
-                    done = &mut session => done,
-                    // The window is gone: what it started is left.
-                    () = gone(&mut commands) => {
-                        let _ = timeout(LEAVE, session).await;
-                        return;
+            Command::Serve(place) => {
+                self.place = JoinSet::new();
+                self.place.spawn(async move {
+                    if let Err(error) = place.serve(messages).await {
+                        tracing::warn!("other starts are not heard: {error}");
                     }
-                };
-                let _ = messages.send(Message::Ended(done));
+                });
             }
+            other @ (Command::Connect(_) | Command::End) => return Some(other),
         }
+        None
     }
 }
 
-/// Ends when the window is gone. A password is looked up meanwhile only for a
-/// login that is over.
-async fn gone(commands: &mut mpsc::UnboundedReceiver<Command>) {
+/// Ends when the window is gone. A second session is not begun.
+async fn gone(commands: &mut mpsc::UnboundedReceiver<Command>, small: &mut Small) {
     while let Some(command) = commands.recv().await {
-        if matches!(command, Command::End) {
+        if matches!(small.carry_out(command), Some(Command::End)) {
             return;
         }
     }
@@ -180,10 +217,7 @@ async fn connect(request: &Request, messages: &Messages) -> Result<Outcome, Fail
     if let Some(tls) = &mut settings.tls {
         tls.asker = Asker::new(Asking::new(messages.clone()));
     }
-    let mut engine = NxProxy::new(&settings.nxproxy).with_arguments(settings.nxproxy_args.clone());
-    if let Some(cache) = &settings.cache {
-        engine = engine.with_cache(cache);
-    }
+    let engine = engine(&settings, &request.native);
     let credentials = match settings.token.clone() {
         Some(token) => Credentials::Bearer { token },
         None => Credentials::Basic {
@@ -206,7 +240,7 @@ async fn connect(request: &Request, messages: &Messages) -> Result<Outcome, Fail
     let (taken, logged_in) = oneshot::channel();
     let session = async {
         let mut seen = Seen::new(messages.clone(), taken);
-        open_desktop(&engine, &wish, &mut seen, request.orders.clone()).await
+        open_desktop(&*engine, &wish, &mut seen, request.orders.clone()).await
     };
     let keeping = async {
         if logged_in.await.is_err() {

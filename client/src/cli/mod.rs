@@ -25,6 +25,7 @@ use clap::Parser as _;
 pub use arguments::{Arguments, Command, ENVIRONMENT, EXAMPLES, FILES, SslErrors, command};
 pub use environment::Environment;
 pub use log::init as init_log;
+pub use run::engine;
 pub use settings::{Settings, Task};
 pub use store::Store;
 

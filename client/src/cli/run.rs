@@ -222,8 +222,10 @@ pub(super) async fn connect(
     }
 }
 
-/// What draws the session.
-fn engine(settings: &Settings, native: &Native) -> Box<dyn Engine> {
+/// What draws the session: `native`, of which the statistics can be had
+/// meanwhile, or the installed nxproxy.
+#[must_use]
+pub fn engine(settings: &Settings, native: &Native) -> Box<dyn Engine> {
     match settings.engine {
         NxEngine::Native => Box::new(native.clone()),
         _ => {

@@ -263,6 +263,22 @@ const PACKAGING: &[Package] = &[
         why: "dpkg-deb, which makes packages",
     },
     Package {
+        name: "dpkg-dev",
+        why: "dpkg-shlibdeps, which knows the packages of libraries",
+    },
+    Package {
+        name: "rpm",
+        why: "rpmbuild, which makes RPMs",
+    },
+    Package {
+        name: "musl-tools",
+        why: "the compiler for programs without libraries",
+    },
+    Package {
+        name: "file",
+        why: "tells how a program is linked",
+    },
+    Package {
         name: "binutils",
         why: "strip, which takes from programs what they do not need",
     },
@@ -277,6 +293,34 @@ const PACKAGING: &[Package] = &[
     Package {
         name: "fish",
         why: "reads what it completes",
+    },
+];
+
+/// What judges packages.
+const JUDGES: &[Package] = &[
+    Package {
+        name: "lintian",
+        why: "judges Debian packages",
+    },
+    Package {
+        name: "rpmlint",
+        why: "judges RPMs",
+    },
+    Package {
+        name: "apparmor",
+        why: "apparmor_parser, which reads the profiles",
+    },
+    Package {
+        name: "desktop-file-utils",
+        why: "desktop-file-validate",
+    },
+    Package {
+        name: "appstream",
+        why: "appstreamcli, which reads the client's description",
+    },
+    Package {
+        name: "systemd",
+        why: "systemd-analyze, which reads the units",
     },
 ];
 
@@ -333,6 +377,11 @@ pub(crate) fn run(bench: bool) -> Result<()> {
 /// Installs what is missing for making packages.
 pub(crate) fn packaging() -> Result<()> {
     packages(PACKAGING.iter()).context("installing what packages are made with")
+}
+
+/// Installs what is missing for judging packages.
+pub(crate) fn judges() -> Result<()> {
+    packages(JUDGES.iter()).context("installing what judges packages")
 }
 
 /// Installs what is missing for making disk images.

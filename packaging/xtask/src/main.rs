@@ -17,7 +17,9 @@ mod image;
 mod image_test;
 mod install;
 mod man;
+mod nx_record;
 mod package;
+mod package_test;
 mod run;
 mod screenshots;
 mod soak;
@@ -57,14 +59,23 @@ enum Command {
     /// What continuous integration runs: format, lints, check, dependencies,
     /// tests.
     Ci,
-    /// Build the programs and pack them for Debian, into `target/packages`.
-    Package,
+    /// Build the programs and pack them, for Debian and as RPMs, into
+    /// `target/packages`.
+    Package(package::Arguments),
+    /// Build the client of the command line without any library, into
+    /// `target/static`.
+    Static,
+    /// Install the packages in a machine of their own, upgrade and remove them.
+    PackageTest(package_test::Arguments),
     /// Make a disk image with the agent, for a virtual machine or a container.
     Image(image::Arguments),
     /// Make images, boot them, and have sessions in them.
     ImageTest(image_test::Arguments),
     /// Feed the protocol engines what nobody would send.
     Fuzz(fuzz::Arguments),
+    /// Record NX sessions of the installed nxagent and nxproxy, and decode what
+    /// was recorded.
+    NxRecord(nx_record::Arguments),
     /// Write the manual pages into `target/man/`.
     Man,
     /// Run the tests that repeat sessions, and those that use a shared folder at
@@ -89,10 +100,13 @@ fn main() -> ExitCode {
         Command::Install { bench } => install::run(bench),
         Command::Test { filter } => test::run(filter.as_deref()),
         Command::Ci => ci::run(),
-        Command::Package => package::run(),
+        Command::Package(arguments) => package::run(&arguments),
+        Command::Static => package::run_static(),
+        Command::PackageTest(arguments) => package_test::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::ImageTest(arguments) => image_test::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::NxRecord(arguments) => nx_record::run(&arguments),
         Command::Man => man::run(),
         Command::Soak => soak::run(),
         Command::Screenshots => screenshots::run(),

@@ -27,7 +27,9 @@ pub(crate) fn run() -> Result<()> {
         .collect();
     commands(qvd_vma::cli::command(), "8", &mut pages)?;
     commands(client(), "1", &mut pages)?;
+    commands(window(), "1", &mut pages)?;
     commands(slave_client(), "1", &mut pages)?;
+    commands(qvd_server::cli::command(), "8", &mut pages)?;
     for (name, page) in pages {
         let path = folder.join(name);
         fs::write(&path, page).with_context(|| path.display().to_string())?;
@@ -41,6 +43,11 @@ pub(crate) fn run() -> Result<()> {
 /// sections of its own in the page.
 fn client() -> clap::Command {
     qvd_client::cli::command().after_help(clap::builder::Resettable::Reset)
+}
+
+/// The window's command line, likewise.
+fn window() -> clap::Command {
+    qvd_client::window::command().after_help(clap::builder::Resettable::Reset)
 }
 
 /// The slave client's command line, likewise.
@@ -68,42 +75,73 @@ fn slave_client_sections() -> String {
 
 /// What is known of the client beyond its options, as sections of its page.
 fn client_sections() -> String {
-    let mut text = ".SH EXAMPLES\n".to_owned();
-    for (line, meaning) in qvd_client::cli::EXAMPLES {
-        let meaning = capital(&roff(meaning));
-        text.push_str(&format!(".TP\n.B {}\n{meaning}.\n", roff(line)));
-    }
-    text.push_str(
-        ".SH \"EXIT STATUS\"\n.TP\n.B 0\n\
-         The list was written, or the session ended in order.\n",
-    );
-    for code in qvd_client::core::Code::ALL {
-        let (status, word) = (code.exit_status(), roff(code.as_str()));
-        let meaning = roff(code.meaning());
-        text.push_str(&format!(
-            ".TP\n.B {status} {word}\n{}.\n",
-            capital(&meaning)
-        ));
-    }
+    let mut text = examples(qvd_client::cli::EXAMPLES);
+    text.push_str(&statuses(
+        "The list was written, or the session ended in order.",
+        qvd_client::core::Code::ALL,
+    ));
     text.push_str(
         ".PP\nThe word beside the status stands in the log and in the errors of \\-\\-json.\n",
     );
-    text.push_str(".SH ENVIRONMENT\n");
-    for (name, meaning) in qvd_client::cli::ENVIRONMENT {
-        text.push_str(&format!(".TP\n.B {name}\n{}.\n", capital(&roff(meaning))));
-    }
-    text.push_str(".SH FILES\n");
-    for (name, meaning) in qvd_client::cli::FILES {
-        text.push_str(&format!(
-            ".TP\n.I {}\n{}.\n",
-            roff(name),
-            capital(&roff(meaning))
-        ));
-    }
+    text.push_str(&environment(qvd_client::cli::ENVIRONMENT));
+    text.push_str(&files(qvd_client::cli::FILES));
     text.push_str(
         ".SH \"SEE ALSO\"\n.BR qvdclient\\-check (1),\n.BR qvdclient\\-diagnose (1),\n\
-         .BR qvd\\-slaveclient (1),\n.BR client.conf (5)\n",
+         .BR qvd\\-client (1),\n.BR qvd\\-slaveclient (1),\n.BR client.conf (5)\n",
     );
+    text
+}
+
+/// What is known of the window beyond its options, likewise.
+fn window_sections() -> String {
+    let mut text = examples(qvd_client::window::EXAMPLES);
+    text.push_str(&statuses(
+        "The window was closed, or is open already.",
+        &qvd_client::window::STATUSES,
+    ));
+    text.push_str(&environment(qvd_client::window::ENVIRONMENT));
+    text.push_str(&files(qvd_client::window::FILES));
+    text.push_str(
+        ".SH \"SEE ALSO\"\n.BR qvdclient (1),\n.BR qvd\\-slaveclient (1),\n\
+         .BR client.conf (5)\n",
+    );
+    text
+}
+
+fn examples(all: &[(&str, &str)]) -> String {
+    let mut text = ".SH EXAMPLES\n".to_owned();
+    for (line, meaning) in all {
+        let meaning = capital(&roff(meaning));
+        text.push_str(&format!(".TP\n.B {}\n{meaning}.\n", roff(line)));
+    }
+    text
+}
+
+/// The exit statuses; `good` is what 0 means.
+fn statuses(good: &str, failures: &[qvd_client::core::Code]) -> String {
+    let mut text = format!(".SH \"EXIT STATUS\"\n.TP\n.B 0\n{good}\n");
+    for code in failures {
+        let (status, word) = (code.exit_status(), roff(code.as_str()));
+        let meaning = capital(&roff(code.meaning()));
+        text.push_str(&format!(".TP\n.B {status} {word}\n{meaning}.\n"));
+    }
+    text
+}
+
+fn environment(all: &[(&str, &str)]) -> String {
+    let mut text = ".SH ENVIRONMENT\n".to_owned();
+    for (name, meaning) in all {
+        text.push_str(&format!(".TP\n.B {name}\n{}.\n", capital(&roff(meaning))));
+    }
+    text
+}
+
+fn files(all: &[(&str, &str)]) -> String {
+    let mut text = ".SH FILES\n".to_owned();
+    for (name, meaning) in all {
+        let meaning = capital(&roff(meaning));
+        text.push_str(&format!(".TP\n.I {}\n{meaning}.\n", roff(name)));
+    }
     text
 }
 
@@ -127,7 +165,13 @@ fn completions(folder: &std::path::Path) -> Result<()> {
         (Shell::Zsh, "zsh"),
         (Shell::Fish, "fish"),
     ] {
-        for (mut command, name) in [(client(), "qvdclient"), (slave_client(), "qvd-slaveclient")] {
+        for (mut command, name) in [
+            (client(), "qvdclient"),
+            (window(), "qvd-client"),
+            (slave_client(), "qvd-slaveclient"),
+            (qvd_vma::cli::command(), "qvd-vma"),
+            (qvd_server::cli::command(), "qvd-server"),
+        ] {
             let path = clap_complete::generate_to(shell, &mut command, name, folder)?;
             // The shell reads it without running it.
             let mut reads = std::process::Command::new(program);
@@ -167,6 +211,7 @@ fn commands(
             .render(&mut page)?;
         match name.as_str() {
             "qvdclient" => page.extend(client_sections().into_bytes()),
+            "qvd-client" => page.extend(window_sections().into_bytes()),
             "qvd-slaveclient" => page.extend(slave_client_sections().into_bytes()),
             _ => {}
         }
@@ -215,6 +260,27 @@ mod tests {
             "what is hidden is not in the page"
         );
         for code in qvd_client::core::Code::ALL {
+            let line = format!(".B {} {}", code.exit_status(), roff(code.as_str()));
+            assert!(page.contains(&line), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_windows_page_has_every_option_and_its_statuses() {
+        let mut pages = Vec::new();
+        commands(window(), "1", &mut pages).unwrap();
+        let [(name, page)] = pages.as_slice() else {
+            panic!("{} pages", pages.len());
+        };
+        assert_eq!(name, "qvd-client.1");
+        for option in window().get_arguments() {
+            let Some(long) = option.get_long() else {
+                continue;
+            };
+            let long = roff(&format!("--{long}"));
+            assert!(page.contains(&long), "{long}");
+        }
+        for code in qvd_client::window::STATUSES {
             let line = format!(".B {} {}", code.exit_status(), roff(code.as_str()));
             assert!(page.contains(&line), "{line}");
         }

@@ -117,3 +117,20 @@ pub(crate) fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.ancestors().nth(2).unwrap_or(own).to_owned()
 }
+
+/// The time that all files of an image or a package have, in seconds since 1970: the last
+/// commit's, so that the same sources give the same result.
+pub(crate) fn source_date() -> Result<u64> {
+    if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
+        return given
+            .parse()
+            .with_context(|| format!("SOURCE_DATE_EPOCH is `{given}`, not a number"));
+    }
+    let mut git = std::process::Command::new("git");
+    git.args(["log", "-1", "--format=%ct"]).current_dir(root());
+    let output = run::captured(&mut git)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim()
+        .parse()
+        .context("git does not tell the last commit's time; set SOURCE_DATE_EPOCH")
+}

@@ -37,7 +37,7 @@ impl Program {
         match self {
             Self::Vma => "/etc/qvd/vma.conf",
             Self::Client => "/etc/qvd/client.conf",
-            Self::Server => "/etc/qvd/server.conf",
+            Self::Server => "/etc/qvd/l7r.conf",
         }
     }
 

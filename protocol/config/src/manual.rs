@@ -31,9 +31,9 @@ const fn page(program: Program) -> Page {
             see_also: ".BR qvdclient (1)",
         },
         Program::Server => Page {
-            name: "server.conf",
+            name: "l7r.conf",
             about: "configuration of the QVD broker",
-            files: &[("/etc/qvd/server.conf", "read by qvd-server")],
+            files: &[("/etc/qvd/l7r.conf", "read by qvd-server")],
             see_also: ".BR qvd-server (8)",
         },
     }

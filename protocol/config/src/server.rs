@@ -1,4 +1,4 @@
-//! The broker's configuration: `server.conf`.
+//! The broker's configuration: `l7r.conf`.
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;

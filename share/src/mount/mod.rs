@@ -26,6 +26,8 @@ mod links;
 mod names;
 mod node;
 mod patience;
+mod place;
+mod table;
 mod tree;
 mod unmount;
 mod writes;
@@ -37,10 +39,12 @@ use std::time::Duration;
 
 use fuser::{Config, MountOption, Session};
 
+pub use self::table::{Mount, Table};
 pub use self::tree::LEASE;
 pub use self::unmount::{is_dead, unmount};
 
 use self::link::Link;
+use self::place::Place;
 use crate::Channel;
 
 /// How a folder is mounted.
@@ -85,7 +89,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Mounted {
     link: Arc<Link>,
-    point: PathBuf,
+    place: Place,
 }
 
 /// Mounts the folder of the peer's SFTP server on `point`, an empty
@@ -116,7 +120,10 @@ pub fn mount(
         MountOption::NoAtime,
     ];
     let file_system = fs::Folder::new(Arc::clone(&link));
+    // Asked before, no question to what is mounted there.
+    let real = point.canonicalize().ok();
     let session = Session::new(file_system, point, &config).map_err(refused)?;
+    let place = Place::of(&session, point, real).map_err(refused)?;
     let notifier = session.notifier();
     link.with(|core| core.notifier = Some(notifier));
     let served = Arc::clone(&link);
@@ -129,10 +136,7 @@ pub fn mount(
             served.gone();
         });
     thread.map_err(Error::Thread)?;
-    Ok(Mounted {
-        link,
-        point: point.to_owned(),
-    })
+    Ok(Mounted { link, place })
 }
 
 impl Mounted {
@@ -157,11 +161,7 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         self.link.gone();
-        // Whoever found it dead may have unmounted it already, and mounted
-        // something else there: that is not ours to take away.
-        if is_dead(&self.point) {
-            unmount(&self.point);
-        }
+        self.place.leave();
     }
 }
 

@@ -32,7 +32,7 @@ const STALLED: Duration = Duration::from_secs(600);
 /// Ends a share from elsewhere.
 #[derive(Debug, Clone, Default)]
 pub struct Stopper {
-    state: Arc<Mutex<Stop>>,
+    state: Arc<(Mutex<Stop>, Condvar)>,
 }
 
 #[derive(Debug, Default)]
@@ -50,11 +50,22 @@ impl Stopper {
 
     /// Ends the share that is, or will be, served with it.
     pub fn stop(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (state, told) = &*self.state;
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         state.asked = true;
+        told.notify_all();
         if let Some(driver) = state.driver.upgrade() {
             driver.end(Ok(()));
         }
+    }
+
+    /// Waits that long, or until it is to end: then `true`.
+    #[must_use]
+    pub fn waits(&self, time: Duration) -> bool {
+        let (state, told) = &*self.state;
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = told.wait_timeout_while(state, time, |state| !state.asked);
+        waited.unwrap_or_else(PoisonError::into_inner).0.asked
     }
 }
 
@@ -124,7 +135,11 @@ pub(super) fn run(
         writer: Mutex::default(),
     });
     {
-        let mut stop = stopper.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stop = stopper
+            .state
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if stop.asked {
             return Ok(());
         }

@@ -341,6 +341,8 @@ fn the_screen_is_locked_on_suspend() {
         let display = seat.agent.display();
         until("i3lock", || !on_display("i3lock", display).is_empty()).await?;
         let _client = seat.connect(scene, &[]).await?;
+        // Another window than before, whatever its number.
+        let window = seat.drawn().await?;
         let covered = |screen: &qvd_tests::display::Screen| {
             let now = screen.screenshot_of(&window)?;
             Ok(now.dominance() > 0.9 && now.changed_fraction(&open) > 0.1)
@@ -383,6 +385,7 @@ fn the_user_is_warned_before_the_machine_is_switched_off() {
         // Nobody is there.
         assert_eq!(seat.agent.call(Call::Poweroff).await?, Reply::Nothing);
         until("the end", || off.exists()).await?;
+        super::hooks::until_no_hook_runs(seat.agent.run_directory()).await?;
         assert!(log(scene).contains("nobody to warn"));
         Ok(())
     });

@@ -98,15 +98,16 @@ impl Seat {
         let session = session(&self.agent)?;
         self.agent.call(Call::XStop).await?;
         self.becomes(SessionState::Stopped).await?;
-        // Hooks that nobody waits for end a moment later.
-        let hooks = async {
-            let runs = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("hook-");
-            while files(&self.agent).iter().any(|name| runs(name)) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+        // Hooks that nobody waits for begin and end a moment later.
+        let gone = async {
+            while nothing_left(&self.agent, &session).is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let _ = tokio::time::timeout(WAIT, hooks).await;
-        nothing_left(&self.agent, &session)
+        match tokio::time::timeout(WAIT, gone).await {
+            Ok(()) => Ok(()),
+            Err(_) => nothing_left(&self.agent, &session),
+        }
     }
 }
 

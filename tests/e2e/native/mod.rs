@@ -12,5 +12,6 @@ mod channels;
 mod drawing;
 mod input;
 mod pixels;
+mod recorded;
 mod resume;
 mod session;

@@ -1,7 +1,10 @@
 //! The client's window, as a person with keyboard and mouse uses it.
 
 mod access;
+mod again;
+mod folders;
 mod pages;
 mod seat;
 mod sessions;
 mod trust;
+mod ways;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use qvd_tests::display::{Display, Image, Options, Region, Window};
 use qvd_tests::process::{Process, Program};
-use qvd_tests::rig::{Inventory, Server, User};
+use qvd_tests::rig::{Agent, Desktop, Inventory, Server, User, Vm};
 use qvd_tests::{Result, Scene};
 
 /// For anything that is to happen.
@@ -67,6 +67,13 @@ impl Seat {
         let mut line = vec!["key", "--delay", "40", "--"];
         line.extend(keys);
         self.xdotool(scene, &line).await
+    }
+
+    /// Clicks on a place of a page.
+    pub(super) async fn click(&self, scene: &Scene, on: &Window, at: (i32, i32)) -> Result<()> {
+        let (x, y) = ((on.x + at.0).to_string(), (on.y + at.1).to_string());
+        self.xdotool(scene, &["mousemove", &x, &y, "click", "1"])
+            .await
     }
 
     async fn xdotool(&self, scene: &Scene, line: &[&str]) -> Result<()> {
@@ -191,6 +198,28 @@ pub(super) async fn broker(scene: &Scene, tls: bool) -> Result<(Server, User)> {
     };
     let server = Server::start(scene, &inventory, tls, &[]).await?;
     Ok((server, user))
+}
+
+/// A VM and a broker, and a user who has it under two names.
+pub(super) async fn stage(scene: &Scene) -> Result<(Agent, Server, User)> {
+    let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+    let user = User::new("ann", "apples and pears");
+    let inventory = Inventory {
+        users: vec![user.clone()],
+        vms: vec![
+            Vm::of(&agent, 1, "ann-desktop", &["ann"]),
+            Vm::of(&agent, 2, "laboratory", &["ann"]),
+        ],
+    };
+    let server = Server::start(scene, &inventory, true, &[]).await?;
+    Ok((agent, server, user))
+}
+
+/// Types the password on the login page.
+pub(super) async fn log_in(scene: &Scene, seat: &Seat, password: &str) -> Result<()> {
+    seat.page("Connect").await?;
+    seat.types(scene, password).await?;
+    seat.press(scene, &["Return"]).await
 }
 
 /// Lines that name the broker and the user.

@@ -2,32 +2,10 @@
 
 use qvd_rpc::{Call, SessionState};
 use qvd_tests::fault::{Cut, Endpoint, FaultProxy};
-use qvd_tests::rig::{Agent, Desktop, Inventory, Server, User, Vm};
-use qvd_tests::{Result, Scene, play};
+use qvd_tests::play;
 use rustix::process::Signal;
 
-use super::seat::{Seat, WAIT, broker, configuration, login};
-
-/// A VM and a broker, and a user who has it under two names.
-async fn stage(scene: &Scene) -> Result<(Agent, Server, User)> {
-    let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
-    let user = User::new("ann", "apples and pears");
-    let inventory = Inventory {
-        users: vec![user.clone()],
-        vms: vec![
-            Vm::of(&agent, 1, "ann-desktop", &["ann"]),
-            Vm::of(&agent, 2, "laboratory", &["ann"]),
-        ],
-    };
-    let server = Server::start(scene, &inventory, true, &[]).await?;
-    Ok((agent, server, user))
-}
-
-async fn log_in(scene: &Scene, seat: &Seat, password: &str) -> Result<()> {
-    seat.page("Connect").await?;
-    seat.types(scene, password).await?;
-    seat.press(scene, &["Return"]).await
-}
+use super::seat::{Seat, WAIT, broker, configuration, log_in, login, stage};
 
 #[test]
 fn from_login_to_the_list_to_the_desktop_and_back() {

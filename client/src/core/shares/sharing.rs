@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use qvd_slaveclient::{Entry, Error, Key, Offer, Registry, Stopper};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -19,6 +20,15 @@ use crate::core::event::Event;
 
 /// Under how many names a folder is offered whose own name is in use.
 const NAMES: u32 = 9;
+
+/// How long to wait before a folder is offered again whose connection broke
+/// off without an answer.
+const AGAIN: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 
 /// What every share of a session needs.
 pub(super) struct Context {
@@ -154,8 +164,17 @@ fn share(
 ) -> Result<(), Error> {
     let mut offer = offer.clone();
     let mut number = 1;
+    let mut again = AGAIN.iter();
     let sharing = loop {
-        match qvd_slaveclient::share(context.connect()?, &context.key, &offer) {
+        let asked = context
+            .connect()
+            .and_then(|stream| qvd_slaveclient::share(stream, &context.key, &offer));
+        match asked {
+            // nxagent refuses a connection that has the number of one whose
+            // end it has not seen yet (seen: "Can't open a new channel over an
+            // existing ID"); the next one has another.
+            Err(Error::Channel(_) | Error::Answer(_))
+                if again.next().is_some_and(|time| !stopper.waits(*time)) => {}
             Err(Error::Conflict) if number < NAMES => {
                 number += 1;
                 let name = offer.path.file_name().unwrap_or_default().to_string_lossy();
@@ -258,5 +277,44 @@ mod tests {
         let found = within(&mut wanted, Path::new("/etc/hosts"));
         assert_eq!(found, (2, "hosts".into()));
         assert_eq!(wanted[2].path, Path::new("/etc"));
+    }
+
+    #[test]
+    fn a_connection_that_breaks_off_without_an_answer_is_made_again() {
+        use std::io::{BufRead as _, BufReader, Write as _};
+
+        let place = tempfile::tempdir().unwrap();
+        let (socket, docs) = (place.path().join("slave"), place.path().join("docs"));
+        std::fs::create_dir(&docs).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let vm = std::thread::spawn(move || {
+            drop(listener.accept().unwrap());
+            let (stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
+            assert!(lines.by_ref().take_while(|line| !line.is_empty()).count() > 0);
+            let head = "HTTP/1.1 101 Switching Protocols\r\nX-QVD-Share-Ticket: docs\r\n\r\n";
+            (&stream).write_all(head.as_bytes()).unwrap();
+        });
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let context = Context {
+            socket,
+            key: Key::new("key").unwrap(),
+            shared: Shared::default(),
+            open: None,
+            registry: Registry::new(place.path()),
+            session: "session".into(),
+            tell,
+            refused: AtomicBool::new(false),
+        };
+        let offer = Offer {
+            path: docs,
+            name: None,
+            read_only: false,
+        };
+        // The VM is gone once it has taken the folder.
+        let ended = share(&context, &offer, None, &Stopper::new());
+        vm.join().unwrap();
+        let event = told.try_recv().map_err(|_| format!("{ended:?}")).unwrap();
+        assert!(matches!(event, Event::Shared { name, .. } if name == "docs"));
     }
 }

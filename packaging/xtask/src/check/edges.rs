@@ -111,6 +111,7 @@ const EDGES: &[(&str, &str, &str)] = &[
         "writes the manual pages and the completions of its command line",
     ),
     ("xtask", "qvd-http1", "is an agent for benchmarks"),
+    ("xtask", "qvd-server", "describes its command line"),
 ];
 
 /// The folder of the crates without input and output.

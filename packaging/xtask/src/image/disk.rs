@@ -69,6 +69,7 @@ pub(super) fn make(tar: &Path, size: u64, time: u64, work: &Path) -> Result<Path
             .args([&root, &raw])
             .arg(format!("{kib}k")),
     )?;
+    times(&raw, time, work)?;
     boot_loader(&raw, work)?;
     let disk = work.join("disk.qcow2");
     run::shown(
@@ -77,6 +78,62 @@ pub(super) fn make(tar: &Path, size: u64, time: u64, work: &Path) -> Result<Path
             .args([&raw, &disk]),
     )?;
     Ok(disk)
+}
+
+/// Gives every file the image's time in all its times: mke2fs takes the times
+/// of access and change from the folder's files, which were written just now.
+fn times(raw: &Path, time: u64, work: &Path) -> Result<()> {
+    let partition = format!("{}?offset={PARTITION}", raw.display());
+    let output = run::captured(Command::new("dumpe2fs").arg(&partition))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "dumpe2fs does not read the disk");
+    let mut script = String::new();
+    for inode in used_inodes(&said).context("dumpe2fs does not tell which inodes are used")? {
+        for field in ["atime", "ctime", "crtime"] {
+            script.push_str(&format!("sif <{inode}> {field} @{time}\n"));
+            script.push_str(&format!("sif <{inode}> {field}_extra 0\n"));
+        }
+    }
+    let commands = work.join("times");
+    fs::write(&commands, script)?;
+    let mut debugfs = Command::new("debugfs");
+    let output = run::captured(
+        debugfs
+            .env("E2FSPROGS_FAKE_TIME", time.to_string())
+            .args(["-w", "-f"])
+            .arg(&commands)
+            .arg(&partition),
+    )?;
+    ensure!(output.status.success(), "debugfs does not write the times");
+    Ok(())
+}
+
+/// The inodes that hold files, of what dumpe2fs says: how many there are, and
+/// which ranges are free. The first ten but the root's are the file system's
+/// own.
+fn used_inodes(said: &str) -> Option<Vec<u32>> {
+    let count = said
+        .lines()
+        .find_map(|line| line.strip_prefix("Inode count:"))?;
+    let count: u32 = count.trim().parse().ok()?;
+    let mut free = vec![false; usize::try_from(count).ok()?.checked_add(1)?];
+    let lists = said
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Free inodes:"));
+    for range in lists.flat_map(|list| list.split(',')) {
+        let range = range.trim();
+        if range.is_empty() {
+            continue;
+        }
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        free.get_mut(first..=last)?.fill(true);
+    }
+    let used = |inode: &u32| {
+        let is_file = *inode == 2 || *inode > 10;
+        is_file && usize::try_from(*inode).is_ok_and(|at| free.get(at) == Some(&false))
+    };
+    Some((1..=count).filter(used).collect())
 }
 
 fn partition(raw: &Path) -> Result<()> {
@@ -126,4 +183,18 @@ fn boot_loader(raw: &Path, work: &Path) -> Result<()> {
     disk.write_all(&second)?;
     disk.sync_all()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_used_inodes_are_those_that_are_not_free() {
+        let said =
+            "Inode count:              24\n\n  Free inodes: 14-16, 18\n  Free inodes: 20-24\n";
+        assert_eq!(used_inodes(said).unwrap(), [2, 11, 12, 13, 17, 19]);
+        assert_eq!(used_inodes("Inode count: 4\n Free inodes: 3-9"), None);
+        assert_eq!(used_inodes(""), None);
+    }
 }

@@ -2,12 +2,13 @@
 //! the recipes in `packaging/images`.
 
 mod disk;
+mod oci;
 mod recipe;
 mod root;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -22,6 +23,9 @@ pub(crate) enum Kind {
     Kvm,
     /// A tar.gz of a root folder, for a container.
     Lxc,
+    /// The same as an archive of the Open Container Initiative, for podman and
+    /// its like.
+    Oci,
 }
 
 impl Kind {
@@ -29,7 +33,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
-            Self::Lxc => "lxc",
+            Self::Lxc | Self::Oci => "lxc",
         }
     }
 
@@ -38,6 +42,7 @@ impl Kind {
         match self {
             Self::Kvm => "qvd-kvm.qcow2",
             Self::Lxc => "qvd-lxc.tar.gz",
+            Self::Oci => "qvd-oci.tar",
         }
     }
 }
@@ -150,7 +155,7 @@ pub(crate) fn make(arguments: &Arguments) -> Result<PathBuf> {
     space(folder)?;
 
     let work = Work::new(folder)?;
-    let time = source_date()?;
+    let time = workspace::source_date()?;
     let tar = root::make(&root::Plan {
         recipe: &recipe,
         agent: &agent,
@@ -168,6 +173,7 @@ pub(crate) fn make(arguments: &Arguments) -> Result<PathBuf> {
             run::shown(Command::new("gzip").args(["-n", "-6"]).arg(&tar))?;
             tar.with_extension("tar.gz")
         }
+        Kind::Oci => oci::make(&tar, time, &work.0)?,
     };
     fs::rename(&made, &out).with_context(|| format!("putting {} in place", out.display()))?;
     let size = fs::metadata(&out)?.len();
@@ -214,24 +220,6 @@ fn executable(file: &Path) -> Result<()> {
         file.display()
     );
     Ok(())
-}
-
-/// The time that all files of an image have, in seconds since 1970: the last
-/// commit's, so that the same sources give the same image.
-fn source_date() -> Result<u64> {
-    if let Ok(given) = env::var("SOURCE_DATE_EPOCH") {
-        return given
-            .parse()
-            .with_context(|| format!("SOURCE_DATE_EPOCH is `{given}`, not a number"));
-    }
-    let mut git = Command::new("git");
-    git.args(["log", "-1", "--format=%ct"])
-        .current_dir(workspace::root());
-    let output = run::captured(&mut git)?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.trim()
-        .parse()
-        .context("git does not tell the last commit's time; set SOURCE_DATE_EPOCH")
 }
 
 fn agent(folder: &Path) -> Result<PathBuf> {

@@ -29,20 +29,33 @@ const RPC: u16 = 3030;
 /// The port of sessions.
 const SESSION: u16 = 4000 + DISPLAY;
 
+/// The drive of the homes in a virtual machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Homes {
+    /// A new one.
+    Empty,
+    /// As the machine before has left it.
+    Kept,
+    /// None.
+    Missing,
+}
+
 /// A machine, on since it was made.
-pub(super) struct Machine {
-    pub(super) process: Process,
-    pub(super) address: String,
-    pub(super) rpc_port: u16,
-    pub(super) x_port: u16,
+pub(crate) struct Machine {
+    pub(crate) process: Process,
+    pub(crate) address: String,
+    pub(crate) rpc_port: u16,
+    pub(crate) x_port: u16,
     _network: Option<Network>,
 }
 
 impl Machine {
-    /// Switches a virtual machine on, with an empty drive for the homes.
-    pub(super) fn virtual_machine(scene: &Scene, image: &Path) -> Result<Self> {
-        let homes = scene.path("homes.raw");
-        std::fs::File::create(&homes)?.set_len(512 * 1024 * 1024)?;
+    /// Switches a virtual machine on.
+    pub(crate) fn virtual_machine(scene: &Scene, image: &Path, homes: Homes) -> Result<Self> {
+        let drive = scene.path("homes.raw");
+        if homes == Homes::Empty {
+            std::fs::File::create(&drive)?.set_len(512 * 1024 * 1024)?;
+        }
         let (rpc_port, x_port) = (free_port()?, free_port()?);
         let forward = |host: u16, guest: u16| format!("hostfwd=tcp:127.0.0.1:{host}-:{guest}");
         let network = format!(
@@ -75,9 +88,13 @@ impl Machine {
             ])
             .arg("-drive")
             .arg(format!("file={},if=virtio,snapshot=on", image.display()))
-            .arg("-drive")
-            .arg(format!("file={},if=virtio,format=raw", homes.display()))
             .args(["-nic", &network]);
+        let qemu = match homes {
+            Homes::Missing => qemu,
+            Homes::Empty | Homes::Kept => qemu
+                .arg("-drive")
+                .arg(format!("file={},if=virtio,format=raw", drive.display())),
+        };
         Ok(Self {
             process: scene.start(qemu)?,
             address: "127.0.0.1".into(),
@@ -87,8 +104,8 @@ impl Machine {
         })
     }
 
-    /// Starts a container in a network of its own.
-    pub(super) fn container(scene: &Scene, archive: &Path) -> Result<Self> {
+    /// Starts a container out of an archive, in a network of its own.
+    pub(crate) fn container(scene: &Scene, archive: &Path) -> Result<Self> {
         let root = scene.path("root");
         std::fs::create_dir(&root)?;
         run::shown(
@@ -104,7 +121,19 @@ impl Machine {
                 .arg("--directory")
                 .arg(&root),
         )?;
+        Self::root(scene, &root, true)
+    }
+
+    /// Starts a container in a folder, in a network of its own. Without FUSE
+    /// it has no shared folders.
+    pub(crate) fn root(scene: &Scene, root: &Path, fuse: bool) -> Result<Self> {
         let network = Network::make()?;
+        // As a node does for shared folders.
+        let fuse: &[&str] = if fuse {
+            &["--bind=/dev/fuse", "--property=DeviceAllow=/dev/fuse rwm"]
+        } else {
+            &[]
+        };
         let nspawn = scene
             .installed("systemd-nspawn", "systemd-container")?
             .named("machine")
@@ -120,10 +149,9 @@ impl Machine {
                 "--network-namespace-path=/run/netns/{}",
                 network.name
             ))
-            // As a node does for shared folders.
-            .args(["--bind=/dev/fuse", "--property=DeviceAllow=/dev/fuse rwm"])
+            .args(fuse)
             .arg("--directory")
-            .arg(&root);
+            .arg(root);
         Ok(Self {
             process: scene.start(nspawn)?,
             address: network.inside.clone(),
@@ -133,13 +161,35 @@ impl Machine {
         })
     }
 
-    pub(super) async fn call(&self, call: Call) -> Result<Reply> {
+    pub(crate) async fn call(&self, call: Call) -> Result<Reply> {
         let address = format!("{}:{}", self.address, self.rpc_port).parse()?;
         Ok(call_at(address, call).await?)
     }
 
+    /// The first process of a container.
+    fn first(&self) -> Option<String> {
+        let nspawn = self.process.pid();
+        let children = std::fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children"));
+        let children = children.ok()?;
+        children.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// A command in the container, as its root. It has no network but the
+    /// container's.
+    pub(crate) fn inside(&self, words: &[&str]) -> Result<Command> {
+        let first = self.first();
+        let first = first.context("the container has no process")?;
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--target", &first, "--all", "--root", "--wd=/", "--"])
+            .args(["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
+            .args(["DEBIAN_FRONTEND=noninteractive"])
+            .args(words);
+        Ok(command)
+    }
+
     /// Waits until the agent answers.
-    pub(super) async fn booted(&mut self) -> Result<()> {
+    pub(crate) async fn booted(&mut self) -> Result<()> {
         let limit = tokio::time::Instant::now() + BOOT;
         loop {
             let answer = tokio::time::timeout(Duration::from_secs(5), self.call(Call::Ping)).await;
@@ -156,7 +206,7 @@ impl Machine {
     }
 
     /// Waits until the session is in this state.
-    pub(super) async fn becomes(&self, wanted: SessionState, within: Duration) -> Result<()> {
+    pub(crate) async fn becomes(&self, wanted: SessionState, within: Duration) -> Result<()> {
         let limit = tokio::time::Instant::now() + within;
         let mut seen = None;
         loop {
@@ -175,6 +225,17 @@ impl Machine {
                 wanted.as_str()
             );
             seen = Some(state);
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // A container outlives its nspawn that is killed.
+        if self._network.is_some()
+            && let Some(first) = self.first()
+        {
+            let _ = Command::new("kill").args(["-KILL", &first]).status();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask image-test`: images booted, and sessions in them.
 
-mod machine;
+pub(crate) mod machine;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use qvd_tests::process::Process;
 use qvd_tests::rig::{Inventory, Login, Server, User, Vm};
 use rustix::process::Signal;
 
-use self::machine::Machine;
+use self::machine::{Homes, Machine};
 use crate::image::{self, Kind};
 use crate::workspace::{self, Metadata};
 use crate::{install, run};
@@ -107,24 +107,110 @@ fn make(kind: Kind, scene: &Scene, target: &Path) -> Result<PathBuf> {
 }
 
 /// Says what was done, and how long it took.
-struct Steps(Instant);
+pub(crate) struct Steps(Instant);
 
 impl Steps {
-    fn done(&mut self, what: &str) {
+    pub(crate) fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn done(&mut self, what: &str) {
         println!("  {what}: {:.1} s", self.0.elapsed().as_secs_f64());
         self.0 = Instant::now();
     }
 }
 
 async fn test(kind: Kind, scene: &Scene, image: &Path, short: bool) -> Result<()> {
-    let mut steps = Steps(Instant::now());
+    let mut steps = Steps::begin();
     let mut machine = match kind {
-        Kind::Kvm => Machine::virtual_machine(scene, image)?,
+        Kind::Kvm => Machine::virtual_machine(scene, image, Homes::Empty)?,
         Kind::Lxc => Machine::container(scene, image)?,
+        Kind::Oci => bail!("the oci image is the lxc image in another wrapping: test that one"),
     };
     machine.booted().await?;
     steps.done("booted, the agent answers");
 
+    let (user, server) = broker(scene, &machine).await?;
+    let docs = scene.path("docs");
+    std::fs::create_dir(&docs)?;
+    std::fs::write(docs.join("note"), scene.mark())?;
+    let login = Login::at(&server, &user)
+        .with("client.slave.enable", "1")
+        .with("client.file_sharing.enable", "1")
+        .with("client.share.1.path", &docs.display().to_string())
+        .with("client.share.1.name", "docs");
+    let display = display(scene).await?;
+
+    let client = connect(scene, &login, &machine, &display).await?;
+    steps.done("connected, the desktop is drawn");
+    if !short {
+        let told = format!("qvd-test: share: {}", scene.mark());
+        let line = machine.process.expect("qvd-test: ", WAIT).await?;
+        ensure!(line.text.contains(&told), "of the share: {}", line.text);
+        steps.done("a shared folder is read");
+        let line = machine.process.expect("qvd-test: home: ", WAIT).await?;
+        ensure!(line.text.contains("home: new"), "{}", line.text);
+        suspend(client, &machine).await?;
+        steps.done("suspended");
+        let client = connect(scene, &login, &machine, &display).await?;
+        steps.done("resumed");
+        expire(scene, &machine, &display).await?;
+        steps.done("expired, the user is asked");
+        suspend(client, &machine).await?;
+        steps.done("suspended");
+    } else {
+        suspend(client, &machine).await?;
+        steps.done("suspended");
+    }
+
+    off(&mut machine).await?;
+    steps.done("switched off");
+    judge(kind, &machine, Homes::Empty)?;
+    drop(machine);
+    if kind == Kind::Kvm && !short {
+        for (homes, says) in [(Homes::Kept, "kept"), (Homes::Missing, "new")] {
+            again(scene, image, homes, says, &display).await?;
+            steps.done(&format!(
+                "booted with the homes' drive {homes:?}, connected, off"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Another boot, to see what a user finds in his home.
+async fn again(
+    scene: &Scene,
+    image: &Path,
+    homes: Homes,
+    says: &str,
+    display: &Display,
+) -> Result<()> {
+    let mut machine = Machine::virtual_machine(scene, image, homes)?;
+    machine.booted().await?;
+    let (user, server) = broker(scene, &machine).await?;
+    let login = Login::at(&server, &user)
+        .with("client.slave.enable", "1")
+        .with("client.file_sharing.enable", "1")
+        .with(
+            "client.share.1.path",
+            &scene.path("docs").display().to_string(),
+        )
+        .with("client.share.1.name", "docs");
+    let client = connect(scene, &login, &machine, display).await?;
+    let line = machine.process.expect("qvd-test: home: ", WAIT).await?;
+    ensure!(
+        line.text.contains(&format!("home: {says}")),
+        "with the drive {homes:?}: {}",
+        line.text
+    );
+    suspend(client, &machine).await?;
+    off(&mut machine).await?;
+    judge(Kind::Kvm, &machine, homes)
+}
+
+/// A broker with this machine and its user.
+async fn broker(scene: &Scene, machine: &Machine) -> Result<(User, Server)> {
     let user = User::new(USER, scene.mark());
     let inventory = Inventory {
         users: vec![user.clone()],
@@ -140,40 +226,19 @@ async fn test(kind: Kind, scene: &Scene, image: &Path, short: bool) -> Result<()
         }],
     };
     let server = Server::start(scene, &inventory, true, &[]).await?;
-    let docs = scene.path("docs");
-    std::fs::create_dir(&docs)?;
-    std::fs::write(docs.join("note"), scene.mark())?;
-    let login = Login::at(&server, &user)
-        .with("client.slave.enable", "1")
-        .with("client.file_sharing.enable", "1")
-        .with("client.share.1.path", &docs.display().to_string())
-        .with("client.share.1.name", "docs");
+    Ok((user, server))
+}
+
+async fn display(scene: &Scene) -> Result<Display> {
     let options = Options {
         window_manager: true,
         ..Options::default()
     };
-    let display = Display::start(scene, options).await?;
+    Ok(Display::start(scene, options).await?)
+}
 
-    let client = connect(scene, &login, &machine, &display).await?;
-    steps.done("connected, the desktop is drawn");
-    if !short {
-        let told = format!("qvd-test: share: {}", scene.mark());
-        let line = machine.process.expect("qvd-test: ", WAIT).await?;
-        ensure!(line.text.contains(&told), "of the share: {}", line.text);
-        steps.done("a shared folder is read");
-        suspend(client, &machine).await?;
-        steps.done("suspended");
-        let client = connect(scene, &login, &machine, &display).await?;
-        steps.done("resumed");
-        expire(scene, &machine, &display).await?;
-        steps.done("expired, the user is asked");
-        suspend(client, &machine).await?;
-        steps.done("suspended");
-    } else {
-        suspend(client, &machine).await?;
-        steps.done("suspended");
-    }
-
+/// Switches the machine off as the broker's administrator does.
+async fn off(machine: &mut Machine) -> Result<()> {
     machine.call(Call::Poweroff).await?;
     machine
         .process
@@ -181,8 +246,7 @@ async fn test(kind: Kind, scene: &Scene, image: &Path, short: bool) -> Result<()
         .await?;
     let status = machine.process.wait(WAIT).await?;
     ensure!(status.success(), "the machine ended with {status}");
-    steps.done("switched off");
-    judge(kind, &machine)
+    Ok(())
 }
 
 /// A client with a desktop.
@@ -214,12 +278,12 @@ async fn connect(
     Ok(client)
 }
 
-fn is_session(window: &Window) -> bool {
+pub(crate) fn is_session(window: &Window) -> bool {
     window.name == "QVD" && window.width > 100
 }
 
 /// The user closes the client, which suspends the session.
-async fn suspend(mut client: Process, machine: &Machine) -> Result<()> {
+pub(crate) async fn suspend(mut client: Process, machine: &Machine) -> Result<()> {
     client.signal(Signal::INT)?;
     let status = client.wait(WAIT).await?;
     ensure!(
@@ -260,7 +324,7 @@ async fn expire(scene: &Scene, machine: &Machine, display: &Display) -> Result<(
 }
 
 /// What the machine said of itself before it was off.
-fn judge(kind: Kind, machine: &Machine) -> Result<()> {
+fn judge(kind: Kind, machine: &Machine, drive: Homes) -> Result<()> {
     let text = machine.process.log().text();
     let lines = |kind: &str| -> Vec<&str> {
         let mark = format!("qvd-test: {kind}: ");
@@ -285,9 +349,10 @@ fn judge(kind: Kind, machine: &Machine) -> Result<()> {
     }
     if kind == Kind::Kvm {
         let homes = lines("homes");
+        let is_there = homes.iter().any(|line| line.starts_with("/dev/vdb"));
         ensure!(
-            homes.iter().any(|line| line.starts_with("/dev/vdb")),
-            "the homes are not on their drive: {homes:?}"
+            is_there == (drive != Homes::Missing),
+            "with the drive {drive:?} the homes are on: {homes:?}"
         );
     }
     Ok(())

@@ -17,6 +17,8 @@ const MAX_NAME: usize = 255;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedFolder {
+    /// N: what its keys have in common.
+    pub number: u32,
     /// The folder, `client.share.N.path`.
     pub path: HomePath,
     /// Its name in the session, `client.share.N.name`; the path's last
@@ -31,6 +33,14 @@ pub struct SharedFolder {
 /// may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SharedFolders(Vec<SharedFolder>);
+
+impl SharedFolder {
+    /// Whether a folder can have this name in the session.
+    #[must_use]
+    pub fn takes_name(text: &str) -> bool {
+        is_name(text)
+    }
+}
 
 impl SharedFolders {
     /// The folders.
@@ -101,6 +111,7 @@ impl Field for SharedFolders {
         for (number, half) in halves {
             match half.path {
                 Some(path) => folders.push(SharedFolder {
+                    number,
                     path,
                     name: half.name,
                     read_only: half.read_only,

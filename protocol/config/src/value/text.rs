@@ -240,7 +240,7 @@ pub(crate) fn unquoted(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-from_str!(CallKey);
+from_str!(CallKey, HomePath);
 
 /// A secret that callers of the agent show. Of the letters that a header can
 /// carry as they are (RFC 6750), and long enough not to be guessed.

@@ -12,11 +12,15 @@ const SCHEME: &str = "qvd://";
 /// What a link says. There is no place for a password: links are written into
 /// files and shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Link {
-    pub(crate) host: String,
-    pub(crate) port: Option<u16>,
-    pub(crate) user: Option<String>,
-    pub(crate) vm: Option<String>,
+pub struct Link {
+    /// The broker.
+    pub host: String,
+    /// Its port.
+    pub port: Option<u16>,
+    /// Who logs in.
+    pub user: Option<String>,
+    /// Id or name of the machine.
+    pub vm: Option<String>,
 }
 
 impl FromStr for Link {
@@ -59,7 +63,8 @@ impl FromStr for Link {
 }
 
 /// `broker`, `broker:443`, `[fe80::1]:443`, `fe80::1`.
-pub(crate) fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
+#[must_use]
+pub fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
     let text = text.trim();
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']')?;
@@ -88,7 +93,8 @@ pub(crate) fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
 }
 
 /// The form that [`host_and_port`] reads.
-pub(crate) fn place(host: &str, port: u16, default: u16) -> String {
+#[must_use]
+pub fn place(host: &str, port: u16, default: u16) -> String {
     match (host.contains(':'), port == default) {
         (_, true) => host.to_owned(),
         (true, false) => format!("[{host}]:{port}"),
