@@ -32,6 +32,10 @@ pub(crate) struct App {
     pub(crate) settings: RefCell<Option<Settings>>,
     /// Width and height of the screen in pixels, once they are known.
     pub(crate) screen: Cell<Option<(u32, u32)>>,
+    /// The window was hidden at least once.
+    pub(crate) was_hidden: Cell<bool>,
+    /// The window is a Wayland one, which has no place of its own.
+    pub(crate) on_wayland: bool,
     /// Draws sessions and counts what they carry.
     pub(crate) native: Native,
     /// Certificates that were accepted as long as the window is there.
@@ -82,6 +86,8 @@ impl App {
             arguments: RefCell::new(arguments),
             environment,
             screen: Cell::default(),
+            was_hidden: Cell::new(false),
+            on_wayland: std::env::var_os("WAYLAND_DISPLAY").is_some_and(|name| !name.is_empty()),
             native: Native::new(),
             settings: RefCell::default(),
             memory: Memory::default(),
@@ -93,10 +99,7 @@ impl App {
         app.wire();
         app.tell_versions();
         app.load();
-        if let Some(display) = app.environment.display.clone() {
-            // Without the thread there is no session either.
-            let _ = app.commands.send(Command::Look(display));
-        }
+        app.look();
         let receiver = Rc::clone(&app);
         let listening = slint::spawn_local(async move {
             let mut messages = messages;
@@ -106,6 +109,14 @@ impl App {
         });
         listening.map_err(|error| slint::PlatformError::Other(error.to_string()))?;
         Ok(app)
+    }
+
+    /// Asks what there is to know of the display.
+    pub(crate) fn look(&self) {
+        if let Some(display) = self.environment.display.clone() {
+            // Without the thread there is no session either.
+            let _ = self.commands.send(Command::Look(display));
+        }
     }
 
     /// Joins the pages' callbacks with what they do.

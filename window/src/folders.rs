@@ -23,11 +23,20 @@ impl App {
     /// the administrator's.
     pub(crate) fn fill_folders(&self, settings: &Settings) {
         let page = self.window.global::<ui::Settings<'_>>();
-        let rows: VecModel<_> = match self.file() {
-            Some(file) => of_file(&file).iter().map(row).collect(),
-            None => VecModel::default(),
-        };
-        page.set_folders(ModelRc::new(rows));
+        let now = self.file().map(|file| of_file(&file)).unwrap_or_default();
+        let shown = page.get_folders();
+        match rows(&shown).filter(|shown| shown.row_count() == now.len()) {
+            // A row that stays keeps the keyboard.
+            Some(shown) => {
+                for (at, folder) in now.iter().enumerate() {
+                    shown.set_row_data(at, row(folder));
+                }
+            }
+            None => {
+                let rows: VecModel<_> = now.iter().map(row).collect();
+                page.set_folders(ModelRc::new(rows));
+            }
+        }
         page.set_new_folder(SharedString::default());
         page.set_shares_home(settings.keys.share.home);
     }

@@ -366,18 +366,30 @@ impl App {
     /// would give it.
     pub(crate) fn fill_screen(&self) {
         let window = self.window.window();
+        if self.on_wayland {
+            return window.set_fullscreen(true);
+        }
+        // The wish for all of the screen is lost while a window is hidden: then
+        // size and place have to do.
         if let Some((width, height)) = self.screen.get() {
             window.set_position(slint::PhysicalPosition::new(0, 0));
             window.set_size(slint::PhysicalSize::new(width, height));
         }
-        window.set_fullscreen(true);
+        if !self.was_hidden.get() {
+            window.set_fullscreen(true);
+        }
     }
 
     /// The session has the screen.
     pub(crate) fn hide(&self) {
+        if self.is_kiosk && !self.on_wayland {
+            // It would come back with a frame.
+            self.window.window().set_fullscreen(false);
+        }
         if let Err(error) = self.window.hide() {
             tracing::warn!("the window stays: {error}");
         }
+        self.was_hidden.set(true);
     }
 
     pub(crate) fn show(&self) {
@@ -385,7 +397,9 @@ impl App {
             tracing::error!("the window does not come back: {error}");
         }
         if self.is_kiosk {
-            self.fill_screen();
+            // A window manager takes no such wish of a window it does not know
+            // yet: the answer comes when it does.
+            self.look();
         }
     }
 }

@@ -67,7 +67,8 @@ fn a_link_goes_to_the_window_that_is_open() {
 fn a_session_shows_what_it_is_and_is_left_from_there() {
     play("window_running", async |scene| {
         let (agent, server, user) = stage(scene).await?;
-        let conf = login(&server, &user);
+        // The home directory of a test has a name of its own.
+        let conf = login(&server, &user) + "client.file_sharing.enable = 0\n";
         let seat = Seat::take(scene, &conf, &["--vm-id", "1"]).await?;
         log_in(scene, &seat, &user.password).await?;
         agent.wait_for_state(SessionState::Connected, WAIT).await?;
