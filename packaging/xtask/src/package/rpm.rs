@@ -92,10 +92,12 @@ fn specification(package: &Package, release: &Release, tree: &Tree) -> Result<St
         }
     }
     text.push_str("\n%files\n");
-    for folder in OWN {
-        let own = format!("{folder}{}", package.name);
-        if tree.at(&own).is_dir() {
-            text.push_str(&format!("%dir %attr(755,root,root) /{own}\n"));
+    for folder in OWN.map(|folder| format!("{folder}{}", package.name)) {
+        for own in tree.folders(Path::new(&folder))? {
+            text.push_str(&format!(
+                "%dir %attr(755,root,root) \"/{}\"\n",
+                own.display()
+            ));
         }
     }
     for file in tree.files()? {

@@ -84,6 +84,24 @@ impl Tree {
         Ok(names)
     }
 
+    /// The folders from this one down, if it is there.
+    pub(super) fn folders(&self, from: &Path) -> Result<Vec<PathBuf>> {
+        let mut folders = Vec::new();
+        let mut todo = vec![from.to_owned()];
+        while let Some(folder) = todo.pop() {
+            let path = self.at(&folder);
+            if !path.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(&path).with_context(|| path.display().to_string())? {
+                todo.push(folder.join(entry?.file_name()));
+            }
+            folders.push(folder);
+        }
+        folders.sort();
+        Ok(folders)
+    }
+
     /// What the files take, in KiB.
     pub(super) fn kib(&self) -> Result<u64> {
         let files = self.files()?;
