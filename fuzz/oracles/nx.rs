@@ -251,7 +251,13 @@ pub fn events(data: &[u8]) {
         input = after;
         match server.receive(part) {
             // Bits may stand for little, but are never many times what came.
-            Ok(payload) => assert!(payload.len() <= 4 * (part.len() + data.len()) + 64),
+            Ok(payload) => assert!(
+                payload.len() <= 4 * (part.len() + data.len()) + 64,
+                "{} of {} and {}",
+                payload.len(),
+                part.len(),
+                data.len()
+            ),
             Err(_) => return,
         }
     }

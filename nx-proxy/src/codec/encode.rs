@@ -4,7 +4,7 @@ use super::bits::BitWriter;
 use super::cache::{Actions, Char, Int, Opcodes};
 use super::events::Events;
 use super::message::{u8_at, u16_at, u32_at};
-use super::replies::Replies;
+use super::replies::{Replies, is_whole};
 use super::requests::{Expected, Extension, Requests, What, XChannel};
 use super::{CodecError, pixels};
 
@@ -197,6 +197,13 @@ impl Encoder {
             None
         };
         let big = channel.big;
+        if code == 1
+            && expected
+                .as_ref()
+                .is_some_and(|it| !is_whole(it.op, message, big))
+        {
+            return Err(CodecError::Server);
+        }
         let mut out = Out { bits, message, big };
         match (code, expected) {
             (1, Some(Expected { op, what, .. })) => self.answer(op, &what, &mut out, requests),

@@ -2,7 +2,7 @@
 
 use super::cache::{Actions, Char, Int};
 use super::encode::{Out, Pointer};
-use super::message::{pad4, size};
+use super::message::{pad4, size, u8_at, u16_at, u32_at};
 use super::requests::What;
 
 /// Caches of replies; names are those of the protocol's tables.
@@ -30,6 +30,32 @@ pub(super) struct Replies {
     image: Actions,
     ks: Int,
     ks_low: Char,
+}
+
+/// Whether a reply to a request `op` holds as much as it says: what is missing
+/// would be made up, thousands of times as long as what came.
+pub(super) fn is_whole(op: u8, message: &[u8], big: bool) -> bool {
+    let many = |at: usize| usize::from(u16_at(message, at, big));
+    let needs = match op {
+        15 => 32 + 4 * many(16),
+        17 => 32 + many(8),
+        20 => {
+            let unit = match u8_at(message, 1) {
+                16 => 2,
+                32 => 4,
+                _ => 1,
+            };
+            let count = size(u32_at(message, 16, big));
+            count.saturating_mul(unit).saturating_add(32)
+        }
+        47 => 60 + 8 * many(46),
+        49 => (0..many(8)).fold(32, |at: usize, _| {
+            at.saturating_add(1 + usize::from(u8_at(message, at)))
+        }),
+        91 => 32 + 8 * many(8),
+        _ => 0,
+    };
+    message.len() >= needs
 }
 
 impl Replies {
