@@ -37,7 +37,7 @@ pub(crate) fn close_others(command: &mut Command) {
         // start would be closed, too.
         // SAFETY: a plain system call with three numbers; it allocates nothing
         // and marks descriptors of the child's own table only.
-        unsafe { libc::close_range(3, libc::c_uint::MAX, CLOSE_ON_EXEC) };
+        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOSE_ON_EXEC) };
         Ok(())
     };
     // SAFETY: as for `die_with_parent`: the hook makes one system call.

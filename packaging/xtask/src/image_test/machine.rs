@@ -141,7 +141,7 @@ impl Machine {
                 "--boot",
                 "--register=no",
                 "--keep-unit",
-                "--console=pipe",
+                "--console=read-only",
                 "--quiet",
             ])
             .arg(format!("--machine={}", network.name))
