@@ -74,9 +74,7 @@ pub(super) fn make(tar: &Path, size: u64, time: u64, work: &Path) -> Result<Path
     let disk = work.join("disk.qcow2");
     run::shown(
         Command::new("qemu-img")
-            // The older kind of compression is read so slowly by GRUB, which
-            // asks for little at a time, that an emulated machine does not
-            // boot in minutes. This one needs qemu 5.1 or later.
+            // Smaller and sooner done than zlib's; needs qemu 5.1 or later.
             .args([
                 "convert",
                 "-c",
