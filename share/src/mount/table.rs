@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -67,6 +67,14 @@ impl Table {
     }
 }
 
+/// It has an exceptional condition (`POLLPRI`) whenever it changed since it was
+/// last asked.
+impl AsFd for Table {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// A line of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
@@ -75,15 +83,20 @@ pub struct Mount {
     pub device: Vec<u8>,
     /// Where it is mounted, by its real name.
     pub point: PathBuf,
+    /// The kind of file system.
+    pub kind: Vec<u8>,
 }
 
 impl Mount {
-    /// See proc_pid_mountinfo(5): number, parent, device, root, mount point...
-    fn of(line: &[u8]) -> Option<Self> {
+    /// Of a line: number, parent, device, root, mount point, options, fields up
+    /// to a hyphen, kind... (`proc_pid_mountinfo(5)`).
+    #[must_use]
+    pub fn of(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|b| *b == b' ').skip(2);
         Some(Self {
             device: fields.next()?.to_owned(),
             point: unescaped(fields.nth(1)?),
+            kind: fields.skip_while(|field| *field != b"-").nth(1)?.to_owned(),
         })
     }
 }
@@ -123,6 +136,7 @@ mod tests {
         let mount = Mount::of(line).unwrap();
         assert_eq!(mount.device, b"98:0");
         assert_eq!(mount.point, Path::new("/mnt 2"));
+        assert_eq!(mount.kind, b"ext3");
         assert_eq!(Mount::of(b"36 35 98:0"), None);
         let now = Instant::now();
         assert!(!table.changes(None, now).unwrap() || table.has(Path::new("/")).unwrap());

@@ -1,43 +1,24 @@
 //! The media of the user's machine: what is mounted beneath `/media` and the
 //! like, and word of every change.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStringExt as _;
+use std::io;
 use std::path::PathBuf;
 
-/// Most bytes of a mount table.
-const MAX_TABLE: u64 = 16 * 1024 * 1024;
+use qvd_share::mount::{Mount, Table};
 
-/// The mount table. It has an exceptional condition (`POLLPRI`) for `poll`
-/// whenever it changed since it was last asked.
-pub(super) struct Table(File);
-
-impl Table {
-    pub(super) fn open() -> io::Result<Self> {
-        File::open("/proc/self/mountinfo").map(Self)
-    }
-
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-
-    /// Where media are mounted beneath one of `roots`, in the order of their
-    /// names.
-    pub(super) fn media(&mut self, roots: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
-        let mut table = Vec::new();
-        self.0.rewind()?;
-        (&self.0).take(MAX_TABLE).read_to_end(&mut table)?;
-        Ok(media(&table, roots))
-    }
+/// Where media are mounted beneath one of `roots`, in the order of their
+/// names.
+pub(super) fn media(table: &mut Table, roots: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
+    Ok(outermost(table.mounts()?, roots))
 }
 
 /// The outermost mounts beneath `roots`: what is mounted within a medium is
 /// reached through it.
-fn media(table: &[u8], roots: &[PathBuf]) -> Vec<PathBuf> {
-    let points = table.split(|b| *b == b'\n').filter_map(point);
+fn outermost(mounts: Vec<Mount>, roots: &[PathBuf]) -> Vec<PathBuf> {
+    // An automounter's own mount has nothing in it before it is entered, and
+    // what then comes is a mount too.
+    let real = mounts.into_iter().filter(|mount| mount.kind != b"autofs");
+    let points = real.map(|mount| mount.point);
     let is_medium = |point: &PathBuf| {
         let beneath = |root: &PathBuf| point != root && point.starts_with(root);
         roots.iter().any(beneath)
@@ -52,40 +33,6 @@ fn media(table: &[u8], roots: &[PathBuf]) -> Vec<PathBuf> {
         }
     }
     outermost
-}
-
-/// The mount point of a line: its fifth field. An automounter's own mount has
-/// nothing in it before it is entered, and what then comes is a mount too.
-fn point(line: &[u8]) -> Option<PathBuf> {
-    let mut fields = line.split(|b| *b == b' ');
-    let point = fields.nth(4)?;
-    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-    (kind != b"autofs").then(|| PathBuf::from(OsString::from_vec(unescaped(point))))
-}
-
-/// Space, tab, line end and backslash stand in the table as three octal
-/// digits.
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, more)) = rest.split_first() {
-        let digits = more.get(..3).filter(|_| *first == b'\\');
-        let octal = digits.and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 8).ok()
-        });
-        match octal {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = more.get(3..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = more;
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -103,21 +50,26 @@ mod tests {
 garbage
 36 24 0:42 / /media/half";
 
+    fn table() -> Vec<Mount> {
+        let lines = TABLE.as_bytes().split(|b| *b == b'\n');
+        lines.filter_map(Mount::of).collect()
+    }
+
     #[test]
     fn media_are_the_outermost_mounts_beneath_their_folders() {
         let roots = ["/media", "/run/media"].map(PathBuf::from);
-        let found = media(TABLE.as_bytes(), &roots);
+        let found = outermost(table(), &roots);
         let expected = ["/media/ann/My stick", "/run/media/ann/b\\c"];
         assert_eq!(found, expected.map(PathBuf::from));
-        assert!(media(TABLE.as_bytes(), &[]).is_empty());
+        assert!(outermost(table(), &[]).is_empty());
     }
 
     #[test]
     fn the_machines_own_table_is_read_again_and_again() {
         let mut table = Table::open().unwrap();
         let proc = || [PathBuf::from("/")];
-        let first = table.media(&proc()).unwrap();
+        let first = media(&mut table, &proc()).unwrap();
         assert!(first.contains(&PathBuf::from("/proc")), "{first:?}");
-        assert_eq!(table.media(&proc()).unwrap(), first);
+        assert_eq!(media(&mut table, &proc()).unwrap(), first);
     }
 }

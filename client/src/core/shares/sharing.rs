@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use qvd_share::mount::Table;
 use qvd_slaveclient::{Entry, Error, Key, Offer, Registry, Stopper};
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::media::Table;
+use super::media::media;
 use super::wanted::Shared;
 use crate::core::event::Event;
 
@@ -64,9 +65,9 @@ pub(super) fn run(context: &Arc<Context>, end: &PipeReader) {
     let mut running: BTreeMap<PathBuf, Running> = BTreeMap::new();
     let mut file = context.open.clone();
     loop {
-        let media = table.as_mut().map(|t| t.media(&context.shared.media));
-        let media = media.and_then(Result::ok).unwrap_or_default();
-        let mut wanted = context.shared.wanted(media);
+        let found = table.as_mut().map(|t| media(t, &context.shared.media));
+        let found = found.and_then(Result::ok).unwrap_or_default();
+        let mut wanted = context.shared.wanted(found);
         let opens = file.take().map(|file| within(&mut wanted, &file));
         running.retain(|path, one| {
             let stays = wanted.iter().any(|offer| offer.path == *path) || one.opens(context, path);
@@ -121,7 +122,7 @@ fn within(wanted: &mut Vec<Offer>, file: &Path) -> (usize, PathBuf) {
 /// Waits for a change of the mount table; `false` when it is to end.
 fn waits(table: Option<&Table>, end: &PipeReader) -> bool {
     let mut fds = vec![PollFd::new(end, PollFlags::IN)];
-    fds.extend(table.map(|table| PollFd::from_borrowed_fd(table.fd(), PollFlags::PRI)));
+    fds.extend(table.map(|table| PollFd::new(table, PollFlags::PRI)));
     loop {
         match poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => {}

@@ -110,6 +110,7 @@ const EDGES: &[(&str, &str, &str)] = &[
         "qvd-slaveclient",
         "writes the manual pages and the completions of its command line",
     ),
+    ("qvd-client", "qvd-share", "watches the mount table"),
     ("xtask", "qvd-http1", "is an agent for benchmarks"),
     ("xtask", "qvd-server", "describes its command line"),
 ];

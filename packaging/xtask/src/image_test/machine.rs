@@ -66,10 +66,9 @@ impl Machine {
         let qemu = scene
             .installed("qemu-system-x86_64", "qemu-system-x86")?
             .named("machine")
-            // Virtual where that works, and else emulated.
             .args([
                 "-machine",
-                "q35,accel=kvm:tcg",
+                accelerated(),
                 "-cpu",
                 "max",
                 "-smp",
@@ -237,6 +236,18 @@ impl Drop for Machine {
         {
             let _ = Command::new("kill").args(["-KILL", &first]).status();
         }
+    }
+}
+
+/// Virtual where the processor can, and else emulated. `/dev/kvm` alone says
+/// nothing: it opens on machines whose guests then stand still.
+fn accelerated() -> &'static str {
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut flags = processor.split_whitespace();
+    if flags.any(|flag| flag == "vmx" || flag == "svm") {
+        "q35,accel=kvm:tcg"
+    } else {
+        "q35,accel=tcg"
     }
 }
 

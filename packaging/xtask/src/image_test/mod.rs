@@ -21,6 +21,9 @@ use crate::{install, run};
 /// For anything in a machine that may be emulated.
 const WAIT: Duration = Duration::from_secs(240);
 
+/// Colours of the images' desktop once its panel, the last to come, is drawn.
+const DESKTOP: usize = 21;
+
 /// The user of the test, whom the agent makes in the machine.
 const USER: &str = "ann";
 
@@ -141,7 +144,7 @@ async fn test(kind: Kind, scene: &Scene, image: &Path, short: bool) -> Result<()
         .with("client.share.1.name", "docs");
     let display = display(scene).await?;
 
-    let client = connect(scene, &login, &machine, &display).await?;
+    let client = connect(scene, &login, &machine, &display, DESKTOP).await?;
     steps.done("connected, the desktop is drawn");
     if !short {
         let told = format!("qvd-test: share: {}", scene.mark());
@@ -152,7 +155,7 @@ async fn test(kind: Kind, scene: &Scene, image: &Path, short: bool) -> Result<()
         ensure!(line.text.contains("home: new"), "{}", line.text);
         suspend(client, &machine).await?;
         steps.done("suspended");
-        let client = connect(scene, &login, &machine, &display).await?;
+        let client = connect(scene, &login, &machine, &display, DESKTOP).await?;
         steps.done("resumed");
         expire(scene, &machine, &display).await?;
         steps.done("expired, the user is asked");
@@ -197,7 +200,7 @@ async fn again(
             &scene.path("docs").display().to_string(),
         )
         .with("client.share.1.name", "docs");
-    let client = connect(scene, &login, &machine, display).await?;
+    let client = connect(scene, &login, &machine, display, DESKTOP).await?;
     let line = machine.process.expect("qvd-test: home: ", WAIT).await?;
     ensure!(
         line.text.contains(&format!("home: {says}")),
@@ -249,12 +252,13 @@ async fn off(machine: &mut Machine) -> Result<()> {
     Ok(())
 }
 
-/// A client with a desktop.
-async fn connect(
+/// A client with a desktop, which is there when so many colours are to be seen.
+pub(crate) async fn connect(
     scene: &Scene,
     login: &Login,
     machine: &Machine,
     display: &Display,
+    colours: usize,
 ) -> Result<Process> {
     let mut client = login.start_client(scene, display, &["-g", "800x600"])?;
     let up = async {
@@ -262,15 +266,15 @@ async fn connect(
         let window = screen.wait_for_window("QVD", WAIT, is_session).await?;
         screen.wait_until_drawn(&window, WAIT).await?;
         machine.becomes(SessionState::Connected, WAIT).await?;
-        // The panel is the last to come.
-        let panel =
-            |screen: &qvd_tests::display::Screen| Ok(screen.screenshot_of(&window)?.colours() > 20);
-        screen.wait_for_pixels("the desktop", WAIT, panel).await?;
+        let drawn = |screen: &qvd_tests::display::Screen| {
+            Ok(screen.screenshot_of(&window)?.colours() >= colours)
+        };
+        screen.wait_for_pixels("the desktop", WAIT, drawn).await?;
         display.save_screenshot(scene, "desktop.png")?;
         anyhow::Ok(())
     };
     tokio::select! {
-        up = up => up?,
+        up = up => up.with_context(|| client.log().tail())?,
         status = client.wait(WAIT) => {
             bail!("the client ended with {}{}", status?, client.log().tail());
         }
@@ -278,7 +282,7 @@ async fn connect(
     Ok(client)
 }
 
-pub(crate) fn is_session(window: &Window) -> bool {
+fn is_session(window: &Window) -> bool {
     window.name == "QVD" && window.width > 100
 }
 

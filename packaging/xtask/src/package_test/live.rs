@@ -4,17 +4,16 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use qvd_rpc::SessionState;
 use qvd_tests::Scene;
 use qvd_tests::display::{Display, Options};
-use qvd_tests::process::Process;
 use qvd_tests::rig::{Inventory, Login, Server, User, Vm};
 
 use super::DESKTOP;
 use super::root::Root;
 use crate::image_test::machine::Machine;
-use crate::image_test::{Steps, is_session, suspend};
+use crate::image_test::{Steps, connect, suspend};
 use crate::run;
 
 /// For anything to happen.
@@ -91,7 +90,7 @@ async fn session(scene: &Scene, machine: &Machine, root: &Root, steps: &mut Step
     };
     let display = Display::start(scene, options).await?;
 
-    let mut client = connect(scene, &login, machine, &display).await?;
+    let mut client = connect(scene, &login, machine, &display, 2).await?;
     steps.done("connected");
     let before = Before::of(machine)?;
     install(machine, "/later/qvd-vma_*.deb")?;
@@ -108,7 +107,7 @@ async fn session(scene: &Scene, machine: &Machine, root: &Root, steps: &mut Step
     install(machine, "/root/qvd-vma_*.deb")?;
     machine.becomes(SessionState::Suspended, WAIT).await?;
     before.is_adopted(machine)?;
-    let client = connect(scene, &login, machine, &display).await?;
+    let client = connect(scene, &login, machine, &display, 2).await?;
     steps.done("downgraded beneath a suspended session, and resumed");
 
     run::shown(&mut machine.inside(&["dpkg", "--remove", "qvd-vma"])?)?;
@@ -126,30 +125,6 @@ async fn session(scene: &Scene, machine: &Machine, root: &Root, steps: &mut Step
 /// Installs a package in the container. What it needs is there.
 fn install(machine: &Machine, package: &str) -> Result<()> {
     run::shown(&mut machine.inside(&["sh", "-c", &format!("dpkg --install {package}")])?)
-}
-
-/// A client whose session is drawn.
-async fn connect(
-    scene: &Scene,
-    login: &Login,
-    machine: &Machine,
-    display: &Display,
-) -> Result<Process> {
-    let mut client = login.start_client(scene, display, &["-g", "800x600"])?;
-    let up = async {
-        let screen = display.screen();
-        let window = screen.wait_for_window("QVD", WAIT, is_session).await?;
-        machine.becomes(SessionState::Connected, WAIT).await?;
-        screen.wait_until_drawn(&window, WAIT).await?;
-        anyhow::Ok(())
-    };
-    tokio::select! {
-        up = up => up.with_context(|| client.log().tail())?,
-        status = client.wait(WAIT) => {
-            bail!("the client ended with {}{}", status?, client.log().tail());
-        }
-    }
-    Ok(client)
 }
 
 /// The processes of a session before an upgrade.
