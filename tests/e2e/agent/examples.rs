@@ -341,8 +341,12 @@ fn the_screen_is_locked_on_suspend() {
         let display = seat.agent.display();
         until("i3lock", || !on_display("i3lock", display).is_empty()).await?;
         let _client = seat.connect(scene, &[]).await?;
-        // Another window than before, whatever its number.
-        let window = seat.drawn().await?;
+        // Another window than before, whatever its number. What it shows is of
+        // one colour, so nothing tells that it is drawn.
+        let screen = seat.display.screen();
+        let window = screen
+            .wait_for_window("QVD", WAIT, super::is_session)
+            .await?;
         let covered = |screen: &qvd_tests::display::Screen| {
             let now = screen.screenshot_of(&window)?;
             Ok(now.dominance() > 0.9 && now.changed_fraction(&open) > 0.1)
