@@ -200,6 +200,7 @@ pub(super) async fn connect(
             slave: settings.slave.clone(),
             sound: settings.sound.clone(),
             printers: settings.printers.clone(),
+            carrier: settings.carrier,
         };
         let taken = progress.login();
         let session = async {

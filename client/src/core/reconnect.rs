@@ -7,7 +7,7 @@ use super::failure::Code;
 
 /// The first wait between two attempts. The first attempt follows the loss at
 /// once: most outages are over when they are noticed.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// The longest wait between two attempts: somebody is looking at the screen.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -19,6 +19,11 @@ const STABLE: Duration = Duration::from_secs(15);
 /// How often a session may come back and be lost at once. Two clients that
 /// take the same session from each other would do so for ever.
 const MOST_RELAPSES: u32 = 3;
+
+/// The same for a session on the carrier, which nobody takes from another by
+/// resuming it: only a broker that drops connections as soon as they are there
+/// has it lost so soon again and again.
+const CARRIED_STABLE: Duration = Duration::from_secs(1);
 
 /// How long a VM may look stopped before that is believed: a broker may say so
 /// of one that it cannot reach.
@@ -43,6 +48,10 @@ pub enum Action {
 pub struct Reconnect {
     /// How long an outage may last; zero for never trying.
     limit: Duration,
+    /// How long it stays up when it is back for good, and how often it may be
+    /// lost sooner.
+    stable: Duration,
+    relapses: u32,
     /// When the session came up last; `None` while it is not up.
     up: Option<Duration>,
     /// Whether it ever was up.
@@ -65,9 +74,21 @@ impl Reconnect {
     pub fn new(limit: Duration) -> Self {
         Self {
             limit,
+            stable: STABLE,
+            relapses: MOST_RELAPSES,
             up: None,
             was_up: false,
             outage: None,
+        }
+    }
+
+    /// For a session on the carrier.
+    #[must_use]
+    pub fn carried(limit: Duration) -> Self {
+        Self {
+            stable: CARRIED_STABLE,
+            relapses: u32::MAX,
+            ..Self::new(limit)
         }
     }
 
@@ -90,9 +111,9 @@ impl Reconnect {
         match (self.up.take(), &mut self.outage) {
             // It never was up: the user is waiting for an answer.
             (None, None) => return Action::GiveUp,
-            (Some(up), Some(outage)) if now.saturating_sub(up) < STABLE => {
-                outage.relapses += 1;
-                if outage.relapses > MOST_RELAPSES {
+            (Some(up), Some(outage)) if now.saturating_sub(up) < self.stable => {
+                outage.relapses = outage.relapses.saturating_add(1);
+                if outage.relapses > self.relapses {
                     return Action::GiveUp;
                 }
             }
@@ -109,8 +130,8 @@ impl Reconnect {
         let Some(outage) = self.outage.as_mut().filter(|_| !left.is_zero()) else {
             return Action::GiveUp;
         };
-        let wait = wait(outage.attempts + outage.relapses, chance);
-        outage.attempts += 1;
+        let wait = wait(outage.attempts.saturating_add(outage.relapses), chance);
+        outage.attempts = outage.attempts.saturating_add(1);
         // The last attempt is made when the time is up, not after it.
         Action::TryAfter(wait.min(left))
     }

@@ -22,6 +22,7 @@
 //! while bytes are copied, never over a wait.
 
 mod inner;
+mod join;
 mod run;
 mod stream;
 

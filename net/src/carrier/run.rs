@@ -268,4 +268,3 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
         }
     }
 }
-

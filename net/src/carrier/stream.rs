@@ -95,7 +95,9 @@ impl AsyncWrite for Stream {
         }
         let count = match inner.carrier.write(self.id, buf) {
             Ok(count) => count,
-            Err(error) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, error))),
+            Err(error) => {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, error)));
+            }
         };
         if count > 0 || buf.is_empty() {
             inner.wake_driver();
@@ -115,7 +117,11 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let mut inner = this.shared.lock();
-        if inner.local(this.id).and_then(|local| local.failure()).is_none() {
+        if inner
+            .local(this.id)
+            .and_then(|local| local.failure())
+            .is_none()
+        {
             // A stream that is over has nothing left to close.
             let _ = inner.carrier.half_close(this.id);
             inner.wake_driver();

@@ -60,7 +60,14 @@ mod tests {
         assert_eq!(value.len(), 32);
         assert_eq!(resumes(&value), Some(token.clone()));
         assert_eq!(resumes(&value.to_uppercase()), Some(token));
-        for wrong in ["", "1", &value[1..], &format!("{value}0"), &"g".repeat(32), &"é".repeat(16)] {
+        for wrong in [
+            "",
+            "1",
+            &value[1..],
+            &format!("{value}0"),
+            &"g".repeat(32),
+            &"é".repeat(16),
+        ] {
             assert_eq!(resumes(wrong), None, "{wrong}");
         }
     }
