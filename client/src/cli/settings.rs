@@ -145,6 +145,11 @@ impl Settings {
             None if needs_broker => return Err(usage(NO_BROKER)),
             None => String::new(),
         };
+        let reconnect = if arguments.once && !arguments.kiosk {
+            Duration::ZERO
+        } else {
+            Duration::from_secs(config.session.reconnect.number().into())
+        };
         let tls = tls::policy(&arguments, &config, &properties, environment)?;
         if tls.is_none() && needs_broker {
             warnings.push("the connection is not encrypted".into());
@@ -206,13 +211,13 @@ impl Settings {
             slave,
             kiosk: arguments.kiosk,
             once: arguments.once,
-            reconnect: if arguments.once && !arguments.kiosk {
-                Duration::ZERO
-            } else {
-                Duration::from_secs(config.session.reconnect.number().into())
-            },
+            reconnect,
             carrier: config.session.carrier.then(|| Carrier {
-                grace: Duration::from_secs(config.session.carrier_grace.number().into()),
+                grace: if reconnect.is_zero() {
+                    Duration::ZERO
+                } else {
+                    Duration::from_secs(config.session.carrier_grace.number().into())
+                },
                 keepalive: Duration::from_secs(config.session.carrier_keepalive.number().into()),
             }),
             dpi: arguments.dpi,

@@ -25,6 +25,13 @@ const MOST_RELAPSES: u32 = 3;
 /// has it lost so soon again and again.
 const CARRIED_STABLE: Duration = Duration::from_secs(1);
 
+/// The longest waits of a session on the carrier, while the outage has lasted
+/// no longer than the first: somebody sits before a window that stands still.
+const CARRIED_WAITS: [(Duration, Duration); 2] = [
+    (Duration::from_secs(15), Duration::from_millis(250)),
+    (Duration::from_secs(60), Duration::from_secs(1)),
+];
+
 /// How long a VM may look stopped before that is believed: a broker may say so
 /// of one that it cannot reach.
 const STOPPED: Duration = Duration::from_secs(15);
@@ -52,6 +59,8 @@ pub struct Reconnect {
     /// lost sooner.
     stable: Duration,
     relapses: u32,
+    /// Whether it is on the carrier, where the user waits at a frozen window.
+    carried: bool,
     /// When the session came up last; `None` while it is not up.
     up: Option<Duration>,
     /// Whether it ever was up.
@@ -76,6 +85,7 @@ impl Reconnect {
             limit,
             stable: STABLE,
             relapses: MOST_RELAPSES,
+            carried: false,
             up: None,
             was_up: false,
             outage: None,
@@ -88,6 +98,7 @@ impl Reconnect {
         Self {
             stable: CARRIED_STABLE,
             relapses: u32::MAX,
+            carried: true,
             ..Self::new(limit)
         }
     }
@@ -130,7 +141,15 @@ impl Reconnect {
         let Some(outage) = self.outage.as_mut().filter(|_| !left.is_zero()) else {
             return Action::GiveUp;
         };
-        let wait = wait(outage.attempts.saturating_add(outage.relapses), chance);
+        let longest = match now.saturating_sub(outage.begin) {
+            lasted if self.carried => CARRIED_WAITS
+                .iter()
+                .find(|(until, _)| lasted < *until)
+                .map_or(LONGEST_WAIT, |(_, longest)| *longest),
+            _ => LONGEST_WAIT,
+        };
+        let before = outage.attempts.saturating_add(outage.relapses);
+        let wait = wait(before, chance).min(longest);
         outage.attempts = outage.attempts.saturating_add(1);
         // The last attempt is made when the time is up, not after it.
         Action::TryAfter(wait.min(left))

@@ -88,7 +88,7 @@ async fn carry(
             seconds: CONNECT.as_secs(),
         })?
         .map_err(Error::system("taking nxproxy's connection"))?;
-    Ok(pump(stream, socket).await)
+    Ok(pump(stream, socket, session.away.is_some()).await)
 }
 
 /// A running nxproxy and what is known of it.

@@ -22,6 +22,8 @@ pub(super) struct Client {
     pub(super) said: mpsc::UnboundedReceiver<Said>,
     tell: mpsc::UnboundedSender<Said>,
     tokens: Vec<Hidden>,
+    /// The carrier has no connection.
+    away: bool,
     /// nxagent is stopped, since its client is away.
     frozen: bool,
 }
@@ -34,6 +36,7 @@ impl Default for Client {
             said,
             tell,
             tokens: Vec::new(),
+            away: false,
             frozen: false,
         }
     }
@@ -102,11 +105,17 @@ impl Session {
         }
         match said {
             Said::Up(tokens) => {
+                if std::mem::take(&mut self.client.away) {
+                    tracing::info!("the client is back");
+                }
                 self.thaw();
                 self.client.tokens.clone_from(&tokens);
                 self.report(Event::Carrier { up: true, tokens });
             }
+            // It waits for an answer that will not come.
+            Said::Away if self.agent.is_leaving() => self.client_over(),
             Said::Away => {
+                self.client.away = true;
                 let tokens = self.client.tokens.clone();
                 self.report(Event::Carrier { up: false, tokens });
             }
@@ -126,10 +135,19 @@ impl Session {
         }
     }
 
+    /// Has nxagent let its client go: asks it, or takes the client away that
+    /// would not answer.
+    pub(super) fn suspend(&mut self) {
+        if self.client.away {
+            return self.client_over();
+        }
+        let actions = self.agent.suspend();
+        self.act(actions);
+    }
+
     /// A client's connection is over.
     pub(super) fn client_over(&mut self) {
-        self.bridge = None;
-        self.forget_carrier();
+        self.forget_client();
         let actions = self.agent.client_gone();
         self.act(actions);
     }
@@ -151,6 +169,7 @@ impl Session {
 
     fn forget_carrier(&mut self) {
         self.thaw();
+        self.client.away = false;
         if self.client.carried.take().is_some() {
             self.client.tokens.clear();
             self.report(Event::Carrier {

@@ -274,10 +274,7 @@ impl Session {
                 let actions = self.agent.wake();
                 self.act(actions);
             }
-            Command::Suspend => {
-                let actions = self.agent.suspend();
-                self.act(actions);
-            }
+            Command::Suspend => self.suspend(),
             Command::Terminate => self.end(),
             Command::Log { settings } => self.log.follow(settings, fd.map(Into::into)),
             Command::VncAsk {

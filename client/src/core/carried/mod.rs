@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nx_proxy::NxStream;
 use qvd_broker::{ConnectParameters, RESUMES, VmEntry};
-use qvd_carrier::{Config, Kind, Offer, Role};
+use qvd_carrier::{Config, Kind, Loss, Offer, Role};
 use qvd_net::carrier::{Ended, Session};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
@@ -125,16 +125,20 @@ impl Carried {
                 _ => return Kept::Over,
             };
             let lost = Instant::now();
-            tracing::info!("the connection is lost: {loss}");
+            // In the words of a session without the carrier.
+            let cause = match loss {
+                Loss::Closed => "the other side closed it".to_owned(),
+                loss => loss.to_string(),
+            };
+            let message = format!("connection to the session was lost: {cause}");
+            tracing::info!("{message}");
+            let failure = Failure::new(Code::SessionLost, message);
             self.away.send_replace(true);
             if self.session.token().is_none() {
                 // It had not begun: there is nothing to get back.
-                let message = format!("the connection to the session was lost: {loss}");
-                let failure = Failure::new(Code::SessionLost, message);
                 self.session.abandon("never begun");
                 return Kept::GivenUp(failure, lost);
             }
-            let failure = Failure::new(Code::SessionLost, format!("connection lost: {loss}"));
             match self.regain(failure, lost, wish, vm, parameters, tell).await {
                 Ok(()) => {
                     self.away.send_replace(false);
