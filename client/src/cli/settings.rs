@@ -20,7 +20,7 @@ use self::files::Files;
 use super::arguments::{Arguments, Command};
 use super::environment::Environment;
 use super::{ask, icons, log};
-use crate::core::{Carrier, Choice, Code, Failure, Slave, Target, TlsPolicy};
+use crate::core::{Carrier, CarrierStatistics, Choice, Code, Failure, Slave, Target, TlsPolicy};
 
 const NO_BROKER: &str = "no broker is named: use -h HOST, QVDHOST or client.host.name";
 
@@ -219,6 +219,7 @@ impl Settings {
                     Duration::from_secs(config.session.carrier_grace.number().into())
                 },
                 keepalive: Duration::from_secs(config.session.carrier_keepalive.number().into()),
+                statistics: CarrierStatistics::default(),
             }),
             dpi: arguments.dpi,
             parameters: ClientParameters {

@@ -18,7 +18,7 @@ mod trust;
 mod verifier;
 
 pub use broker::{Broker, Target, Tunnel};
-pub use carried::Carrier;
+pub use carried::{Carrier, CarrierStatistics};
 pub use certificate::Details;
 pub use choice::{Choice, choose};
 pub use desktop::{Allowed, Chosen, View, Wish, open_desktop, until_interrupted};

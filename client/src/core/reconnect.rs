@@ -247,13 +247,13 @@ mod tests {
         let lost = machine.failed(Code::SessionLost, seconds(100), 0);
         assert_eq!(lost, Action::TryAfter(Duration::ZERO));
         let mut waits = Vec::new();
-        for _ in 0..7 {
+        for _ in 0..8 {
             match machine.failed(Code::ConnectFailed, seconds(101), u32::MAX) {
                 Action::TryAfter(wait) => waits.push(wait.as_millis()),
                 Action::GiveUp => panic!("gave up after {waits:?}"),
             }
         }
-        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 10_000, 10_000]);
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 10_000]);
         let quick = machine.failed(Code::ConnectFailed, seconds(101), 0);
         assert_eq!(quick, Action::TryAfter(seconds(5)), "half of it at least");
     }

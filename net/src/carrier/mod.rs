@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
-use qvd_carrier::{Code, Config, Kind, Loss, Reason, Role, Stats, StreamStats, Token};
+use qvd_carrier::{Code, Config, Kind, KindStats, Loss, Reason, Role, Stats, Token};
 use tokio::sync::watch;
 
 use self::inner::Inner;
@@ -188,12 +188,11 @@ impl Session {
         self.shared.lock().carrier.tokens().cloned().collect()
     }
 
-    /// The numbers of the session and of each of its streams.
+    /// The numbers of the session and of each kind of its streams.
     #[must_use]
-    pub fn stats(&self) -> (Stats, Vec<StreamStats>) {
+    pub fn stats(&self) -> (Stats, Vec<KindStats>) {
         let inner = self.shared.lock();
-        let stats = inner.carrier.stats();
-        (stats, inner.carrier.stream_stats().collect())
+        (inner.carrier.stats(), inner.carrier.kind_stats())
     }
 }
 

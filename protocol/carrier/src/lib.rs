@@ -67,7 +67,7 @@ mod token;
 pub use announce::{CARRIER, RESUME, announced, resumes};
 pub use carrier::Carrier;
 pub use error::{Error, Violation};
-pub use event::{Config, Event, Loss, Role, Stats, StreamStats};
+pub use event::{Config, Event, KindStats, Loss, Role, Stats, StreamStats};
 pub use frame::Frame;
 pub use hello::{Detected, MAGIC, Offer, Refusal, detect, greeting, offer};
 pub use kind::{Kind, Priority};

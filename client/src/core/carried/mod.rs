@@ -4,6 +4,7 @@
 mod beneath;
 mod door;
 mod network;
+mod statistics;
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use self::beneath::{Beneath, listen};
 pub(super) use self::door::Door;
 use self::network::Network;
+pub use self::statistics::CarrierStatistics;
 use super::broker::{Broker, Tunnel};
 use super::desktop::{Wish, chance, is_stopped, within};
 use super::event::Event;
@@ -40,12 +42,14 @@ const UNSEEN: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How the carrier is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Carrier {
     /// How long a session whose connection is lost is kept as it is.
     pub grace: Duration,
     /// Silence after which the agent is asked whether it is there.
     pub keepalive: Duration,
+    /// Where its numbers can be had.
+    pub statistics: CarrierStatistics,
 }
 
 /// A session on the carrier.
@@ -75,7 +79,7 @@ impl Carried {
     /// session and its NX.
     pub(super) fn begin(
         connection: NxStream,
-        carrier: Carrier,
+        carrier: &Carrier,
     ) -> Result<(Self, NxStream), Failure> {
         let config = Config {
             keepalive: carrier.keepalive,
@@ -85,6 +89,7 @@ impl Carried {
         let nx = session.open(Kind::Nx, b"").map_err(|error| {
             Failure::new(Code::Internal, format!("carrier: {error}")).because(error)
         })?;
+        carrier.statistics.follow(&session);
         let mut outages = Reconnect::carried(carrier.grace);
         outages.up(Duration::ZERO);
         let carried = Self {
@@ -315,7 +320,7 @@ impl Road {
     ///
     /// # Errors
     /// When the carrier cannot begin.
-    pub(super) async fn of(tunnel: Tunnel, carrier: Option<Carrier>) -> Result<Self, Failure> {
+    pub(super) async fn of(tunnel: Tunnel, carrier: Option<&Carrier>) -> Result<Self, Failure> {
         let plain = |stream| Self {
             stream,
             carried: None,

@@ -214,7 +214,7 @@ impl Carrier {
     /// The agent has not taken the client's hello, and would not the next.
     fn refused(&mut self, refusal: Refusal) {
         self.down(Loss::Refused(refusal));
-        self.streams.clear();
+        self.forget_all();
         self.control.clear();
         self.ending = Ending::Over;
         self.events.push_back(Event::Ended {
