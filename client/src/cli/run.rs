@@ -270,7 +270,7 @@ struct Numbers {
 impl Numbers {
     fn tell(&self) {
         let carrier = self.carrier.as_ref().and_then(CarrierStatistics::tell);
-        let native = self.native.as_ref().map(|native| native.statistics());
+        let native = self.native.as_ref().map(Native::statistics);
         let native = native.map(|native| native.to_string());
         // Nobody may be listening.
         let text = carrier.into_iter().chain(native).collect::<String>();

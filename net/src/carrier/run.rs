@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use qvd_carrier::{Error, Loss, Token};
+use qvd_carrier::{Carrier, Error, Loss, Token};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 
@@ -29,8 +29,7 @@ impl Session {
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        self.run_with(connection, &early, |carrier, now| carrier.connect(now))
-            .await
+        self.run_with(connection, &early, Carrier::connect).await
     }
 
     /// As [`Session::run`], at the agent, for a connection that was greeted
@@ -49,7 +48,7 @@ impl Session {
         &self,
         connection: C,
         early: &[u8],
-        begin: impl FnOnce(&mut qvd_carrier::Carrier, Instant) -> Result<(), Error>,
+        begin: impl FnOnce(&mut Carrier, Instant) -> Result<(), Error>,
     ) -> Ended
     where
         C: AsyncRead + AsyncWrite + Unpin,

@@ -43,8 +43,11 @@ async fn incoming(session: &Session) -> super::Incoming {
 
 /// Bytes that say where they are.
 fn pattern(length: usize, seed: u8) -> Vec<u8> {
-    (0..length)
-        .map(|n| (n.wrapping_mul(31) >> 3) as u8 ^ seed)
+    let words = (0_u64..).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    words
+        .flatten()
+        .map(|byte| byte ^ seed)
+        .take(length)
         .collect()
 }
 

@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn a_token_is_read_as_it_was_written_and_nothing_else_is_one() {
-        let token = Token::new(std::array::from_fn(|n| n as u8 * 17));
+        let token =
+            Token::new(*b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff");
         let value = token.to_parameter();
         assert_eq!(value.len(), 32);
         assert_eq!(resumes(&value), Some(token.clone()));

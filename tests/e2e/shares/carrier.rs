@@ -1,12 +1,15 @@
 //! Folders on the carrier: what is copied while connections are cut arrives
 //! whole, and the folder is there all the time.
 
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use qvd_tests::fault::Cut;
-use qvd_tests::{Outcome, play_for};
+use qvd_tests::process::Line;
+use qvd_tests::{Outcome, Result, play_for};
 
 use super::stage::{Stage, WAIT};
 
@@ -31,6 +34,22 @@ fn copy(from: PathBuf, to: PathBuf) -> tokio::sync::oneshot::Receiver<std::io::R
     copied
 }
 
+/// Cuts the connection whenever the client is back, and counts.
+async fn cut_for_ever(stage: &Stage, cuts: &Cell<u32>) -> Result<Infallible> {
+    let log = stage.agent.daemon_log()?;
+    loop {
+        let (from, count) = (log.position(), cuts.get());
+        tokio::time::sleep(Duration::from_millis(u64::from(count) * 53 % 300)).await;
+        stage.front.cut(match count % 2 {
+            0 => Cut::Reset,
+            _ => Cut::Fin,
+        });
+        let back = |line: &Line| line.text.contains("the client is back");
+        log.wait_for(from, "the client is back", WAIT, back).await?;
+        cuts.set(count + 1);
+    }
+}
+
 #[test]
 fn copies_in_a_share_survive_cut_after_cut() {
     play_for("shares_carrier_cuts", 4 * WAIT, async |scene| -> Outcome {
@@ -43,7 +62,7 @@ fn copies_in_a_share_survive_cut_after_cut() {
         let fetched = scene.path("fetched");
 
         let log = stage.agent.daemon_log()?;
-        let mut cuts = 0;
+        let cuts = Cell::new(0);
         let copied = async {
             for round in 0.. {
                 let down = copy(there.join("down"), fetched.clone());
@@ -59,27 +78,11 @@ fn copies_in_a_share_survive_cut_after_cut() {
             }
             Outcome::Ok(())
         };
-        let cutting = async {
-            loop {
-                let from = log.position();
-                let pause = Duration::from_millis(u64::from(cuts) * 53 % 300);
-                tokio::time::sleep(pause).await;
-                stage
-                    .front
-                    .cut(if cuts % 2 == 0 { Cut::Reset } else { Cut::Fin });
-                let back =
-                    |line: &qvd_tests::process::Line| line.text.contains("the client is back");
-                log.wait_for(from, "the client is back", WAIT, back).await?;
-                cuts += 1;
-            }
-            #[allow(unreachable_code)]
-            Outcome::Ok(())
-        };
         tokio::select! {
             copied = copied => copied?,
-            cut = cutting => cut?,
+            cut = cut_for_ever(&stage, &cuts) => match cut? {},
         }
-        assert!(cuts >= CUTS, "{cuts}");
+        assert!(cuts.get() >= CUTS, "{}", cuts.get());
         let text = log.text();
         assert!(!text.contains("Suspending session"), "{text}");
         assert_eq!(client.log().text().matches("is shared as home").count(), 1);
