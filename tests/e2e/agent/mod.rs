@@ -19,7 +19,7 @@ mod provisioning;
 mod reload;
 pub mod security;
 mod shares;
-mod soak;
+pub(crate) mod soak;
 mod strangers;
 pub mod users;
 mod vm;
@@ -164,7 +164,7 @@ async fn waited(agent: &Agent) -> Result<Waited> {
 }
 
 /// The mark that all processes of the agent's session carry.
-fn session(agent: &Agent) -> Result<String> {
+pub(crate) fn session(agent: &Agent) -> Result<String> {
     recorded(agent, "session")
 }
 
@@ -211,7 +211,7 @@ fn processes(session: &str) -> Vec<(u32, String)> {
 }
 
 /// The process of a session whose command line has this text.
-fn process_with(session: &str, text: &str) -> Result<u32> {
+pub(crate) fn process_with(session: &str, text: &str) -> Result<u32> {
     let all = processes(session);
     let found = all.iter().find(|(_, command)| command.contains(text));
     found.map(|(pid, _)| *pid).ok_or_else(|| {

@@ -17,7 +17,7 @@ use super::{Seat, WAIT, kill};
 const WHOLE: &str = "QVD_SOAK";
 
 /// How often, in short and as a whole.
-fn times(short: usize, whole: usize) -> usize {
+pub(crate) fn times(short: usize, whole: usize) -> usize {
     match std::env::var_os(WHOLE) {
         Some(_) => whole,
         None => short,
@@ -25,14 +25,14 @@ fn times(short: usize, whole: usize) -> usize {
 }
 
 /// What a process has open, by kind.
-fn descriptors(pid: u32) -> Result<usize> {
+pub(crate) fn descriptors(pid: u32) -> Result<usize> {
     let folder = format!("/proc/{pid}/fd");
     let entries = fs::read_dir(&folder).map_err(|e| Error::Invalid(format!("{folder}: {e}")))?;
     Ok(entries.count())
 }
 
 /// Memory of a process, in KiB.
-fn memory(pid: u32) -> Result<u64> {
+pub(crate) fn memory(pid: u32) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))
         .map_err(|e| Error::Invalid(e.to_string()))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -6,15 +6,15 @@ use std::time::Duration;
 use qvd_rpc::SessionState;
 use qvd_tests::display::Image;
 use qvd_tests::fault::{Cut, Direction};
-use qvd_tests::process::{Log, Process};
-use qvd_tests::rig::{Desktop, Login, under_openbox};
-use qvd_tests::{Outcome, Scene, play, play_for};
+use qvd_tests::process::Log;
+use qvd_tests::rig::{Desktop, Login};
+use qvd_tests::{Outcome, play, play_for};
 use rustix::process::Signal;
 
 use super::stage::{CONNECTED, LOST, Stage, WAIT, end_of, said, times};
 
 /// What the agent says when a client has come back.
-const BACK: &str = "the client is back";
+pub(super) const BACK: &str = "the client is back";
 
 /// What it says when it has noticed that one is gone.
 const AWAY: &str = "the client's connection is lost";
@@ -22,14 +22,14 @@ const AWAY: &str = "the client's connection is lost";
 /// What nxagent says when it notices that its client is gone.
 const NOTICED: [&str; 3] = ["Suspending session", "Display failure", "No data received"];
 
-async fn agent_says(log: &Log, from: usize, text: &str) -> Outcome {
+pub(super) async fn agent_says(log: &Log, from: usize, text: &str) -> Outcome {
     log.wait_for(from, text, WAIT, |line| line.text.contains(text))
         .await?;
     Ok(())
 }
 
 /// Nobody in the session has noticed anything.
-fn unnoticed(stage: &Stage) -> Outcome {
+pub(super) fn unnoticed(stage: &Stage) -> Outcome {
     let text = stage.agent.daemon_log()?.text();
     for words in NOTICED {
         assert!(!text.contains(words), "{words}\n{text}");
@@ -38,7 +38,7 @@ fn unnoticed(stage: &Stage) -> Outcome {
 }
 
 /// Waits until the session draws something new.
-async fn moves(stage: &Stage) -> Outcome {
+pub(super) async fn moves(stage: &Stage) -> Outcome {
     let window = stage.drawn().await?;
     let before: Image = stage.display.screen().screenshot_of(&window)?;
     let moved = |screen: &qvd_tests::display::Screen| {
@@ -235,42 +235,5 @@ fn a_client_that_gave_up_is_told_that_another_has_the_session() {
         assert!(text.contains("another client has taken"), "{text}");
         stage.becomes(SessionState::Connected).await?;
         Ok(stage.leave(&mut second).await?)
-    });
-}
-
-/// Cuts a busy session so often, at moments that differ.
-async fn cut_often(scene: &Scene, login: impl Fn(Login) -> Login, cuts: usize) -> Outcome {
-    let load = scene.write("load.sh", "while :; do ls -lR /usr/lib; done\n")?;
-    let busy = format!("xclock -update 1 & xterm -e sh {} &", load.display());
-    let desktop = Desktop::Script(under_openbox(&busy));
-    let stage = Stage::set_with(scene, true, &desktop, &[]).await?;
-    let mut client: Process = stage.connect(scene, &login(stage.login())).await?;
-    let log = stage.agent.daemon_log()?;
-    for cut in 0..cuts {
-        let from = log.position();
-        let at = Duration::from_millis(u64::try_from(cut * 37 % 400).unwrap_or(0));
-        tokio::time::sleep(at).await;
-        let [front, how] = [cut % 3 != 0, cut % 2 == 0];
-        let relay = if front { &stage.front } else { &stage.nx };
-        relay.cut(if how { Cut::Reset } else { Cut::Fin });
-        agent_says(log, from, BACK).await?;
-    }
-    moves(&stage).await?;
-    unnoticed(&stage)?;
-    Ok(stage.leave(&mut client).await?)
-}
-
-#[test]
-fn a_busy_session_is_cut_again_and_again() {
-    play_for("carrier_cuts", 4 * WAIT, async |scene| {
-        cut_often(scene, |login| login, 40).await
-    });
-}
-
-#[test]
-fn a_busy_session_of_the_other_engine_is_cut_again_and_again() {
-    play_for("carrier_cuts_native", 4 * WAIT, async |scene| {
-        let other = |login: Login| login.with("client.nx.engine", "native");
-        cut_often(scene, other, 20).await
     });
 }

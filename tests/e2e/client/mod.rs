@@ -13,5 +13,6 @@ mod lists;
 mod options;
 mod order;
 mod reconnect;
+mod soak;
 mod stage;
 mod tls;

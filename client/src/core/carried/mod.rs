@@ -379,4 +379,7 @@ async fn farewell(session: &Session, keep: impl Future<Output = Kept>) {
     } else {
         session.abandon("the session was left");
     }
+    let (stats, _) = session.stats();
+    let (sent, received, resumes) = (stats.sent, stats.received, stats.resumes);
+    tracing::info!(sent, received, resumes, "carrier is over");
 }
