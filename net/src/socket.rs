@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 
 /// Silence on a connection before the kernel asks whether its peer is there.
@@ -19,14 +20,20 @@ pub const KEEPALIVE_COUNT: u32 = 6;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Sets what every connection of a session has: no delay for small packets
-/// and keep-alive, so that a peer that vanished is noticed within
+/// Bytes that may wait in the kernel to be sent on a connection of a session,
+/// beside those under way. What waits there can be overtaken by nothing: on a
+/// link of 10 Mbit/s these are 13 ms.
+pub const UNSENT: u32 = 16 * 1024;
+
+/// Sets what every connection of a session has: no delay for small packets,
+/// little that waits in the kernel ([`UNSENT`]), and keep-alive, so that a peer that vanished is noticed within
 /// [`KEEPALIVE_IDLE`] + [`KEEPALIVE_COUNT`] × [`KEEPALIVE_INTERVAL`].
 ///
 /// # Errors
 /// The kernel's, for a socket that is already gone.
 pub fn tune(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_nodelay(stream, true)?;
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
     sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;

@@ -32,8 +32,9 @@ const MAX_SHARES: usize = 64;
 /// What became of the carrier.
 #[derive(Debug)]
 pub(super) enum Said {
-    /// There is a connection; with these tokens the client goes on after it.
-    Up(Vec<Hidden>),
+    /// There is a connection, the first one or another; with these tokens the
+    /// client goes on after it.
+    Up { again: bool, tokens: Vec<Hidden> },
     /// The connection is lost.
     Away,
     /// It has been so for so long that nxagent is not to notice.
@@ -136,7 +137,9 @@ async fn carry(
             if link.wait_for(|link| link.up || link.over).await.is_ok() {
                 let tokens = session.tokens();
                 let hidden = |token: &Token| Hidden::from(token.to_parameter());
-                let _ = tell.send(Said::Up(tokens.iter().map(hidden).collect()));
+                let again = link.borrow().times > 1;
+                let tokens = tokens.iter().map(hidden).collect();
+                let _ = tell.send(Said::Up { again, tokens });
             }
             std::future::pending::<()>().await;
         };

@@ -104,8 +104,10 @@ impl Session {
             return;
         }
         match said {
-            Said::Up(tokens) => {
-                if std::mem::take(&mut self.client.away) {
+            Said::Up { again, tokens } => {
+                self.client.away = false;
+                if again {
+                    // Perhaps before it was known to be gone.
                     tracing::info!("the client is back");
                 }
                 self.thaw();

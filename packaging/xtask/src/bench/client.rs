@@ -154,7 +154,9 @@ async fn back(
 ) -> Result<Figure> {
     let upstream = Endpoint::local(server.address().port());
     let relay = FaultProxy::start(&Endpoint::local(0), &upstream)?;
-    let mut login = Login::at(server, user).with("client.reconnect.timeout", "180");
+    // With the carrier the window would stay.
+    let login = Login::at(server, user).with("client.carrier.enable", "0");
+    let mut login = login.with("client.reconnect.timeout", "180");
     login.port = relay.port().context("a relay without a port")?;
     let mut times = Vec::new();
     for _ in 0..bench.runs {

@@ -3,6 +3,7 @@
 
 mod agent;
 mod broker;
+mod carrier;
 mod carry;
 mod client;
 mod figure;
@@ -65,6 +66,8 @@ enum Group {
     Tunnel,
     /// The broker's memory with idle tunnels.
     Memory,
+    /// The carrier: throughput, what NX waits for, the way back, folders.
+    Carrier,
     /// Shared folders: speed directly and over long links, memory.
     Shares,
 }
@@ -124,6 +127,9 @@ impl Bench {
         }
         if wanted(Group::Memory) {
             figures.extend(memory::measure(self).await?);
+        }
+        if wanted(Group::Carrier) {
+            figures.extend(carrier::measure(self).await?);
         }
         if wanted(Group::Shares) {
             figures.extend(shares::measure(self).await?);

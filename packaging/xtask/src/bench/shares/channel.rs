@@ -42,7 +42,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-async fn speeds(bench: &Bench, engine: &str) -> Result<Vec<(f64, f64)>> {
+pub(super) async fn speeds(bench: &Bench, engine: &str) -> Result<Vec<(f64, f64)>> {
     let scene = &bench.scene;
     let shares = scene.path(format!("channel-{engine}"));
     let shown = shares.display().to_string();

@@ -121,6 +121,25 @@ const SMALL: &[Small] = &[
     },
 ];
 
+/// Megabytes a second each way over the stock NX slave channel, mounted by
+/// ourselves.
+pub(super) async fn over_the_nx_channel(bench: &Bench) -> Result<Vec<(f64, f64)>> {
+    channel::speeds(bench, "qvd").await
+}
+
+/// Megabytes a second each way by sshfs with sftp-server on a direct socket.
+pub(super) fn over_sshfs(bench: &Bench, bytes: usize) -> Result<(Vec<f64>, Vec<f64>)> {
+    let folder = bench.scene.path("shared-by-sshfs");
+    fs::create_dir_all(&folder)?;
+    let mut speeds = (Vec::new(), Vec::new());
+    for _ in 0..bench.runs {
+        let rig = Rig::new(bench, Kind::Sshfs, &folder, Duration::ZERO)?;
+        speeds.0.push(work::write(&rig, &folder, bytes)?);
+        speeds.1.push(work::read(&rig, &folder, bytes)?);
+    }
+    Ok(speeds)
+}
+
 /// Measures directly, with 20 and 100 ms of round trip, and over the stock NX
 /// slave channel.
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
