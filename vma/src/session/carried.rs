@@ -35,6 +35,8 @@ pub(super) enum Said {
     /// There is a connection, the first one or another; with these tokens the
     /// client goes on after it.
     Up { again: bool, tokens: Vec<Hidden> },
+    /// A connection begins; if it comes up, the client may go on with these.
+    Begins(Vec<Hidden>),
     /// The connection is lost.
     Away,
     /// It has been so for so long that nxagent is not to notice.
@@ -132,25 +134,37 @@ async fn carry(
             Ok(token) => token,
             Err(error) => return error.to_string(),
         };
-        let told = async {
+        // Told before the client can know the next: it may be back sooner than
+        // the daemon hears of anything.
+        let mut tokens = session.tokens();
+        tokens.push(token.clone());
+        let _ = tell.send(Said::Begins(hidden(&tokens)));
+        let mut known = Known {
+            session,
+            tell,
+            times: link.borrow().times,
+        };
+        let up = async {
             // One that is refused never comes up.
             if link.wait_for(|link| link.up || link.over).await.is_ok() {
-                let tokens = session.tokens();
-                let hidden = |token: &Token| Hidden::from(token.to_parameter());
-                let again = link.borrow().times > 1;
-                let tokens = tokens.iter().map(hidden).collect();
-                let _ = tell.send(Said::Up { again, tokens });
+                known.tell();
             }
             std::future::pending::<()>().await;
         };
         let ended = tokio::select! {
             biased;
-            Some(connection) = connections.recv() => {
-                next = Some(connection);
-                continue;
+            connection = connections.recv() => {
+                next = connection;
+                None
             }
-            ended = session.serve(connection, token) => ended,
-            () = told => continue,
+            ended = session.serve(connection, token) => Some(ended),
+            () = up => None,
+        };
+        // It may have come up and be lost at the same moment: the client has
+        // the next token all the same.
+        known.tell();
+        let Some(ended) = ended else {
+            continue;
         };
         match ended {
             Ended::Over { reason, text, .. } if text.is_empty() => return reason.to_string(),
@@ -162,6 +176,34 @@ async fn carry(
             _ => {}
         }
     }
+}
+
+/// What the daemon was told of a connection.
+struct Known<'a> {
+    session: &'a Session,
+    tell: &'a mpsc::UnboundedSender<Said>,
+    /// How many connections there had been.
+    times: u64,
+}
+
+impl Known<'_> {
+    /// Tells of the connection, if it has come up and that was not told.
+    fn tell(&mut self) {
+        let times = self.session.link().borrow().times;
+        if times == self.times {
+            return;
+        }
+        self.times = times;
+        let _ = self.tell.send(Said::Up {
+            again: times > 1,
+            tokens: hidden(&self.session.tokens()),
+        });
+    }
+}
+
+fn hidden(tokens: &[Token]) -> Vec<Hidden> {
+    let tokens = tokens.iter().map(Token::to_parameter);
+    tokens.map(Hidden::from).collect()
 }
 
 /// Waits for the next connection, no longer than the client may stay away.

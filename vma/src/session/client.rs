@@ -114,6 +114,10 @@ impl Session {
                 self.client.tokens.clone_from(&tokens);
                 self.report(Event::Carrier { up: true, tokens });
             }
+            Said::Begins(tokens) => {
+                self.client.tokens.clone_from(&tokens);
+                self.report(Event::Carrier { up: false, tokens });
+            }
             // It waits for an answer that will not come.
             Said::Away if self.agent.is_leaving() => self.client_over(),
             Said::Away => {
