@@ -58,6 +58,18 @@ impl Running {
         until(what, seen).await
     }
 
+    async fn until_opened(&mut self, service: Service) {
+        let is = |event: &Event| matches!(event, Event::Opened(s, _) if *s == service);
+        self.until("a channel is open", |event| is(event).then_some(()))
+            .await;
+    }
+
+    async fn until_closed(&mut self, service: Service) {
+        let is = |event: &Event| matches!(event, Event::Closed(s, _) if *s == service);
+        self.until("a channel is closed", |event| is(event).then_some(()))
+            .await;
+    }
+
     async fn until_is(&mut self, wanted: Event) {
         let what = format!("{wanted:?}");
         self.until(&what, |event| (*event == wanted).then_some(()))
@@ -138,7 +150,7 @@ async fn slave_channels_go_both_ways_at_once() {
 
         // The agent's slave gives back what comes, ours does as well.
         let mut to_agent = UnixStream::connect(&socket).await.unwrap();
-        session.until_is(Event::Opened(Service::Slave)).await;
+        session.until_opened(Service::Slave).await;
         let mut from_agent = ask(port).await;
         let sent = bytes(40_000);
         let (there, here) = tokio::join!(
@@ -148,9 +160,9 @@ async fn slave_channels_go_both_ways_at_once() {
         assert!(there == sent && here == sent, "{link}");
         // What is closed on one side is closed on the other.
         drop(to_agent);
-        session.until_is(Event::Closed(Service::Slave)).await;
+        session.until_closed(Service::Slave).await;
         drop(from_agent);
-        session.until_is(Event::Closed(Service::Slave)).await;
+        session.until_closed(Service::Slave).await;
         session.suspend().await;
         assert!(!socket.exists());
     }

@@ -30,8 +30,8 @@ pub(super) enum Step {
     /// The session is up: channels may be used.
     Up,
     /// A channel beside X is open, or closed.
-    Opened(Service),
-    Closed(Service),
+    Opened(Service, u8),
+    Closed(Service, u8),
     /// The agent closes the session.
     Ending,
     /// The agent has closed the connection; why, if it failed.
@@ -81,13 +81,14 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
+        codec: Codec,
         stream: NxStream,
         access: Access,
         ends: Arc<dyn LocalEnds>,
         shared: Shared,
     ) -> Self {
         Self {
-            codec: Codec::new(None),
+            codec,
             agent: Pipe::new(stream),
             agent_deaf: false,
             hungry: true,
@@ -148,7 +149,7 @@ impl Driver {
             Some(id) => {
                 let kind = Kind::Service(Service::Slave);
                 self.channels.insert(id, Channel::there(kind, end));
-                self.steps.push_back(Step::Opened(Service::Slave));
+                self.steps.push_back(Step::Opened(Service::Slave, id));
             }
             None => tracing::warn!("no slave channel is free"),
         }
@@ -199,7 +200,7 @@ impl Driver {
             busy = true;
             match self.forget(id) {
                 Some(Kind::X) if !self.has_display() => self.steps.push_back(Step::DisplayGone),
-                Some(Kind::Service(service)) => self.steps.push_back(Step::Closed(service)),
+                Some(Kind::Service(service)) => self.steps.push_back(Step::Closed(service, id)),
                 _ => {}
             }
         }
@@ -289,7 +290,7 @@ impl Driver {
             }
             Control::Drop(id) => {
                 if let Some(Kind::Service(service)) = self.forget(id) {
-                    self.steps.push_back(Step::Closed(service));
+                    self.steps.push_back(Step::Closed(service, id));
                 }
             }
             Control::Finish(id) => match self.channels.get_mut(&id) {
@@ -381,7 +382,7 @@ impl Turn<'_> {
             Poll::Ready(Ok(false)) => {}
             Poll::Ready(Ok(true)) => {
                 if let Kind::Service(service) = channel.kind {
-                    self.steps.push_back(Step::Opened(service));
+                    self.steps.push_back(Step::Opened(service, self.id));
                 }
             }
             Poll::Ready(Err(error)) => {

@@ -15,20 +15,24 @@ pub(super) struct Window {
     out: usize,
 }
 
+/// Bytes that a token stands for on the link that the agent named.
+pub(crate) fn token_size(link: &str) -> usize {
+    match link.to_ascii_uppercase().as_str() {
+        "MODEM" => 256,
+        "ISDN" => 384,
+        "ADSL" | "WAN" => 1408,
+        _ => 1536,
+    }
+}
+
 /// Tokens that may be out at once.
 const TOKENS: usize = 6;
 
 impl Window {
     /// For the link that the agent named.
     pub(super) fn new(link: &str) -> Self {
-        let token = match link.to_ascii_uppercase().as_str() {
-            "MODEM" => 256,
-            "ISDN" => 384,
-            "ADSL" | "WAN" => 1408,
-            _ => 1536,
-        };
         Self {
-            token,
+            token: token_size(link),
             sent: 0,
             out: 0,
         }
