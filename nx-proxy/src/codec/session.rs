@@ -220,6 +220,14 @@ impl Codec {
         }
     }
 
+    /// Says that this end leaves: the agent then suspends the session at once.
+    pub fn shutdown(&mut self) {
+        if let Stage::Session(session) = &mut self.stage {
+            session.writer.control(31, 0);
+            session.writer.control(18, 0);
+        }
+    }
+
     /// Says that a channel is closed altogether.
     pub fn drop_channel(&mut self, channel: u8) {
         if let Stage::Session(session) = &mut self.stage {

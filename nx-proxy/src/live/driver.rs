@@ -167,6 +167,7 @@ impl Driver {
             }
             stays
         });
+        self.codec.shutdown();
     }
 
     /// Writes what still waits for the agent, and closes the connection.
