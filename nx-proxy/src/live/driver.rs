@@ -114,6 +114,10 @@ impl Driver {
         for _ in 0..limits::TURNS {
             let mut busy = self.serve(cx)?;
             busy |= self.decode()?;
+            while self.window.poll_nudge(cx).is_ready() {
+                self.codec.ask();
+                busy = true;
+            }
             busy |= self.listen(cx)?;
             busy |= self.speak(cx)?;
             if self.up.poll(cx, &self.codec) {
@@ -458,9 +462,9 @@ impl Turn<'_> {
         let bytes = self.buffer.get(..count).unwrap_or_default();
         if channel.kind != Kind::X {
             self.codec.send(self.id, bytes);
-            if let Some(tokens) = self.window.sent(count) {
-                self.codec.ask_data(tokens);
-            }
+            // Behind the frame: the answer tells that it was taken.
+            self.codec.ask_data(1);
+            self.window.sent();
             return Ok(());
         }
         if !channel.answered {
