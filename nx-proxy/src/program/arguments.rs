@@ -106,7 +106,7 @@ pub const EXAMPLES: &[(&str, &str)] = &[
 ];
 
 /// The options that have an effect.
-const OPTIONS: &[(&str, &str)] = &[
+pub const OPTIONS: &[(&str, &str)] = &[
     (
         "connect=HOST, port=N",
         "where the agent is; the port is 4000 and the number else",

@@ -13,7 +13,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Work};
-pub use arguments::{ENVIRONMENT, EXAMPLES, STATUSES, command};
+pub use arguments::{ENVIRONMENT, EXAMPLES, OPTIONS, STATUSES, command};
 use report::Report;
 use settings::Settings;
 use words::Words;

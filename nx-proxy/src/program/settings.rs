@@ -366,3 +366,109 @@ pub(super) fn shown(text: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(200).map(plain).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(given: &[&str]) -> Result<Settings, String> {
+        let mut words = Words::default();
+        for word in given {
+            words.take(word)?;
+        }
+        Settings::of(words)
+    }
+
+    fn link(given: &[&str]) -> Link {
+        settings(given).ok().unwrap().link
+    }
+
+    fn tcp(host: &str, port: u16) -> Target {
+        Target::parse(&format!("tcp:{host}:{port}"), None)
+            .unwrap()
+            .unwrap()
+    }
+
+    /// As seen with nxproxy 3.5.99.26.
+    #[test]
+    fn the_ends_come_together_as_with_nxproxy() {
+        for (given, target, tries) in [
+            (&["localhost:40"][..], tcp("localhost", 4040), TRIES),
+            (&["localhost"], tcp("localhost", 4008), TRIES),
+            (
+                &["nx/nx,connect=vm,port=30001,retry=2:50"],
+                tcp("vm", 30001),
+                2,
+            ),
+            (
+                &["connect=unix:/run/a"],
+                Target::Unix("/run/a".into()),
+                TRIES,
+            ),
+        ] {
+            assert_eq!(link(given), Link::Connect(target, tries), "{given:?}");
+        }
+        for (given, port, loopback, accept) in [
+            (&[][..], 4008, false, None),
+            (&["listen=4282"], 4282, false, None),
+            (
+                &["nx/nx,accept=vm,loopback=1:40"],
+                4040,
+                true,
+                Some("vm".to_owned()),
+            ),
+            (&["listen=tcp:localhost:4282"], 4282, true, None),
+        ] {
+            let at = Place::Tcp { port, loopback };
+            assert_eq!(link(given), Link::Listen { at, accept }, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn channels_and_files_are_where_the_options_say() {
+        let given = "nx/nx,root=/r,media=4713,cups=1,smb=unix:/s,slave=1,errors=e,session=/f:40";
+        let settings = settings(&[given, "cups=0", "link=modem", "novelty=7"])
+            .ok()
+            .unwrap();
+        assert_eq!(
+            settings.targets,
+            [
+                (Service::Media, tcp("localhost", 4713)),
+                (Service::Smb, Target::Unix("/s".into()))
+            ]
+        );
+        let slave = Place::Tcp {
+            port: 12040,
+            loopback: true,
+        };
+        assert_eq!(settings.slave, Some(slave));
+        assert_eq!(settings.errors, Some("/r/S-40/e".into()));
+        assert_eq!(settings.session, Some("/f".into()));
+        assert_eq!(
+            settings.warnings,
+            ["Ignoring unknown option 'novelty' with value '7'."]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_no_cookie_shown() {
+        for (given, part) in [
+            ("port=0,connect=a", "'0' is no port"),
+            ("retry=x,connect=a", "'x'"),
+            ("loopback=2", "'2'"),
+            ("kill=1", "'1' is no process"),
+            ("media=1", "No port specified for multimedia"),
+            ("cups=tcp:x", "cups"),
+            ("connect=a b", "'a b' is no host"),
+            ("listen=tcp:other:1", "'tcp:other:1'"),
+            ("nx/nx,listen=0", "'0' is no place"),
+        ] {
+            let error = settings(&[given]).err().unwrap();
+            assert!(error.contains(part), "{given}: {error}");
+        }
+        let error = settings(&["cookie=a/b"]).err().unwrap();
+        assert!(!error.contains("a/b"), "{error}");
+        let kills = vec!["kill=7"; MAX_KILLS + 1].join(",");
+        assert!(settings(&[&kills]).is_err());
+    }
+}
