@@ -53,5 +53,6 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 /// one by itself every five seconds.
 pub(super) const ASK: Duration = Duration::from_secs(20);
 
-/// Silence of the agent after which it is lost.
-pub(super) const LOST: Duration = Duration::from_secs(120);
+/// Silence of the agent after which it is lost, as with nxproxy under the
+/// client.
+pub(super) const LOST: Duration = Duration::from_secs(30);

@@ -180,7 +180,7 @@ impl Life<'_> {
         let silence = now.duration_since(driver.heard);
         if silence >= limits::LOST {
             let seconds = limits::LOST.as_secs();
-            let reason = format!("nothing came for {seconds} seconds");
+            let reason = format!("nothing was heard for {seconds} s");
             return Some(Err(Error::Lost { reason }));
         }
         if silence >= limits::ASK && !self.asked {

@@ -8,6 +8,7 @@ mod client;
 mod figure;
 mod load;
 mod memory;
+mod nx;
 mod reference;
 mod session;
 mod shares;
@@ -27,7 +28,7 @@ use crate::workspace::Metadata;
 use crate::{install, run};
 
 /// The crates whose programs are measured.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 12] = [
     "-p",
     "qvd-vma",
     "-p",
@@ -38,6 +39,8 @@ const PROGRAMS: [&str; 10] = [
     "qvd-slaveserver",
     "-p",
     "qvd-slaveclient",
+    "-p",
+    "nx-proxy",
 ];
 
 /// What to measure and how to tell it.
@@ -65,6 +68,8 @@ enum Group {
     Tunnel,
     /// The broker's memory with idle tunnels.
     Memory,
+    /// The native NX engine, beside nxproxy.
+    Nx,
     /// Shared folders: speed directly and over long links, memory.
     Shares,
 }
@@ -124,6 +129,9 @@ impl Bench {
         }
         if wanted(Group::Memory) {
             figures.extend(memory::measure(self).await?);
+        }
+        if wanted(Group::Nx) {
+            figures.extend(nx::measure(self).await?);
         }
         if wanted(Group::Shares) {
             figures.extend(shares::measure(self).await?);
