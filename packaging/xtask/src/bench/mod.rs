@@ -85,10 +85,15 @@ struct Bench {
 /// Builds the programs as they are shipped, measures and tells.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     install::run(true)?;
+    // The whole of them takes minutes to build.
+    let programs: &[&str] = match arguments.groups.as_slice() {
+        [Group::Nx] => &["-p", "nx-proxy"],
+        _ => &PROGRAMS,
+    };
     run::shown(
         run::cargo()
             .args(["build", "--release", "--locked", "--bins"])
-            .args(PROGRAMS),
+            .args(programs),
     )?;
     let programs = Metadata::read()?.target_directory.join("release");
     allow_many_files()?;
