@@ -402,6 +402,11 @@ impl Turn<'_> {
         let before = channel.waiting();
         let written = channel.poll_write(cx);
         let mut busy = channel.waiting() < before;
+        if channel.kind == Kind::X {
+            for chunk in channel.queue().spent() {
+                self.codec.recycle(chunk);
+            }
+        }
         match written {
             Poll::Ready(Ok(())) if channel.is_finishing() => {
                 self.codec.drop_channel(self.id);
