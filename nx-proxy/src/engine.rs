@@ -67,6 +67,10 @@ pub struct Session {
     pub media: Option<Local>,
     /// Where the session's programs print, if they may: a CUPS server.
     pub cups: Option<Local>,
+    /// Whether the agent is away, of a stream that survives that: nothing comes
+    /// meanwhile, for however long, and the session is to take that for no
+    /// loss. `None` of a stream that does not tell.
+    pub away: Option<watch::Receiver<bool>>,
 }
 
 /// A server on the user's machine that a channel of the session leads to.
@@ -107,6 +111,7 @@ impl Session {
             slave: None,
             media: None,
             cups: None,
+            away: None,
         }
     }
 }
@@ -179,6 +184,19 @@ pub(crate) async fn next_order(orders: &mut Orders, current: Order) -> Option<Or
         .await
         .ok()
         .map(|order| *order)
+}
+
+/// Whether the agent is away, when that has changed; never, of a stream that
+/// does not tell. Cancel safe.
+pub(crate) async fn away_changed(away: &mut Option<watch::Receiver<bool>>) -> bool {
+    if let Some(told) = away
+        && told.changed().await.is_ok()
+    {
+        return *told.borrow_and_update();
+    }
+    // Nobody tells any more.
+    *away = None;
+    std::future::pending().await
 }
 
 /// Why a session was lost whose stream just ended.

@@ -32,7 +32,10 @@ enum Fault {
 /// Copies bytes between the NX stream and the local program until both have
 /// closed their side. Each end of a direction is passed on when it comes, so
 /// that what is still under way in the other one arrives.
-pub(crate) async fn pump<N, L>(nx: N, local: L) -> Outcome
+///
+/// `tells` whether the stream itself tells when the agent is away: then its
+/// silence is no failure.
+pub(crate) async fn pump<N, L>(nx: N, local: L, tells: bool) -> Outcome
 where
     N: AsyncRead + AsyncWrite + Unpin,
     L: AsyncRead + AsyncWrite + Unpin,
@@ -40,7 +43,7 @@ where
     let (mut nx_read, mut nx_write) = tokio::io::split(nx);
     let (mut local_read, mut local_write) = tokio::io::split(local);
     let down = async {
-        copy(&mut nx_read, &mut local_write, Some(SILENCE))
+        copy(&mut nx_read, &mut local_write, (!tells).then_some(SILENCE))
             .await
             .map_err(|fault| match fault {
                 Fault::Reading(e) => Outcome::PeerFailed(e),
@@ -112,7 +115,7 @@ mod tests {
     async fn an_end_in_one_direction_leaves_the_other_open() {
         let (nx, mut agent) = duplex(16);
         let (local, mut program) = duplex(16);
-        let pumped = tokio::spawn(pump(nx, local));
+        let pumped = tokio::spawn(pump(nx, local, false));
         agent.write_all(b"from the agent, at length").await.unwrap();
         agent.shutdown().await.unwrap();
         let mut got = String::new();
@@ -130,13 +133,13 @@ mod tests {
     async fn a_fault_says_whose_it_is_and_ends_the_other_side() {
         let (nx, mut agent) = duplex(16);
         let broken = broken_stream();
-        let pumped = tokio::spawn(pump(nx, broken));
+        let pumped = tokio::spawn(pump(nx, broken, false));
         let mut rest = Vec::new();
         agent.read_to_end(&mut rest).await.unwrap();
         assert!(matches!(pumped.await.unwrap(), Outcome::LocalFailed));
 
         let (local, mut program) = duplex(16);
-        let pumped = tokio::spawn(pump(broken_stream(), local));
+        let pumped = tokio::spawn(pump(broken_stream(), local, false));
         program.read_to_end(&mut rest).await.unwrap();
         assert!(matches!(pumped.await.unwrap(), Outcome::PeerFailed(_)));
     }
@@ -146,7 +149,7 @@ mod tests {
         let (nx, mut agent) = duplex(16);
         let (local, mut program) = duplex(16);
         let begin = tokio::time::Instant::now();
-        let pumped = tokio::spawn(pump(nx, local));
+        let pumped = tokio::spawn(pump(nx, local, false));
         tokio::time::sleep(10 * SILENCE).await;
         agent.write_all(b"word").await.unwrap();
         let mut got = Vec::new();

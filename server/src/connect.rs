@@ -32,6 +32,8 @@ pub(crate) struct Prepared {
     pub(crate) claim: Claim,
     pub(crate) vm: TcpStream,
     pub(crate) slave_key: SecretString,
+    /// Whether the agent will speak the carrier, where the client asks.
+    pub(crate) carrier: Option<bool>,
 }
 
 /// Takes the VM over, starts or resumes its session and connects to it.
@@ -68,7 +70,7 @@ pub(crate) async fn prepare(
         let properties = session_parameters(user, vm, parameters, &slave_key);
         let mut agent = Agent::new(vm);
         let waiting = || say(format!("Waiting for X session to come up on VM {id}"));
-        agent::start(&mut agent, properties, broker.limits, waiting)
+        let carrier = agent::start(&mut agent, properties, broker.limits, waiting)
             .await
             .map_err(|failure| not_started(id, &failure))?;
         say(format!("Connecting X session for VM_ID: {id}"));
@@ -77,9 +79,9 @@ pub(crate) async fn prepare(
             Refusal::new(Status::SERVICE_UNAVAILABLE, reason)
         })?;
         say("Connection established".to_owned());
-        Ok(socket)
+        Ok((socket, carrier))
     };
-    let socket = tokio::select! {
+    let (socket, carrier) = tokio::select! {
         socket = work => socket?,
         () = claim.contended() => return Err(not_taken(id, Failure::Overtaken)),
     };
@@ -87,12 +89,17 @@ pub(crate) async fn prepare(
         claim,
         vm: socket,
         slave_key,
+        carrier: qvd_carrier::announced(parameters.value(qvd_carrier::CARRIER)).then_some(carrier),
     })
 }
 
 /// The 101.
-pub(crate) fn joined(slave_key: &SecretString) -> ResponseHead {
-    qvd_broker::connected(slave_key.expose_secret())
+pub(crate) fn joined(slave_key: &SecretString, carrier: Option<bool>) -> ResponseHead {
+    let head = qvd_broker::connected(slave_key.expose_secret());
+    match carrier {
+        None => head,
+        Some(spoken) => head.header(qvd_broker::CARRIER_HEADER, if spoken { "1" } else { "0" }),
+    }
 }
 
 /// What the agent is told: what the client says of itself, overruled by the

@@ -298,9 +298,10 @@ impl Dialogue {
             claim,
             vm: socket,
             slave_key,
+            carrier,
         } = prepared;
         self.connection
-            .respond_head(&connect::joined(&slave_key))
+            .respond_head(&connect::joined(&slave_key, carrier))
             .await?;
         Ok(Answer::Joined(Parties {
             user,

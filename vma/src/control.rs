@@ -33,7 +33,11 @@ pub enum Command {
     /// First message to a new process: the session it is to run.
     Start(Box<Launch>),
     /// Serve the client's connection that comes along as a descriptor.
-    Serve,
+    Serve {
+        /// Whether the carrier's greeting was said on it.
+        #[serde(default)]
+        greeted: bool,
+    },
     /// Wake the suspended nxagent with this option string.
     Wake {
         /// The whole line for the options file.
@@ -47,6 +51,9 @@ pub enum Command {
         /// The client's seat.
         #[serde(default)]
         seat: Seat,
+        /// How the carrier is spoken from now on.
+        #[serde(default)]
+        carrier: Carrier,
     },
     /// Let the client go, or cancel a resume.
     Suspend,
@@ -122,6 +129,27 @@ pub struct Launch {
     /// The client's seat.
     #[serde(default)]
     pub seat: Seat,
+    /// How the carrier is spoken.
+    #[serde(default)]
+    pub carrier: Carrier,
+}
+
+/// How the carrier is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carrier {
+    /// How long a session whose client is away stays as it is.
+    pub grace: Duration,
+    /// Silence after which the client is asked whether it is there.
+    pub keepalive: Duration,
+}
+
+impl Default for Carrier {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(180),
+            keepalive: Duration::from_secs(2),
+        }
+    }
 }
 
 /// What a client says of its keyboard and screen beyond nxagent's options.
@@ -212,6 +240,14 @@ pub enum Event {
         /// What the user says.
         answer: Vnc,
     },
+    /// The client's carrier.
+    Carrier {
+        /// Whether there is a connection.
+        up: bool,
+        /// The tokens with which it goes on, as parameters; none when there is
+        /// no carrier.
+        tokens: Vec<Hidden>,
+    },
     /// nxagent runs.
     Started {
         /// Its process id.
@@ -267,6 +303,9 @@ pub struct Hello {
     /// Its process id, once it runs.
     #[serde(default)]
     pub nxagent: Option<i32>,
+    /// Whether the process speaks the carrier.
+    #[serde(default)]
+    pub carrier: bool,
 }
 
 /// The state of nxagent, as its output tells.
@@ -442,12 +481,13 @@ mod tests {
         let (a, b) = (Channel::new(a).unwrap(), Channel::new(b).unwrap());
         let (read, write) = rustix::pipe::pipe().unwrap();
         a.send(&Command::Suspend, None).await.unwrap();
-        a.send(&Command::Serve, Some(write.as_fd())).await.unwrap();
+        let serve = Command::Serve { greeted: true };
+        a.send(&serve, Some(write.as_fd())).await.unwrap();
         drop((a, write));
         let first = b.receive::<Command>().await.unwrap().unwrap();
         assert!(matches!(first, (Command::Suspend, None)));
         let (message, fd) = b.receive::<Command>().await.unwrap().unwrap();
-        assert!(matches!(message, Command::Serve));
+        assert!(matches!(message, Command::Serve { greeted: true }));
         rustix::io::write(fd.unwrap(), b"here").unwrap();
         let mut buf = [0; 8];
         assert_eq!(rustix::io::read(&read, &mut buf).unwrap(), 4);
@@ -461,6 +501,7 @@ mod tests {
         for bytes in [
             &b"{\"do\":\"dance\",\"with\":1}"[..],
             b"{\"do\":\"suspend\",\"gently\":true}",
+            b"{\"do\":\"serve\"}",
             b"{",
         ] {
             send_packet(a.as_fd(), bytes, None).unwrap();
@@ -472,6 +513,10 @@ mod tests {
         assert!(matches!(
             b.receive().await.unwrap(),
             Some((Command::Suspend, None))
+        ));
+        assert!(matches!(
+            b.receive().await.unwrap(),
+            Some((Command::Serve { greeted: false }, None))
         ));
         assert!(b.receive::<Command>().await.is_err());
     }

@@ -55,6 +55,8 @@ pub struct SessionSpec {
     pub seat: Seat,
     /// What the client shows on the slave channel.
     pub slave_key: Option<Hidden>,
+    /// Whether the client speaks the carrier.
+    pub carrier: bool,
     /// The account that the session needs.
     pub account: Account,
     /// All that was asked for, as hooks are told.
@@ -170,7 +172,11 @@ impl SessionSpec {
         if defaults.slave && slave_key.is_some() {
             options.push(("slave", "1".to_owned()));
         }
-        let mut properties = Properties::new(parameters.iter());
+        // A secret, of a session that is no more.
+        let told = parameters
+            .iter()
+            .filter(|(key, _)| *key != qvd_carrier::RESUME);
+        let mut properties = Properties::new(told);
         properties.fill("qvd.vm.user.name", &account.name);
         properties.fill("qvd.vm.user.groups", account.groups.join(","));
         properties.fill("qvd.vm.user.home", account.home.display().to_string());
@@ -182,6 +188,7 @@ impl SessionSpec {
             timezone,
             seat: seat(parameters),
             slave_key,
+            carrier: qvd_carrier::announced(parameters.value(qvd_carrier::CARRIER)),
             properties,
         })
     }

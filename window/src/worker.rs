@@ -236,6 +236,7 @@ async fn connect(request: &Request, messages: &Messages) -> Result<Outcome, Fail
         slave: settings.slave.clone(),
         sound: settings.sound.clone(),
         printers: settings.printers.clone(),
+        carrier: settings.carrier.clone(),
     };
     let (taken, logged_in) = oneshot::channel();
     let session = async {

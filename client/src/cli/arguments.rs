@@ -184,8 +184,8 @@ pub struct Arguments {
     /// What draws the session: native (the client itself) or nxproxy
     #[arg(help_heading = SESSION, long, value_name = "ENGINE")]
     pub nx_engine: Option<String>,
-    /// Tell at the end, and on SIGUSR1, what the session has carried (native
-    /// engine)
+    /// Tell at the end, and on SIGUSR1, what the session has carried: on the
+    /// carrier, and in the native engine
     #[arg(help_heading = SESSION, long)]
     pub stats: bool,
 

@@ -1,6 +1,7 @@
 //! A machine that does nothing else: login, session, login, without a way out
 //! to a shell.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use nx_proxy::Order;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::progress::Progress;
 use super::settings::Settings;
@@ -17,6 +18,9 @@ use crate::core::{Choice, Code, Failure};
 
 /// How long a message can be read before the next login begins.
 const READ: Duration = Duration::from_secs(3);
+
+/// How long a session may take to be left when the machine ends.
+const LEAVE: Duration = Duration::from_secs(8);
 
 /// The longest time between two attempts of a machine that nobody logs in to.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -32,13 +36,21 @@ pub(super) async fn run(
     choice: &Choice,
     progress: &mut Progress,
 ) -> Result<(), Failure> {
-    let keys = Keys::watch(progress.in_session())
+    let in_session = progress.in_session();
+    let keys = Keys::watch(Arc::clone(&in_session))
         .map_err(|e| Failure::new(Code::Internal, "no signals").because(e))?;
     let mut ended = keys.ended.clone();
+    let mut sessions = pin!(sessions(settings, choice, progress, &keys));
     tokio::select! {
-        done = sessions(settings, choice, progress, &keys) => done,
-        _ = ended.wait_for(|ended| *ended) => Ok(()),
+        done = &mut sessions => return done,
+        _ = ended.wait_for(|ended| *ended) => {}
     }
+    if in_session.load(Ordering::Relaxed) {
+        // Left without a word, the agent would wait for its client to come back.
+        keys.orders.send_replace(Order::Suspend);
+        let _ = timeout(LEAVE, sessions).await;
+    }
+    Ok(())
 }
 
 async fn sessions(
@@ -69,6 +81,9 @@ async fn sessions(
         }
         let done = run::connect(&one, choice, progress, keys.orders()).await;
         progress.clear();
+        if *keys.ended.borrow() {
+            return Ok(());
+        }
         if settings.once {
             return done.map(|outcome| run::tell(outcome, progress));
         }

@@ -15,8 +15,8 @@ use super::progress::Progress;
 use super::settings::{Settings, Task};
 use super::{ask, check, diagnose, icons, kiosk, list};
 use crate::core::{
-    Allowed, Broker, Choice, Chosen, Code, Event, Failure, Outcome, View, Wish, open_desktop,
-    until_interrupted,
+    Allowed, Broker, CarrierStatistics, Choice, Chosen, Code, Event, Failure, Outcome, View, Wish,
+    open_desktop, until_interrupted,
 };
 
 /// Does what was asked for.
@@ -186,7 +186,12 @@ pub(super) async fn connect(
 ) -> Result<Outcome, Failure> {
     let statistics = Native::new();
     let engine = engine(settings, &statistics);
-    let _told = on_request(&statistics);
+    let carrier = settings.carrier.as_ref();
+    let numbers = Numbers {
+        native: (settings.engine == NxEngine::Native).then(|| statistics.clone()),
+        carrier: carrier.map(|carrier| carrier.statistics.clone()),
+    };
+    let _told = on_request(&numbers);
     loop {
         let login = until_interrupted(orders.clone(), Login::of(settings, progress)).await?;
         let wish = Wish {
@@ -200,13 +205,14 @@ pub(super) async fn connect(
             slave: settings.slave.clone(),
             sound: settings.sound.clone(),
             printers: settings.printers.clone(),
+            carrier: settings.carrier.clone(),
         };
         let taken = progress.login();
         let session = async {
             let done = open_desktop(&*engine, &wish, progress, orders.clone()).await;
             progress.ended();
-            if settings.stats && settings.engine == NxEngine::Native {
-                tell_statistics(&statistics);
+            if settings.stats {
+                numbers.tell();
             }
             done
         };
@@ -240,22 +246,36 @@ pub fn engine(settings: &Settings, native: &Native) -> Box<dyn Engine> {
 }
 
 /// Tells on SIGUSR1 what the session has carried so far, until it is dropped.
-fn on_request(native: &Native) -> JoinSet<()> {
+fn on_request(numbers: &Numbers) -> JoinSet<()> {
     let mut set = JoinSet::new();
     if let Ok(mut requests) = signal(SignalKind::user_defined1()) {
-        let native = native.clone();
+        let numbers = numbers.clone();
         set.spawn(async move {
             while requests.recv().await.is_some() {
-                tell_statistics(&native);
+                numbers.tell();
             }
         });
     }
     set
 }
 
-fn tell_statistics(native: &Native) {
-    // Nobody may be listening.
-    let _ = write!(std::io::stderr(), "{}", native.statistics());
+/// What can be told of a session's traffic.
+#[derive(Clone)]
+struct Numbers {
+    /// Of the engine that counts.
+    native: Option<Native>,
+    carrier: Option<CarrierStatistics>,
+}
+
+impl Numbers {
+    fn tell(&self) {
+        let carrier = self.carrier.as_ref().and_then(CarrierStatistics::tell);
+        let native = self.native.as_ref().map(Native::statistics);
+        let native = native.map(|native| native.to_string());
+        // Nobody may be listening.
+        let text = carrier.into_iter().chain(native).collect::<String>();
+        let _ = write!(std::io::stderr(), "{text}");
+    }
 }
 
 /// How a session ended.

@@ -20,7 +20,7 @@ use self::files::Files;
 use super::arguments::{Arguments, Command};
 use super::environment::Environment;
 use super::{ask, icons, log};
-use crate::core::{Choice, Code, Failure, Slave, Target, TlsPolicy};
+use crate::core::{Carrier, CarrierStatistics, Choice, Code, Failure, Slave, Target, TlsPolicy};
 
 const NO_BROKER: &str = "no broker is named: use -h HOST, QVDHOST or client.host.name";
 
@@ -80,6 +80,8 @@ pub struct Settings {
     pub once: bool,
     /// How long it is tried to get a lost session back; zero for not at all.
     pub reconnect: Duration,
+    /// How the carrier is spoken, where it is.
+    pub carrier: Option<Carrier>,
     /// Dots per inch of the session; the display's where there is none.
     pub dpi: Option<u16>,
     /// NX options for this end.
@@ -143,6 +145,11 @@ impl Settings {
             None if needs_broker => return Err(usage(NO_BROKER)),
             None => String::new(),
         };
+        let reconnect = if arguments.once && !arguments.kiosk {
+            Duration::ZERO
+        } else {
+            Duration::from_secs(config.session.reconnect.number().into())
+        };
         let tls = tls::policy(&arguments, &config, &properties, environment)?;
         if tls.is_none() && needs_broker {
             warnings.push("the connection is not encrypted".into());
@@ -204,11 +211,16 @@ impl Settings {
             slave,
             kiosk: arguments.kiosk,
             once: arguments.once,
-            reconnect: if arguments.once && !arguments.kiosk {
-                Duration::ZERO
-            } else {
-                Duration::from_secs(config.session.reconnect.number().into())
-            },
+            reconnect,
+            carrier: config.session.carrier.then(|| Carrier {
+                grace: if reconnect.is_zero() {
+                    Duration::ZERO
+                } else {
+                    Duration::from_secs(config.session.carrier_grace.number().into())
+                },
+                keepalive: Duration::from_secs(config.session.carrier_keepalive.number().into()),
+                statistics: CarrierStatistics::default(),
+            }),
             dpi: arguments.dpi,
             parameters: ClientParameters {
                 audio: sound.is_some(),

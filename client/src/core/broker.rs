@@ -57,6 +57,8 @@ pub struct Tunnel {
     pub stream: NxStream,
     /// The key of the session's slave channel.
     pub slave_key: Option<SecretString>,
+    /// Whether the agent will speak the carrier, as far as the broker knows.
+    pub carrier: Option<bool>,
 }
 
 impl Broker {
@@ -149,11 +151,12 @@ impl Broker {
             .ask(Request::Connect { id, parameters }, events)
             .await?
         {
-            Said::Connected { slave_key } => {
+            Said::Connected { slave_key, carrier } => {
                 let early = self.dialogue.take_rest();
                 Ok(Tunnel {
                     stream: NxStream::new(self.stream, early),
                     slave_key,
+                    carrier,
                 })
             }
             other => Err(unexpected(&other)),

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::broker::{Broker, Target, Tunnel};
+use super::carried::{Carried, Carrier, Door, Kept, Road, carry};
 use super::choice::{Choice, find};
 use super::event::Event;
 use super::failure::{Code, Failure};
@@ -53,6 +54,8 @@ pub struct Wish {
     pub sound: Option<Local>,
     /// Where the session prints, if it may.
     pub printers: Option<Local>,
+    /// How the carrier is spoken, where it is with an agent that knows it.
+    pub carrier: Option<Carrier>,
 }
 
 /// The user, as the client sees him.
@@ -129,11 +132,18 @@ pub async fn open_desktop(
         }
     };
     loop {
-        let mut failure = {
+        let mut lost_at = None;
+        let ended = {
             let mut was_up = None;
             if let Some(slave) = &mut slave {
                 slave.keyed(tunnel.slave_key.as_ref());
             }
+            let Road {
+                stream,
+                carried,
+                door,
+            } = Road::of(tunnel, wish.carrier.as_ref()).await?;
+            session.away = carried.as_ref().map(Carried::away);
             // What shares have to tell comes in between.
             let events = &mut |event: Event| {
                 let _ = tell.send(event.clone());
@@ -142,14 +152,20 @@ pub async fn open_desktop(
                         was_up = Some(begin.elapsed());
                         slave.iter_mut().for_each(Channel::connected);
                     }
-                    (Event::SlaveListening(socket), Some(slave)) => slave.listening(socket),
+                    // Folders have a way of their own, beside NX.
+                    (Event::SlaveListening(socket), Some(slave)) => {
+                        slave.listening(door.as_ref().map_or(socket, Door::socket));
+                    }
                     _ => {}
                 }
             };
-            let ended = tokio::select! {
-                ended = run_session(engine, tunnel, &session, events, orders.clone()) => ended,
+            let run = run_session(engine, stream, &session, events, orders.clone());
+            let run = carry(run, carried, wish, &vm, &parameters, &tell);
+            let (ended, kept) = tokio::select! {
+                ended = run => ended,
                 never = show_all(view, &mut said) => match never {},
             };
+            drop(door);
             if let Some(slave) = &mut slave {
                 slave.lost().await;
             }
@@ -159,12 +175,31 @@ pub async fn open_desktop(
             if let Some(at) = was_up {
                 machine.up(at);
             }
-            match ended {
-                Ok(Outcome::Closed) => return still_there(session.display).await,
-                Ok(outcome) => return Ok(outcome),
-                Err(failure) => failure,
+            match (ended, kept) {
+                // The agent has it no more, and the way to a new one is there.
+                (Err(_), Some(Kept::Anew(anew))) => {
+                    view.tell(Event::Lost {
+                        cause: "the session was suspended meanwhile".to_owned(),
+                    });
+                    tunnel = anew;
+                    continue;
+                }
+                (Err(_), Some(Kept::GivenUp(failure, at))) => {
+                    lost_at = Some(at.duration_since(begin));
+                    Err(failure)
+                }
+                (ended, _) => ended,
             }
         };
+        let mut failure = match ended {
+            Ok(Outcome::Closed) => return still_there(session.display).await,
+            Ok(outcome) => return Ok(outcome),
+            Err(failure) => failure,
+        };
+        if let Some(at) = lost_at {
+            // That time counts.
+            machine.failed(Code::SessionLost, at, chance());
+        }
         tunnel = loop {
             let was_out = machine.is_out();
             let action = machine.failed(failure.code(), begin.elapsed(), chance());
@@ -274,7 +309,11 @@ async fn prepare(
     {
         super::keyboard::describe(keyboard, &mut parameters);
     }
-    let parameters = parameters.to_parameters();
+    let mut parameters = parameters.to_parameters();
+    if wish.carrier.is_some() {
+        // Of a name that clients may send.
+        let _ = parameters.set(qvd_carrier::CARRIER, "1");
+    }
     let tunnel = broker.connect(vm.id, parameters.clone(), events).await?;
     let mut session = Session::new(display);
     session.options = wish.nx_options.clone();
@@ -330,11 +369,11 @@ async fn resume(
 }
 
 /// A connect would start it.
-fn is_stopped(vm: &VmEntry) -> bool {
+pub(super) fn is_stopped(vm: &VmEntry) -> bool {
     matches!(vm.state.as_str(), "stopped" | "stopping" | "zombie")
 }
 
-async fn within<T>(
+pub(super) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
@@ -345,7 +384,7 @@ async fn within<T>(
 }
 
 /// A random number; without one, all clients wait equally long.
-fn chance() -> u32 {
+pub(super) fn chance() -> u32 {
     let mut bytes = [0; 4];
     match getrandom::fill(&mut bytes) {
         Ok(()) => u32::from_ne_bytes(bytes),

@@ -1,6 +1,7 @@
 //! The client without a user interface.
 
 mod broker;
+mod carried;
 mod certificate;
 mod choice;
 mod desktop;
@@ -17,6 +18,7 @@ mod trust;
 mod verifier;
 
 pub use broker::{Broker, Target, Tunnel};
+pub use carried::{Carrier, CarrierStatistics};
 pub use certificate::Details;
 pub use choice::{Choice, choose};
 pub use desktop::{Allowed, Chosen, View, Wish, open_desktop, until_interrupted};

@@ -7,7 +7,7 @@ use super::failure::Code;
 
 /// The first wait between two attempts. The first attempt follows the loss at
 /// once: most outages are over when they are noticed.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// The longest wait between two attempts: somebody is looking at the screen.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -19,6 +19,18 @@ const STABLE: Duration = Duration::from_secs(15);
 /// How often a session may come back and be lost at once. Two clients that
 /// take the same session from each other would do so for ever.
 const MOST_RELAPSES: u32 = 3;
+
+/// The same for a session on the carrier, which nobody takes from another by
+/// resuming it: only a broker that drops connections as soon as they are there
+/// has it lost so soon again and again.
+const CARRIED_STABLE: Duration = Duration::from_secs(1);
+
+/// The longest waits of a session on the carrier, while the outage has lasted
+/// no longer than the first: somebody sits before a window that stands still.
+const CARRIED_WAITS: [(Duration, Duration); 2] = [
+    (Duration::from_secs(15), Duration::from_millis(250)),
+    (Duration::from_secs(60), Duration::from_secs(1)),
+];
 
 /// How long a VM may look stopped before that is believed: a broker may say so
 /// of one that it cannot reach.
@@ -43,6 +55,12 @@ pub enum Action {
 pub struct Reconnect {
     /// How long an outage may last; zero for never trying.
     limit: Duration,
+    /// How long it stays up when it is back for good, and how often it may be
+    /// lost sooner.
+    stable: Duration,
+    relapses: u32,
+    /// Whether it is on the carrier, where the user waits at a frozen window.
+    carried: bool,
     /// When the session came up last; `None` while it is not up.
     up: Option<Duration>,
     /// Whether it ever was up.
@@ -65,9 +83,23 @@ impl Reconnect {
     pub fn new(limit: Duration) -> Self {
         Self {
             limit,
+            stable: STABLE,
+            relapses: MOST_RELAPSES,
+            carried: false,
             up: None,
             was_up: false,
             outage: None,
+        }
+    }
+
+    /// For a session on the carrier.
+    #[must_use]
+    pub fn carried(limit: Duration) -> Self {
+        Self {
+            stable: CARRIED_STABLE,
+            relapses: u32::MAX,
+            carried: true,
+            ..Self::new(limit)
         }
     }
 
@@ -90,9 +122,9 @@ impl Reconnect {
         match (self.up.take(), &mut self.outage) {
             // It never was up: the user is waiting for an answer.
             (None, None) => return Action::GiveUp,
-            (Some(up), Some(outage)) if now.saturating_sub(up) < STABLE => {
-                outage.relapses += 1;
-                if outage.relapses > MOST_RELAPSES {
+            (Some(up), Some(outage)) if now.saturating_sub(up) < self.stable => {
+                outage.relapses = outage.relapses.saturating_add(1);
+                if outage.relapses > self.relapses {
                     return Action::GiveUp;
                 }
             }
@@ -109,8 +141,16 @@ impl Reconnect {
         let Some(outage) = self.outage.as_mut().filter(|_| !left.is_zero()) else {
             return Action::GiveUp;
         };
-        let wait = wait(outage.attempts + outage.relapses, chance);
-        outage.attempts += 1;
+        let longest = match now.saturating_sub(outage.begin) {
+            lasted if self.carried => CARRIED_WAITS
+                .iter()
+                .find(|(until, _)| lasted < *until)
+                .map_or(LONGEST_WAIT, |(_, longest)| *longest),
+            _ => LONGEST_WAIT,
+        };
+        let before = outage.attempts.saturating_add(outage.relapses);
+        let wait = wait(before, chance).min(longest);
+        outage.attempts = outage.attempts.saturating_add(1);
         // The last attempt is made when the time is up, not after it.
         Action::TryAfter(wait.min(left))
     }
@@ -207,13 +247,13 @@ mod tests {
         let lost = machine.failed(Code::SessionLost, seconds(100), 0);
         assert_eq!(lost, Action::TryAfter(Duration::ZERO));
         let mut waits = Vec::new();
-        for _ in 0..7 {
+        for _ in 0..8 {
             match machine.failed(Code::ConnectFailed, seconds(101), u32::MAX) {
                 Action::TryAfter(wait) => waits.push(wait.as_millis()),
                 Action::GiveUp => panic!("gave up after {waits:?}"),
             }
         }
-        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 10_000, 10_000]);
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 10_000]);
         let quick = machine.failed(Code::ConnectFailed, seconds(101), 0);
         assert_eq!(quick, Action::TryAfter(seconds(5)), "half of it at least");
     }

@@ -1,9 +1,8 @@
 //! Running a session in an engine.
 
-use nx_proxy::{Ending, Engine, Error, Order, Session};
+use nx_proxy::{Ending, Engine, Error, NxStream, Order, Session};
 use tokio::sync::watch;
 
-use super::broker::Tunnel;
 use super::event::{Event, Events};
 use super::failure::{Code, Failure};
 
@@ -23,7 +22,7 @@ pub enum Outcome {
 /// When it does not come up, or does not end in order.
 pub async fn run_session(
     engine: &dyn Engine,
-    tunnel: Tunnel,
+    stream: NxStream,
     session: &Session,
     events: Events<'_>,
     orders: watch::Receiver<Order>,
@@ -40,9 +39,7 @@ pub async fn run_session(
         nx_proxy::Event::Log(line) => tracing::debug!(target: "nx", "{line}"),
         other => tracing::debug!(target: "nx", "{other:?}"),
     };
-    let ended = engine
-        .run(tunnel.stream, session, &mut translate, orders)
-        .await;
+    let ended = engine.run(stream, session, &mut translate, orders).await;
     match ended {
         Ok(Ending::Suspended) if started => Ok(Outcome::Suspended),
         Ok(Ending::Suspended) => Err(interrupted()),

@@ -13,11 +13,12 @@ use super::local::{LocalEnd, LocalEnds};
 use super::stats::Shared;
 use crate::channels::OwnChannels;
 use crate::codec::{Codec, CodecError};
-use crate::engine::{CLOSED, lost_because, next_order};
+use crate::engine::{CLOSED, away_changed, lost_because, next_order};
 use crate::{Ending, Error, Event, Events, NxStream, Order, Orders, Session};
 
 /// What the loop has been woken by.
 enum Wake {
+    Away(bool),
     Order(Option<Order>),
     Slave(LocalEnd),
     Time,
@@ -87,15 +88,18 @@ async fn carry(
         ending: false,
         order: Order::Run,
         asked: false,
+        away: false,
         until: Some(Instant::now() + session.start_timeout),
     };
     let mut ordered = true;
+    let mut away = session.away.clone();
     let done = loop {
         let deadline = life.deadline(driver.heard);
         let wake = tokio::select! {
             biased;
             order = next_order(&mut orders, life.order), if ordered => Wake::Order(order),
             end = ends.accept(), if life.up && life.order == Order::Run => Wake::Slave(end),
+            away = away_changed(&mut away) => Wake::Away(away),
             step = poll_fn(|cx| driver.poll(cx)) => Wake::Step(step),
             () = sleep_until(deadline) => Wake::Time,
         };
@@ -107,6 +111,12 @@ async fn carry(
             }
             Wake::Slave(end) => {
                 driver.open_slave(end);
+                None
+            }
+            Wake::Away(away) => {
+                life.away = away;
+                // What could not be heard is no silence.
+                driver.heard = Instant::now();
                 None
             }
             Wake::Time => life.time(&mut driver),
@@ -147,6 +157,8 @@ struct Life<'a> {
     order: Order,
     /// The agent was asked for a sign of life and gave none yet.
     asked: bool,
+    /// The stream is away, and nothing can come.
+    away: bool,
     /// Until when it has to come up, or to end.
     until: Option<Instant>,
 }
@@ -164,6 +176,9 @@ impl Life<'_> {
             false => limits::ASK,
             true => limits::LOST,
         };
+        if self.away {
+            return self.until.unwrap_or_else(|| Instant::now() + limits::LOST);
+        }
         self.until
             .map_or(heard + silence, |until| until.min(heard + silence))
     }
@@ -176,6 +191,9 @@ impl Life<'_> {
             }
             let seconds = self.session.start_timeout.as_secs();
             return Some(Err(Error::NotUp { seconds }));
+        }
+        if self.away {
+            return None;
         }
         let silence = now.duration_since(driver.heard);
         if silence >= limits::LOST {

@@ -77,6 +77,18 @@ impl Child {
     /// Asks the program to end in order.
     pub(super) fn ask_to_end(&self) {
         self.signal(Signal::TERM);
+        // One that is stopped would not hear it.
+        self.go_on();
+    }
+
+    /// Has time stand still for the program.
+    pub(super) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Ends [`stop`](Self::stop).
+    pub(super) fn go_on(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Ends what is left of the group, and says how the program ended: by

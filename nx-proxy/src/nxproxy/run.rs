@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::child::{Child, signal};
 use super::output::{Account, Lines, Step, Verdict};
 use super::rendezvous::Rendezvous;
-use crate::engine::{CLOSED, lost_because, next_order, plain_environment};
+use crate::engine::{CLOSED, away_changed, lost_because, next_order, plain_environment};
 use crate::pump::{Outcome, pump};
 use crate::{Ending, Error, Event, Events, Local, NxStream, Order, Orders, Session};
 
@@ -23,6 +23,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// From the order to leave, or the end of the stream, to nxproxy's end. It
 /// tells the agent, and takes one or two seconds of its own.
 const LEAVE: Duration = Duration::from_secs(4);
+
+/// How long nxproxy may hear nothing from an agent that is away: after 30 s it
+/// tells the user, after 120 s it ends (seen).
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// For what nxproxy wrote before it ended.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -64,6 +68,7 @@ pub(super) async fn run(
         fault: None,
         given_up: false,
         deadline: Some(Instant::now() + session.start_timeout),
+        silent: None,
     };
     watch.until_end(session, carry, orders).await
 }
@@ -83,7 +88,7 @@ async fn carry(
             seconds: CONNECT.as_secs(),
         })?
         .map_err(Error::system("taking nxproxy's connection"))?;
-    Ok(pump(stream, socket).await)
+    Ok(pump(stream, socket, session.away.is_some()).await)
 }
 
 /// A running nxproxy and what is known of it.
@@ -103,6 +108,8 @@ struct Watch<'a> {
     /// It did not end in time and was killed for that.
     given_up: bool,
     deadline: Option<Instant>,
+    /// When the agent, which is away, will have been so for too long.
+    silent: Option<Instant>,
 }
 
 impl Watch<'_> {
@@ -115,6 +122,7 @@ impl Watch<'_> {
         let mut carry = pin!(carry);
         let mut outcome = None;
         let mut ordered = true;
+        let mut away = session.away.clone();
         let mut chunk = [0; 4096];
         loop {
             let deadline = self.deadline.unwrap_or_else(Instant::now);
@@ -131,6 +139,17 @@ impl Watch<'_> {
                     Some(order) => self.obey(order),
                     None => ordered = false,
                 },
+                away = away_changed(&mut away) => {
+                    self.silent = away.then(|| Instant::now() + SILENCE);
+                    if !away {
+                        self.child.go_on();
+                    }
+                }
+                () = sleep_until(self.silent.unwrap_or(deadline)), if self.silent.is_some() => {
+                    // No time passes for it until the agent is back.
+                    self.silent = None;
+                    self.child.stop();
+                }
                 () = sleep_until(deadline), if self.deadline.is_some() => {
                     let waited = session.start_timeout.as_secs();
                     self.too_late(outcome.as_ref().and_then(Option::as_ref), waited);

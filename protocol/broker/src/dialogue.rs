@@ -4,8 +4,8 @@ use qvd_http1::{Response, ResponseEvent, ResponseHead, ResponseReader};
 use secrecy::SecretString;
 
 use crate::{
-    Authenticated, Credentials, Error, MAX_REPLY, PROGRESS_HEADER, Refusal, Request,
-    SLAVE_KEY_HEADER, Token, VmEntry, one_line, read_vm_list, write_environment,
+    Authenticated, CARRIER_HEADER, Credentials, Error, MAX_REPLY, PROGRESS_HEADER, Refusal,
+    Request, SLAVE_KEY_HEADER, Token, VmEntry, one_line, read_vm_list, write_environment,
 };
 
 /// What the broker said.
@@ -29,6 +29,9 @@ pub enum Event {
     Connected {
         /// The key of the session's slave channel, if the broker gave one.
         slave_key: Option<SecretString>,
+        /// Whether the agent will speak the carrier; `None` of a broker that
+        /// does not know.
+        carrier: Option<bool>,
     },
     /// The broker refused the request. The dialogue can go on.
     Refused(Refusal),
@@ -178,8 +181,14 @@ fn connected(head: &ResponseHead) -> Event {
         .headers
         .text(SLAVE_KEY_HEADER)
         .filter(|k| !k.is_empty());
+    let carrier = match head.headers.text(CARRIER_HEADER) {
+        Some("1") => Some(true),
+        Some("0") => Some(false),
+        _ => None,
+    };
     Event::Connected {
         slave_key: slave_key.map(SecretString::from),
+        carrier,
     }
 }
 

@@ -40,6 +40,10 @@ pub const PROGRESS_HEADER: &str = "X-QVD-VM-Info";
 /// The header of the 101 with the key of the session's slave channel.
 pub const SLAVE_KEY_HEADER: &str = "X-QVD-Slave-Key";
 
+/// The header of the 101 that says, to a client which announces the carrier,
+/// whether the agent will speak it: `1` or `0`. A reference broker sends none.
+pub const CARRIER_HEADER: &str = "X-QVD-Carrier";
+
 /// Largest response body a client reads, in bytes (a list of VMs).
 pub const MAX_REPLY: usize = 4 * 1024 * 1024;
 

@@ -93,7 +93,9 @@ fn events(dialogue: &mut Dialogue) -> Vec<String> {
     std::iter::from_fn(|| dialogue.poll_event().unwrap())
         .map(|event| match event {
             Event::Progress(text) => text,
-            Event::Connected { slave_key } => format!("key {}", slave_key.unwrap().expose_secret()),
+            Event::Connected { slave_key, .. } => {
+                format!("key {}", slave_key.unwrap().expose_secret())
+            }
             other => panic!("{other:?}"),
         })
         .collect()

@@ -154,3 +154,37 @@ pub struct StreamStats {
     /// Bytes of data received.
     pub received: u64,
 }
+
+/// The numbers of all streams of a kind that there have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KindStats {
+    /// The kind.
+    pub kind: Kind,
+    /// How many there have been.
+    pub streams: u64,
+    /// How many there are.
+    pub open: u64,
+    /// Bytes of data sent.
+    pub sent: u64,
+    /// Bytes of data received.
+    pub received: u64,
+}
+
+impl KindStats {
+    pub(crate) const fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            streams: 0,
+            open: 0,
+            sent: 0,
+            received: 0,
+        }
+    }
+
+    /// Counts a stream.
+    pub(crate) const fn add(&mut self, sent: u64, received: u64) {
+        self.streams = self.streams.saturating_add(1);
+        self.sent = self.sent.saturating_add(sent);
+        self.received = self.received.saturating_add(received);
+    }
+}

@@ -45,27 +45,60 @@ pub fn detect(first: &[u8]) -> Detected {
     }
 }
 
+/// What an agent's greeting offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// A new session.
+    New,
+    /// The session that has begun before, to whoever has its token.
+    Resume,
+}
+
+/// The greeting of an agent of this version: for a program that takes
+/// connections on behalf of the machine ([`crate::Carrier::await_client`]).
+#[must_use]
+pub fn greeting(offer: Offer) -> [u8; GREETING] {
+    let [a, b, c, d, e, f, g, h] = MAGIC;
+    let offer = match offer {
+        Offer::New => 0,
+        Offer::Resume => 1,
+    };
+    [a, b, c, d, e, f, g, h, LOWEST, HIGHEST, b'A', offer]
+}
+
+/// What the greeting at the beginning of `first` offers; `None` when it is not
+/// all there, or none. Nothing is consumed.
+#[must_use]
+pub fn offer(first: &[u8]) -> Option<Offer> {
+    Some(Greeting::read(*first.first_chunk()?).ok()?.offer)
+}
+
 /// The agent's greeting: the versions it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Greeting {
     pub(crate) lowest: u8,
     pub(crate) highest: u8,
+    pub(crate) offer: Offer,
 }
 
 impl Greeting {
     pub(crate) fn read(bytes: [u8; GREETING]) -> Result<Self, Violation> {
-        let [magic @ .., lowest, highest, b'A', 0] = bytes else {
+        let [magic @ .., lowest, highest, b'A', offer] = bytes else {
             return Err(Violation::Hello);
         };
         if magic != MAGIC || lowest > highest {
             return Err(Violation::Hello);
         }
-        Ok(Self { lowest, highest })
-    }
-
-    pub(crate) fn write(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[self.lowest, self.highest, b'A', 0]);
+        let offer = match offer {
+            0 => Offer::New,
+            1 => Offer::Resume,
+            _ => return Err(Violation::Hello),
+        };
+        Ok(Self {
+            lowest,
+            highest,
+            offer,
+        })
     }
 
     /// The version for a peer that speaks these.

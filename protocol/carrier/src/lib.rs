@@ -50,6 +50,7 @@
 
 #![forbid(unsafe_code)]
 
+mod announce;
 mod carrier;
 mod error;
 mod event;
@@ -63,11 +64,12 @@ mod replay;
 mod stream;
 mod token;
 
+pub use announce::{CARRIER, RESUME, announced, resumes};
 pub use carrier::Carrier;
 pub use error::{Error, Violation};
-pub use event::{Config, Event, Loss, Role, Stats, StreamStats};
+pub use event::{Config, Event, KindStats, Loss, Role, Stats, StreamStats};
 pub use frame::Frame;
-pub use hello::{Detected, MAGIC, Refusal, detect};
+pub use hello::{Detected, MAGIC, Offer, Refusal, detect, greeting, offer};
 pub use kind::{Kind, Priority};
 pub use reason::{Code, Reason};
 pub use token::Token;

@@ -157,6 +157,12 @@ section! {
             "Options for nxagent in the session, such as nx/nx,cache=16384:0. The agent takes those it knows to be harmless.";
         reconnect: Ranged<0, 86400> = "client.reconnect.timeout", "180", Supported,
             "Seconds for which it is tried to get a session back whose connection broke. 0: not at all.";
+        carrier: bool = "client.carrier.enable", "1", Supported,
+            "Whether the carrier is spoken with an agent that knows it: the session then survives a lost connection as it is, and folders do not go through NX.";
+        carrier_grace: Ranged<0, 86400> = "client.carrier.grace", "180", Supported,
+            "Seconds for which a session whose connection is lost is kept as it is, window and all. After them it counts as lost.";
+        carrier_keepalive: Ranged<1, 3600> = "client.carrier.keepalive", "2", Supported,
+            "Seconds of silence after which the agent is asked whether it is there.";
     }
 }
 

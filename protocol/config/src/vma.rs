@@ -14,7 +14,7 @@ use crate::properties::Properties;
 use crate::read::{Reader, section};
 use crate::value::{
     CallKey, Display, FsType, HomePath, Keyboard, Link, Locale, Log4perl, LogLevel, Network,
-    ProgramName, RpcMethod, ShareEngine, ToleranceChecks, Umask, UserName, Words,
+    ProgramName, Ranged, RpcMethod, ShareEngine, ToleranceChecks, Umask, UserName, Words,
 };
 
 mod command;
@@ -35,6 +35,8 @@ pub struct VmaConfig {
     pub rpc: Rpc,
     /// nxagent and its port.
     pub nx: Nx,
+    /// What is spoken beneath NX with our own client.
+    pub carrier: Carrier,
     /// Users of the virtual machine and their homes.
     pub user: User,
     /// What the client did not say.
@@ -70,6 +72,7 @@ impl VmaConfig {
             rpc.check(&mut reader);
         }
         let nx = Nx::read(&mut reader);
+        let carrier = Carrier::read(&mut reader);
         let user = User::read(&mut reader);
         let default = SessionDefault::read(&mut reader);
         let channel = Channel::read(&mut reader);
@@ -85,6 +88,7 @@ impl VmaConfig {
                 log: log?,
                 rpc: rpc?,
                 nx: nx?,
+                carrier: carrier?,
                 user: user?,
                 default: default?,
                 channel: channel?,
@@ -117,6 +121,10 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         title: "nxagent",
         keys: Nx::KEYS,
+    },
+    Section {
+        title: "Carrier",
+        keys: Carrier::KEYS,
     },
     Section {
         title: "Users",
@@ -246,6 +254,18 @@ section! {
             "Seconds that a session may take to end before its processes are killed.";
         tolerance_checks: ToleranceChecks = "internal.vma.nxagent.tolerancechecks", "risky", Supported,
             "How far the releases of nxagent and of the client's nxproxy may differ: strict, safe, risky or bypass.";
+    }
+}
+
+section! {
+    /// What is spoken beneath NX with a client that knows it.
+    pub struct Carrier {
+        enable: bool = "vma.carrier.enable", "1", Supported,
+            "Whether the carrier is spoken with a client that knows it: its session then survives a lost connection, and folders do not go through NX.";
+        grace: Ranged<1, 86400> = "vma.carrier.grace", "180", Supported,
+            "Seconds for which a session whose client is away stays as it is, before it is suspended.";
+        keepalive: Ranged<1, 3600> = "vma.carrier.keepalive", "2", Supported,
+            "Seconds of silence after which the client is asked whether it is there.";
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Waited {
     /// Why the last start or resume failed, while it is the last thing that
     /// happened.
     pub reason: Option<String>,
+    /// Whether the agent will speak the carrier on the session's port, once
+    /// that is open; `None` of an agent that does not say.
+    pub carrier: Option<bool>,
 }
 
 impl Reply {
@@ -44,6 +47,7 @@ impl Reply {
             Self::Waited(waited) => serde_json::json!({
                 "state": waited.state.as_str(),
                 "reason": waited.reason,
+                "carrier": waited.carrier,
             }),
         };
         Response::new(Status::OK, CONTENT_TYPE, format!("{value}\n\r\n"))
@@ -86,6 +90,7 @@ impl Reply {
                         .get("reason")
                         .and_then(Value::as_str)
                         .map(str::to_owned),
+                    carrier: fields.get("carrier").and_then(Value::as_bool),
                 }))
             }
             [other] => Err(Error::Reply(format!("unexpected value {other}"))),

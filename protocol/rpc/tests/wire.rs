@@ -186,10 +186,11 @@ proptest! {
         message in "\\PC{0,60}",
         state in proptest::sample::select(SessionState::ALL.to_vec()),
         reason in proptest::option::of("\\PC{0,60}"),
+        carrier in any::<Option<bool>>(),
     ) {
         for reply in [
             Reply::Alive, Reply::Nothing, Reply::State(state), Reply::Failure(message),
-            Reply::Waited(Waited { state, reason }),
+            Reply::Waited(Waited { state, reason, carrier }),
         ] {
             prop_assert_eq!(Reply::from_response(&reply.to_response()), Ok(reply));
         }

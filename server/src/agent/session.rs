@@ -47,7 +47,8 @@ pub enum StartFailure {
 }
 
 /// Starts or resumes the session. `waiting` is called once it was told to
-/// start. Returns when a connection to its port will be served.
+/// start. Returns when a connection to its port will be served: whether the
+/// agent will speak the carrier on it, as far as it says.
 ///
 /// # Errors
 /// See [`StartFailure`].
@@ -56,16 +57,18 @@ pub async fn start(
     parameters: Parameters,
     limits: Limits,
     waiting: impl Fn(),
-) -> Result<(), StartFailure> {
+) -> Result<bool, StartFailure> {
     let mut events = Events {
         agent,
         knows_wait: true,
+        carrier: false,
     };
     let first = events.ask_state().await?;
     let call = Call::XStart(parameters);
     let state = events.call_start(&call, first, limits.tries).await?;
     waiting();
-    events.until_listening(state, limits.listening).await
+    events.until_listening(state, limits.listening).await?;
+    Ok(events.carrier)
 }
 
 /// Stops the session and waits until it is.
@@ -76,6 +79,7 @@ pub async fn stop(agent: &mut Agent<'_>) -> Result<(), StartFailure> {
     let mut events = Events {
         agent,
         knows_wait: true,
+        carrier: false,
     };
     let mut state = match events.agent.call(&Call::XStop).await? {
         Reply::Failure(message) => return Err(StartFailure::Refused(message)),
@@ -96,6 +100,8 @@ pub async fn stop(agent: &mut Agent<'_>) -> Result<(), StartFailure> {
 struct Events<'a, 'b> {
     agent: &'a mut Agent<'b>,
     knows_wait: bool,
+    /// Whether the agent will speak the carrier, as it said last.
+    carrier: bool,
 }
 
 impl Events<'_, '_> {
@@ -182,7 +188,10 @@ impl Events<'_, '_> {
                 };
                 match self.agent.call(&call).await {
                     Ok(Reply::Waited(waited)) if waited.state == seen => continue,
-                    Ok(Reply::Waited(waited)) => return Ok(Some((waited.state, waited.reason))),
+                    Ok(Reply::Waited(waited)) => {
+                        self.carrier = waited.carrier == Some(true);
+                        return Ok(Some((waited.state, waited.reason)));
+                    }
                     Ok(other) => return Err(unexpected(&other)),
                     Err(error) if error.is_unknown_method() => self.knows_wait = false,
                     Err(error) => return Err(error),

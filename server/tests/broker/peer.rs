@@ -64,6 +64,7 @@ impl Peer {
                 Reply::Waited(Waited {
                     state,
                     reason: None,
+                    carrier: None,
                 })
             }
             Call::Ping => Reply::Alive,

@@ -1,4 +1,5 @@
-//! Connections that break: nothing hangs, and the session is suspended.
+//! Connections that break, of sessions without the carrier: nothing hangs, and
+//! the session is suspended.
 
 use qvd_rpc::SessionState;
 use qvd_tests::fault::{Cut, Direction, Endpoint, Fault, FaultProxy};
@@ -18,7 +19,7 @@ struct Relayed {
 
 impl Relayed {
     async fn set(scene: &Scene, tls: bool) -> Result<Self> {
-        let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+        let agent = Agent::start(scene, "vm", &Desktop::Small, &super::PLAIN).await?;
         let nx = relay(agent.x_port())?;
         let mut vm = Vm::of(&agent, 1, "ann-desktop", &["ann"]);
         vm.x_port = nx.port().unwrap_or_default();

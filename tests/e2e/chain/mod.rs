@@ -24,6 +24,10 @@ use rustix::process::Signal;
 /// For anything that is to happen.
 const WAIT: Duration = Duration::from_secs(40);
 
+/// An agent without the carrier, as the reference's are: a connection that is
+/// lost is a session that is suspended.
+const PLAIN: [(&str, &str); 1] = [("vma.carrier.enable", "0")];
+
 /// What the client says once the session is drawn.
 const CONNECTED: &str = "Connected; Ctrl-C suspends the session";
 
@@ -39,6 +43,13 @@ impl Stage {
     /// With a broker that speaks TLS.
     async fn set(scene: &Scene) -> Result<Self> {
         Self::with(scene, true, &Desktop::Small).await
+    }
+
+    /// With an agent that does not speak the carrier.
+    async fn plain(scene: &Scene) -> Result<Self> {
+        let agent = Agent::start(scene, "vm", &Desktop::Small, &PLAIN).await?;
+        let vm = Vm::of(&agent, 1, "ann-desktop", &["ann"]);
+        Self::around(scene, true, agent, vm).await
     }
 
     async fn with(scene: &Scene, tls: bool, desktop: &Desktop) -> Result<Self> {

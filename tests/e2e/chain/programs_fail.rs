@@ -33,7 +33,7 @@ fn nxproxy_is_killed() {
 #[test]
 fn the_broker_is_killed() {
     play("chain_broker_killed", async |scene| {
-        let mut stage = Stage::set(scene).await?;
+        let mut stage = Stage::plain(scene).await?;
         let mut client = stage.connect(scene).await?;
         let terminal = process_with(scene, "-title terminal")?;
         stage.server.process().signal(Signal::KILL)?;
@@ -54,7 +54,7 @@ fn the_broker_is_killed() {
 #[test]
 fn the_client_is_killed() {
     play("chain_client_killed", async |scene| {
-        let stage = Stage::set(scene).await?;
+        let stage = Stage::plain(scene).await?;
         let mut client = stage.connect(scene).await?;
         client.signal(Signal::KILL)?;
         client.wait(WAIT).await?;

@@ -1,6 +1,8 @@
 //! The client against a real broker and agent: what a person, a script and a
 //! kiosk see of it.
 
+mod carrier;
+mod carrier_peers;
 mod check;
 mod command_line;
 mod devices;

@@ -1,11 +1,20 @@
-//! A session that is lost comes back, or the client says why not.
+//! A session that is lost comes back, or the client says why not; without the
+//! carrier.
 
 use qvd_rpc::SessionState;
 use qvd_tests::fault::{Cut, Direction};
 use qvd_tests::process::Process;
-use qvd_tests::{Outcome, Scene, play, play_for};
+use qvd_tests::rig::Desktop;
+use qvd_tests::{Outcome, Result, Scene, play, play_for};
 
 use super::stage::{CONNECTED, LOST, Stage, WAIT, display, drawn, end_of, said, times};
+
+/// With an agent that does not speak the carrier: a connection that is lost is
+/// a session that is suspended.
+async fn plain(scene: &Scene, tls: bool) -> Result<Stage> {
+    let keys = [("vma.carrier.enable", "0")];
+    Stage::set_with(scene, tls, &Desktop::Small, &keys).await
+}
 
 /// Breaks a session, and has it come back by itself.
 fn comes_back<F>(name: &str, tls: bool, fault: F)
@@ -13,7 +22,7 @@ where
     F: FnOnce(&Stage),
 {
     play(name, async |scene| {
-        let stage = Stage::set(scene, tls).await?;
+        let stage = plain(scene, tls).await?;
         let mut client = stage.connect(scene, &stage.login()).await?;
         fault(&stage);
         is_back(&stage, &client).await?;
@@ -67,7 +76,7 @@ fn after_half_an_end_from_the_vm() {
 #[test]
 fn after_a_network_that_swallows_everything() {
     play_for("client_swallowed", 3 * WAIT, async |scene| {
-        let stage = Stage::set(scene, true).await?;
+        let stage = plain(scene, true).await?;
         let mut client = stage.connect(scene, &stage.login()).await?;
         for direction in [Direction::ToClient, Direction::ToServer] {
             stage.front.stall(direction);
@@ -86,7 +95,7 @@ fn after_a_network_that_swallows_everything() {
 #[test]
 fn after_an_outage_in_which_nobody_answers() {
     play("client_outage", async |scene| {
-        let stage = Stage::set(scene, true).await?;
+        let stage = plain(scene, true).await?;
         let mut client = stage.connect(scene, &stage.login()).await?;
         stage.front.refuse(true);
         stage.front.cut(Cut::Reset);
@@ -101,7 +110,7 @@ fn after_an_outage_in_which_nobody_answers() {
 #[test]
 fn after_a_broker_was_killed_and_started_again() {
     play("client_broker_restart", async |scene| {
-        let mut stage = Stage::set(scene, true).await?;
+        let mut stage = plain(scene, true).await?;
         let mut client = stage.connect(scene, &stage.login()).await?;
         stage
             .server
@@ -120,7 +129,7 @@ async fn ends_with(
     status: i32,
     change: impl AsyncFnOnce(&Stage) -> Outcome,
 ) -> Outcome {
-    let stage = Stage::set(scene, true).await?;
+    let stage = plain(scene, true).await?;
     let mut client = stage.connect(scene, &stage.login()).await?;
     change(&stage).await?;
     stage.front.cut(Cut::Reset);
@@ -158,7 +167,7 @@ fn a_vm_that_was_blocked_meanwhile_is_not_tried_again() {
 #[test]
 fn a_vm_that_was_stopped_meanwhile_is_not_started() {
     play("client_vm_stopped", async |scene| {
-        let stage = Stage::set(scene, true).await?;
+        let stage = plain(scene, true).await?;
         let mut client = stage.connect(scene, &stage.login()).await?;
         // To the broker, a VM whose agent does not answer is stopped.
         stage.calls.refuse(true);
@@ -176,7 +185,7 @@ fn a_vm_that_was_stopped_meanwhile_is_not_started() {
 #[test]
 fn a_limit_ends_the_attempts() {
     play("client_reconnect_limit", async |scene| {
-        let stage = Stage::set(scene, true).await?;
+        let stage = plain(scene, true).await?;
         let login = stage.login().with("client.reconnect.timeout", "3");
         let mut client = stage.connect(scene, &login).await?;
         stage.front.refuse(true);
@@ -192,7 +201,7 @@ fn a_limit_ends_the_attempts() {
 #[test]
 fn a_user_gives_up_during_an_outage() {
     play("client_outage_left", async |scene| {
-        let stage = Stage::set(scene, true).await?;
+        let stage = plain(scene, true).await?;
         let mut client = stage.connect(scene, &stage.login()).await?;
         stage.front.refuse(true);
         stage.front.cut(Cut::Reset);
@@ -208,7 +217,7 @@ fn a_user_gives_up_during_an_outage() {
 #[test]
 fn a_session_that_another_client_took_is_left_to_it() {
     play("client_taken_over", async |scene| {
-        let stage = Stage::set(scene, true).await?;
+        let stage = plain(scene, true).await?;
         let mut first = stage.connect(scene, &stage.login()).await?;
         let other = display(scene).await?;
         let mut second = stage
@@ -227,7 +236,7 @@ fn a_session_that_another_client_took_is_left_to_it() {
 #[test]
 fn a_session_that_was_logged_out_of_ends_the_client() {
     play("client_logout", async |scene| {
-        let stage = Stage::set(scene, true).await?;
+        let stage = plain(scene, true).await?;
         let mut client = stage.connect(scene, &stage.login()).await?;
         stage.agent.call(qvd_rpc::Call::XStop).await?;
         let (status, text) = end_of(&mut client).await?;

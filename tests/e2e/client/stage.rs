@@ -122,7 +122,7 @@ impl Stage {
     }
 }
 
-fn inventory(user: &User, vms: Vec<Vm>) -> Inventory {
+pub(super) fn inventory(user: &User, vms: Vec<Vm>) -> Inventory {
     Inventory {
         users: vec![user.clone()],
         vms,

@@ -43,7 +43,8 @@ async fn shared(scene: &Scene, stage: &Stage) -> Result<Process> {
 #[test]
 fn a_client_that_is_killed_leaves_nothing_that_misleads() {
     play("shares_client_killed", async |scene| {
-        let stage = Stage::set(scene, &[]).await?;
+        // Only then it is known that it does not come back.
+        let stage = Stage::set(scene, &[("vma.carrier.grace", "1")]).await?;
         let mut client = shared(scene, &stage).await?;
         client.signal(Signal::KILL)?;
         client.wait(WAIT).await?;

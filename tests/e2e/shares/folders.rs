@@ -59,7 +59,7 @@ fn the_home_and_a_folder_are_in_the_session_and_again_after_a_resume() {
 #[test]
 fn folders_are_back_after_a_cut() {
     play("shares_cut", async |scene| {
-        let stage = Stage::set(scene, &[]).await?;
+        let stage = Stage::set(scene, &[("vma.carrier.enable", "0")]).await?;
         fs::write(scene.home().join("letter"), "of the client")?;
         let mut client = stage.connect(scene, &stage.login(), &[]).await?;
         let there = stage.mounted("home").await?;

@@ -1,5 +1,6 @@
 //! Shared folders over the whole chain: the client shares, the VM mounts.
 
+mod carrier;
 mod ends;
 mod folders;
 mod media;

@@ -103,7 +103,7 @@ fn folders_go_both_ways_by_hand() {
 #[test]
 fn a_share_by_hand_is_back_after_a_cut() {
     play("shares_by_hand_cut", async |scene| {
-        let stage = Stage::set(scene, &[]).await?;
+        let stage = Stage::set(scene, &[("vma.carrier.enable", "0")]).await?;
         let login = stage.login().with("client.file_sharing.enable", "0");
         let mut client = stage.connect(scene, &login, &[]).await?;
         let docs = scene.path("docs");

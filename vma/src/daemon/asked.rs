@@ -64,8 +64,12 @@ impl Core {
         match ask {
             Ask::Stop => (!matches!(state, Stopped | Stopping)).then_some(Hook::Stop),
             Ask::Suspend => matches!(state, Connected | Listening).then_some(Hook::Suspend),
-            // It takes the session from the client that has it.
-            Ask::Start(_) => (state == Connected).then_some(Hook::Suspend),
+            // It takes the session from the client that has it, unless that
+            // is the one who asks.
+            Ask::Start(parameters) => {
+                let takes = self.machine.has_client() && !self.rejoins(parameters);
+                takes.then_some(Hook::Suspend)
+            }
             Ask::Poweroff => Some(Hook::Poweroff),
             Ask::Expire => None,
         }

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use qvd_carrier::{Offer, Token};
 use qvd_config::VmaConfig;
 use qvd_rpc::{Parameters, Reply, SessionState, Waited};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,7 +18,7 @@ use super::asked::{ByHand, Waiting};
 use super::gate::Gate;
 use super::launch::{self, Plan, random_name};
 use super::link::{Link, Report};
-use super::port::NxPort;
+use super::port::{Client, NxPort};
 use super::rpc::Handle;
 use super::{slave, vnc};
 use crate::control::{Command, User};
@@ -104,8 +105,9 @@ pub(super) struct Core {
     /// The session process, while there is one.
     pub(super) link: Option<Link>,
     port: Option<NxPort>,
-    clients: mpsc::UnboundedReceiver<OwnedFd>,
-    client_sender: mpsc::UnboundedSender<OwnedFd>,
+    clients: mpsc::UnboundedReceiver<Client>,
+    client_sender: mpsc::UnboundedSender<Client>,
+    carrier: Carried,
     /// The user that provisioning found.
     user: Option<User>,
     timer: Pin<Box<Sleep>>,
@@ -117,6 +119,17 @@ pub(super) struct Core {
     pub(super) cut: Option<oneshot::Sender<()>>,
     /// What the session was started or resumed with last.
     pub(super) current: Current,
+}
+
+/// What is known of the session's carrier.
+#[derive(Default)]
+struct Carried {
+    /// Whether the session process speaks it.
+    spoken: bool,
+    /// Whether the client of the last start or resume does.
+    wanted: bool,
+    /// With what the client that the session has goes on.
+    tokens: Vec<Token>,
 }
 
 /// What hooks are told of the session that is, or is being made.
@@ -162,6 +175,7 @@ impl Core {
         let start = Waited {
             state: machine.state(),
             reason: None,
+            carrier: None,
         };
         let (published, state) = watch::channel(start);
         let hook_log = config.log.path.join("qvd-hooks.log");
@@ -189,6 +203,7 @@ impl Core {
             port: None,
             clients,
             client_sender,
+            carrier: Carried::default(),
             user: None,
             timer: Box::pin(sleep(NEVER)),
             detached: Detached::new(hooks.clone()),
@@ -231,7 +246,9 @@ impl Core {
         loop {
             tokio::select! {
                 Some(input) = self.input.recv() => self.take(input),
-                Some(client) = self.clients.recv() => self.tell(Command::Serve, Some(client)),
+                Some(Client { connection, greeted }) = self.clients.recv() => {
+                    self.tell(Command::Serve { greeted }, Some(connection));
+                }
                 () = self.timer.as_mut() => {
                     self.arm(NEVER);
                     self.step(Event::TimedOut);
@@ -255,6 +272,13 @@ impl Core {
             }
             Input::Session(Report::Nx(state)) => self.step(Event::Nx(state)),
             Input::Session(Report::Started(nxagent)) => self.nxagent = Some(nxagent),
+            Input::Session(Report::Speaks(spoken)) => self.carrier.spoken = spoken,
+            Input::Session(Report::Carrier(up, tokens)) => {
+                self.carrier.tokens = tokens;
+                if up {
+                    self.step(Event::Rejoined);
+                }
+            }
             Input::Session(Report::Vnc(number, answer)) => self.questions.answered(number, answer),
             Input::Reload(config, gate) => {
                 self.machine.set_timeouts(timeouts(&config));
@@ -283,6 +307,7 @@ impl Core {
                 {
                     self.link = None;
                     self.nxagent = None;
+                    self.carrier = Carried::default();
                     self.questions.clear();
                     self.step(Event::Gone { reason });
                     if self.link.is_none() {
@@ -296,6 +321,7 @@ impl Core {
     /// Carries a call out that no hook has refused.
     pub(super) fn call(&mut self, ask: Ask) -> Reply {
         let event = match ask {
+            Ask::Start(parameters) if self.rejoins(&parameters) => Event::RejoinAsked,
             Ask::Start(parameters) => match self.spec(&parameters) {
                 Ok(spec) => Event::StartAsked(Box::new(spec)),
                 Err(reason) => {
@@ -315,6 +341,26 @@ impl Core {
         };
         let reply = self.apply(event);
         reply.unwrap_or_else(|| Reply::Failure("the agent has no answer".into()))
+    }
+
+    /// Whether this is the client that the session has, by the token of its
+    /// carrier, and by the user whom the broker says it has.
+    pub(super) fn rejoins(&self, parameters: &Parameters) -> bool {
+        let token = parameters
+            .value(qvd_carrier::RESUME)
+            .and_then(qvd_carrier::resumes);
+        let user = parameters.value("qvd.vm.user.name");
+        let is_known = token.is_some_and(|token| {
+            // All are compared, in constant time.
+            self.carrier
+                .tokens
+                .iter()
+                .fold(false, |known, one| known | (*one == token))
+        });
+        is_known
+            && self.config.carrier.enable
+            && self.machine.has_client()
+            && user.is_none_or(|user| self.machine.user() == Some(user))
     }
 
     /// What a start asks for, or why it cannot be done.
@@ -368,7 +414,9 @@ impl Core {
                             name: spec.session.clone(),
                             slave: slave::of(&self.config, &spec),
                             seat: spec.seat.clone(),
+                            carrier: launch::carrier(&self.config),
                         };
+                        self.carrier.wanted = spec.carrier;
                         self.tell(wake, None);
                     }
                     Err(reason) => tracing::warn!("session cannot be woken: {reason}"),
@@ -398,6 +446,7 @@ impl Core {
 
     fn launch(&mut self, spec: &SessionSpec) -> Result<(), String> {
         let user = self.user.take().ok_or("the session has no user")?;
+        self.carrier.wanted = spec.carrier;
         let plan = Plan {
             config: &self.config,
             paths: &self.paths,
@@ -418,10 +467,20 @@ impl Core {
         let port = NxPort::open(
             address,
             self.gate.borrow().access.clone(),
+            self.offer(),
             self.client_sender.clone(),
         )?;
         self.port = Some(port);
         Ok(())
+    }
+
+    /// What the client is offered that is awaited.
+    fn offer(&self) -> Option<Offer> {
+        if self.machine.has_client() {
+            return Some(Offer::Resume);
+        }
+        let wanted = self.carrier.wanted && self.carrier.spoken && self.config.carrier.enable;
+        wanted.then_some(Offer::New)
     }
 
     fn tell(&self, command: Command, fd: Option<OwnedFd>) {
@@ -463,6 +522,7 @@ impl Core {
     fn publish(&mut self) {
         let state = self.machine.state();
         let reason = self.machine.reason();
+        let carrier = Some(self.offer().is_some());
         self.published.send_if_modified(|published| {
             let changed = published.state != state || published.reason.as_deref() != reason;
             self.since = if published.state == state {
@@ -479,6 +539,7 @@ impl Core {
                 *published = Waited {
                     state,
                     reason: reason.map(str::to_owned),
+                    carrier,
                 };
             }
             changed

@@ -16,7 +16,7 @@ use rustix::net::{
 use super::record::Record;
 use super::service::{Service, session_program};
 use super::shares::Shares;
-use crate::control::{Launch, User};
+use crate::control::{Carrier, Launch, User};
 use crate::log::Log;
 use crate::parameters::{AUDIO_PORTS, PRINTING_PORTS, SessionSpec};
 use crate::procs::MARK;
@@ -105,6 +105,7 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         slave: super::slave::of(config, spec),
         pam: service.is_some(),
         seat: spec.seat.clone(),
+        carrier: carrier(config),
         user,
     };
     let child = spawn(&launch, service.as_ref(), listener, log)
@@ -129,6 +130,14 @@ fn try_start(plan: Plan<'_>) -> Result<Started, String> {
         control,
         child,
     })
+}
+
+/// How the session process speaks the carrier.
+pub fn carrier(config: &VmaConfig) -> Carrier {
+    Carrier {
+        grace: Duration::from_secs(config.carrier.grace.number().into()),
+        keepalive: Duration::from_secs(config.carrier.keepalive.number().into()),
+    }
 }
 
 /// What the agent itself says of the session's environment.

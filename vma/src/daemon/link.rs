@@ -9,6 +9,7 @@ use std::process::Child;
 use std::rc::Rc;
 use std::time::Duration;
 
+use qvd_carrier::Token;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -17,7 +18,7 @@ use super::core::Input;
 use super::launch::{Started, clear, clear_display, connect_to};
 use super::record::Record;
 use super::service;
-use crate::control::{Channel, Command, Event, Hello, NxState, VERSION, Vnc};
+use crate::control::{Channel, Command, Event, Hello, Hidden, NxState, VERSION, Vnc};
 use crate::procs;
 use crate::settings::SessionPaths;
 use crate::sys::watch;
@@ -44,6 +45,11 @@ pub enum Report {
     Started(i32),
     /// An answer to [`Command::VncAsk`].
     Vnc(u64, Vnc),
+    /// Whether the client's carrier has a connection, and the tokens with
+    /// which it goes on.
+    Carrier(bool, Vec<Token>),
+    /// Whether the process speaks the carrier.
+    Speaks(bool),
     /// No process of the session is left.
     Gone {
         /// The session's name.
@@ -114,6 +120,7 @@ impl Link {
                     );
                 }
                 let user = record.user.clone();
+                let _ = core.send(Input::Session(Report::Speaks(hello.carrier)));
                 if let Some(nxagent) = hello.nxagent {
                     let _ = core.send(Input::Session(Report::Started(nxagent)));
                 }
@@ -229,6 +236,11 @@ impl Keeper {
                     Ok(Some((Event::Started { nxagent }, _))) => {
                         self.report(Report::Started(nxagent));
                     }
+                    Ok(Some((Event::Carrier { up, tokens }, _))) => {
+                        let tokens = tokens.iter().map(Hidden::expose);
+                        let tokens = tokens.filter_map(qvd_carrier::resumes).collect();
+                        self.report(Report::Carrier(up, tokens));
+                    }
                     Ok(Some((Event::Vnc { number, answer }, _))) => {
                         self.report(Report::Vnc(number, answer));
                     }
@@ -267,6 +279,7 @@ impl Keeper {
     /// A session process that systemd has started says which one it is: now
     /// the daemon can do without systemd-run.
     fn met(&mut self, hello: &Hello) {
+        self.report(Report::Speaks(hello.carrier));
         let said = Pid::from_raw(hello.pid).filter(|_| self.record.unit.is_some());
         let Some(pid) = said.filter(|pid| procs::is_marked(*pid, &self.record.session)) else {
             return;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use qvd_carrier::Offer;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
@@ -15,12 +16,13 @@ use tokio::time::timeout;
 
 use crate::access::Access;
 
-/// What a client says first (seen: `NXPROXY-3.5.0-3.5.99 …`). Whoever says
-/// anything else, or nothing, does not take the port from the client.
-const GREETING: &[u8] = b"NXPROXY-";
+/// What a client of NX says first (seen: `NXPROXY-3.5.0-3.5.99 …`). Whoever
+/// says anything else, or nothing, does not take the port from the client.
+const GREETING: [u8; 8] = *b"NXPROXY-";
 
-/// How long a connection may take to say it.
-const GREET: Duration = Duration::from_secs(5);
+/// How long a connection may take to say it. Where the carrier is offered, the
+/// client hears of it first, over a link that may be slow.
+const GREET: Duration = Duration::from_secs(10);
 
 /// Most connections that are listened to at a time; the oldest gives way.
 const MAX_WAITING: usize = 16;
@@ -28,21 +30,31 @@ const MAX_WAITING: usize = 16;
 /// An open port. It is closed when it has given its connection, or is dropped.
 pub struct NxPort(JoinHandle<()>);
 
+/// A client's connection, as the port gives it.
+pub struct Client {
+    /// The connection, of which nothing has been read.
+    pub connection: OwnedFd,
+    /// Whether the carrier was offered on it.
+    pub greeted: bool,
+}
+
 impl NxPort {
     /// Opens the port; the first connection of a peer that may connect and
-    /// greets as a client does goes to `clients`.
+    /// greets as a client does goes to `clients`. With an `offer` each is told
+    /// first that the carrier is spoken.
     ///
     /// # Errors
     /// One sentence that names the port.
     pub fn open(
         address: SocketAddr,
         access: Access,
-        clients: mpsc::UnboundedSender<OwnedFd>,
+        offer: Option<Offer>,
+        clients: mpsc::UnboundedSender<Client>,
     ) -> Result<Self, String> {
         let listener = qvd_net::socket::listen(&address.ip().to_string(), address.port())
             .map_err(|e| format!("NX port {address} cannot be opened: {e}"))?;
         Ok(Self(tokio::task::spawn_local(accept_one(
-            listener, access, clients,
+            listener, access, offer, clients,
         ))))
     }
 }
@@ -56,15 +68,17 @@ impl Drop for NxPort {
 async fn accept_one(
     listener: TcpListener,
     access: Access,
-    clients: mpsc::UnboundedSender<OwnedFd>,
+    offer: Option<Offer>,
+    clients: mpsc::UnboundedSender<Client>,
 ) {
     let mut waiting = JoinSet::new();
     let mut order = VecDeque::new();
     loop {
         let accepted = tokio::select! {
             Some(greeted) = waiting.join_next() => {
-                if let Ok(Some(client)) = greeted {
-                    let _ = clients.send(client);
+                if let Ok(Some(connection)) = greeted {
+                    let greeted = offer.is_some();
+                    let _ = clients.send(Client { connection, greeted });
                     // Those who wait are let go with this.
                     return;
                 }
@@ -95,13 +109,13 @@ async fn accept_one(
             oldest.abort();
         }
         order.retain(|task| !task.is_finished());
-        order.push_back(waiting.spawn_local(greeted(client, peer)));
+        order.push_back(waiting.spawn_local(greeted(client, peer, offer)));
     }
 }
 
 /// The connection, once it has greeted as a client.
-async fn greeted(client: TcpStream, peer: SocketAddr) -> Option<OwnedFd> {
-    match timeout(GREET, greeting(&client)).await {
+async fn greeted(client: TcpStream, peer: SocketAddr, offer: Option<Offer>) -> Option<OwnedFd> {
+    match timeout(GREET, greeting(&client, offer)).await {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => {
             tracing::warn!(%peer, "no client of NX on the NX port");
@@ -128,10 +142,15 @@ async fn greeted(client: TcpStream, peer: SocketAddr) -> Option<OwnedFd> {
 
 /// Whether the peer greets as a client. Its bytes stay where they are, for the
 /// session process to read.
-async fn greeting(client: &TcpStream) -> io::Result<bool> {
+async fn greeting(client: &TcpStream, offer: Option<Offer>) -> io::Result<bool> {
+    if let Some(offer) = offer {
+        client.writable().await?;
+        // The first bytes of a connection find room, all of them.
+        client.try_write(&qvd_carrier::greeting(offer))?;
+    }
     loop {
         let ready = client.ready(Interest::READABLE).await?;
-        match client.try_io(Interest::READABLE, || peek(client)) {
+        match client.try_io(Interest::READABLE, || peek(client, offer.is_some())) {
             // Nothing more will come, and that would be told again and again.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && ready.is_read_closed() => {
                 return Ok(false);
@@ -144,33 +163,35 @@ async fn greeting(client: &TcpStream) -> io::Result<bool> {
 
 /// Looks at the first bytes. What may yet become a greeting is to be waited
 /// for, though there is something to read.
-fn peek(client: &TcpStream) -> io::Result<bool> {
+fn peek(client: &TcpStream, carrier: bool) -> io::Result<bool> {
     let mut first = [0; GREETING.len()];
     let (length, _) = recv(client, &mut first[..], RecvFlags::PEEK)?;
     let said = first.get(..length).unwrap_or_default();
-    if length > 0 && length < GREETING.len() && GREETING.starts_with(said) {
+    let begins = |with: &[u8]| with.starts_with(said);
+    let good = begins(&GREETING) || (carrier && begins(&qvd_carrier::MAGIC));
+    if good && length > 0 && length < first.len() {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    Ok(said == GREETING)
+    Ok(good && length == first.len())
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::task::LocalSet;
 
     use super::*;
 
     const WAIT: Duration = Duration::from_secs(20);
 
-    async fn open() -> (NxPort, SocketAddr, mpsc::UnboundedReceiver<OwnedFd>) {
+    async fn open(offer: Option<Offer>) -> (NxPort, SocketAddr, mpsc::UnboundedReceiver<Client>) {
         let (sender, clients) = mpsc::unbounded_channel();
         let listener = qvd_net::socket::listen("127.0.0.1", 0).unwrap();
         let address = (Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()).into();
         let access = Access::new(vec!["127.0.0.1".parse().unwrap()], false);
-        let task = tokio::task::spawn_local(accept_one(listener, access, sender));
+        let task = tokio::task::spawn_local(accept_one(listener, access, offer, sender));
         (NxPort(task), address, clients)
     }
 
@@ -178,7 +199,9 @@ mod tests {
     async fn who_is_no_client_does_not_take_the_port() {
         LocalSet::new()
             .run_until(async {
-                let (_port, address, mut clients) = open().await;
+                let (_port, address, mut clients) = open(None).await;
+                let mut carrier = TcpStream::connect(address).await.unwrap();
+                carrier.write_all(&qvd_carrier::MAGIC).await.unwrap();
                 let mut strays = Vec::new();
                 for _ in 0..3 * MAX_WAITING {
                     strays.push(TcpStream::connect(address).await.unwrap());
@@ -193,12 +216,41 @@ mod tests {
                 tokio::task::yield_now().await;
                 client.write_all(b"XY-3.5.0 rest").await.unwrap();
                 let taken = timeout(WAIT, clients.recv()).await.unwrap().unwrap();
+                assert!(!taken.greeted);
                 let mut bytes = [0; 64];
-                let (length, _) = recv(&taken, &mut bytes[..], RecvFlags::empty()).unwrap();
+                let (length, _) =
+                    recv(&taken.connection, &mut bytes[..], RecvFlags::empty()).unwrap();
                 assert_eq!(&bytes[..length], b"NXPROXY-3.5.0 rest");
                 // It was the only one, and the port is closed.
                 assert!(timeout(WAIT, clients.recv()).await.unwrap().is_none());
                 assert!(TcpStream::connect(address).await.is_err());
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn where_the_carrier_is_offered_it_is_taken_or_not() {
+        LocalSet::new()
+            .run_until(async {
+                for said in [&b"NXPROXY-3.5.0"[..], &qvd_carrier::MAGIC] {
+                    let (_port, address, mut clients) = open(Some(Offer::New)).await;
+                    let mut stray = TcpStream::connect(address).await.unwrap();
+                    stray.write_all(b"\x89QVE").await.unwrap();
+                    let mut client = TcpStream::connect(address).await.unwrap();
+                    let mut heard = [0; 12];
+                    client.read_exact(&mut heard).await.unwrap();
+                    assert_eq!(qvd_carrier::offer(&heard), Some(Offer::New));
+                    for byte in said {
+                        client.write_all(&[*byte]).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                    let taken = timeout(WAIT, clients.recv()).await.unwrap().unwrap();
+                    assert!(taken.greeted);
+                    let mut bytes = [0; 64];
+                    let (length, _) =
+                        recv(&taken.connection, &mut bytes[..], RecvFlags::empty()).unwrap();
+                    assert!(length > 0 && said.starts_with(&bytes[..length]));
+                }
             })
             .await;
     }

@@ -33,6 +33,11 @@ enum State {
         resumed: bool,
     },
     Connected,
+    /// Connected as far as nxagent knows; its client, which has lost its
+    /// connection, is awaited on the port once that is `open`.
+    Rejoining {
+        open: bool,
+    },
     Suspending,
     Suspended,
     /// `process`: whether there is a session process that will report its end.
@@ -81,8 +86,10 @@ impl Machine {
             // that they take: only in this state does a broker of the reference
             // wait for more than ten seconds.
             State::Preparing { .. } => SessionState::Provisioning,
-            State::Launching | State::Waking => SessionState::Starting,
-            State::Listening { .. } => SessionState::Listening,
+            State::Launching | State::Waking | State::Rejoining { open: false } => {
+                SessionState::Starting
+            }
+            State::Listening { .. } | State::Rejoining { open: true } => SessionState::Listening,
             State::Connected => SessionState::Connected,
             State::Suspending => SessionState::Suspending,
             State::Suspended => SessionState::Suspended,
@@ -102,10 +109,18 @@ impl Machine {
         self.user.as_deref()
     }
 
+    /// Whether nxagent has a client, be it that its connection is lost.
+    #[must_use]
+    pub fn has_client(&self) -> bool {
+        matches!(self.state, State::Connected | State::Rejoining { .. })
+    }
+
     /// Takes an event and says what is to be done, in this order.
     pub fn step(&mut self, event: Event) -> Vec<Effect> {
         match event {
             Event::StartAsked(spec) => self.start_asked(spec),
+            Event::RejoinAsked => self.rejoin_asked(),
+            Event::Rejoined => self.rejoined(),
             Event::SuspendAsked => self.suspend_asked(),
             Event::StopAsked => self.stop_asked(),
             Event::Prepared(number, outcome) => self.prepared(number, outcome),
@@ -123,7 +138,7 @@ impl Machine {
             State::Suspended => true,
             // A contending client: the one there is let go, and the caller
             // comes back once the session is suspended.
-            State::Connected => {
+            State::Connected | State::Rejoining { .. } => {
                 let mut effects = self.suspend();
                 let message = "session is connected and is being suspended, retry later";
                 effects.insert(0, Effect::Reply(Reply::Failure(message.into())));
@@ -144,6 +159,31 @@ impl Machine {
         vec![Effect::Reply(Reply::State(SessionState::Starting)), prepare]
     }
 
+    /// The client has shown the token of its carrier: nothing of the session
+    /// changes, and so no hook is run.
+    fn rejoin_asked(&mut self) -> Vec<Effect> {
+        if !self.has_client() {
+            let message = format!("session is {}, retry later", self.state());
+            return vec![Effect::Reply(Reply::Failure(message))];
+        }
+        self.reason = None;
+        self.state = State::Rejoining { open: false };
+        vec![
+            Effect::Reply(Reply::State(SessionState::Starting)),
+            Effect::OpenPort,
+        ]
+    }
+
+    fn rejoined(&mut self) -> Vec<Effect> {
+        match self.state {
+            State::Rejoining { .. } => {
+                self.state = State::Connected;
+                vec![Effect::ClosePort, Effect::Disarm]
+            }
+            _ => vec![],
+        }
+    }
+
     fn prepare(&mut self, stage: Stage, resume: bool, spec: Box<SessionSpec>) -> Effect {
         self.prepared += 1;
         let effect = Effect::Prepare(self.prepared, stage, spec.clone());
@@ -159,7 +199,10 @@ impl Machine {
         // The reference answers "starting" to a suspend that it carries out.
         let done = Effect::Reply(Reply::State(SessionState::Starting));
         match self.state {
-            State::Connected | State::Listening { resumed: true } | State::Waking => {
+            State::Connected
+            | State::Rejoining { .. }
+            | State::Listening { resumed: true }
+            | State::Waking => {
                 let mut effects = self.suspend();
                 effects.insert(0, done);
                 effects
@@ -245,6 +288,7 @@ impl Machine {
         let resumed = match self.state {
             State::Launching => false,
             State::Waking => true,
+            State::Rejoining { .. } => return self.port_reopened(outcome),
             // Nobody waits for the port any more.
             _ => return vec![Effect::ClosePort],
         };
@@ -258,6 +302,20 @@ impl Machine {
                 self.suspend()
             }
             Err(reason) => self.terminate(Some(reason)),
+        }
+    }
+
+    fn port_reopened(&mut self, outcome: Result<(), String>) -> Vec<Effect> {
+        match outcome {
+            Ok(()) => {
+                self.state = State::Rejoining { open: true };
+                vec![Effect::Arm(self.timeouts.listening)]
+            }
+            Err(reason) => {
+                self.reason = Some(reason);
+                self.state = State::Connected;
+                vec![Effect::Disarm]
+            }
         }
     }
 
@@ -284,7 +342,13 @@ impl Machine {
                     Effect::Entered(SessionState::Connected),
                 ]
             }
-            (NxState::Suspending, State::Connected | State::Listening { .. } | State::Waking) => {
+            (
+                NxState::Suspending,
+                State::Connected
+                | State::Rejoining { .. }
+                | State::Listening { .. }
+                | State::Waking,
+            ) => {
                 self.note_failed_resume();
                 let mut effects = self.client_left();
                 self.state = State::Suspending;
@@ -323,7 +387,7 @@ impl Machine {
     /// What a suspension that nobody asked for means.
     fn client_left(&self) -> Vec<Effect> {
         match self.state {
-            State::Connected => vec![Effect::ClientLeft],
+            State::Connected | State::Rejoining { .. } => vec![Effect::ClientLeft],
             _ => vec![],
         }
     }
@@ -349,6 +413,11 @@ impl Machine {
                 self.reason = within("nxagent did not wake up", self.timeouts.initiating);
                 self.state = State::Suspended;
                 vec![]
+            }
+            // It may come again; how long it may stay away is not for here.
+            State::Rejoining { .. } => {
+                self.state = State::Connected;
+                vec![Effect::ClosePort]
             }
             State::Listening { resumed: true } => {
                 self.reason = within("no client connected", self.timeouts.listening);

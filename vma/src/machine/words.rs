@@ -23,6 +23,11 @@ pub enum Stage {
 pub enum Event {
     /// RPC `x_start`.
     StartAsked(Box<SessionSpec>),
+    /// RPC `x_start` of the client that the session has, which has lost its
+    /// connection and has shown the token to go on with.
+    RejoinAsked,
+    /// That client is back.
+    Rejoined,
     /// RPC `x_suspend`.
     SuspendAsked,
     /// RPC `x_stop`.

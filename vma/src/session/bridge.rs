@@ -1,12 +1,10 @@
 //! The client's connection, joined to nxagent's socket.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use qvd_net::relay::{Ended, Meter, Side, plain};
-use qvd_net::socket::tune;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
@@ -33,11 +31,7 @@ pub struct Served {
 ///
 /// # Errors
 /// When nxagent does not accept.
-pub async fn serve(client: OwnedFd, nx_socket: PathBuf) -> io::Result<Served> {
-    let client = std::net::TcpStream::from(client);
-    client.set_nonblocking(true)?;
-    let client = TcpStream::from_std(client)?;
-    tune(&client)?;
+pub async fn serve(client: TcpStream, nx_socket: PathBuf) -> io::Result<Served> {
     let agent = timeout(CONNECT, UnixStream::connect(&nx_socket)).await??;
     let meter = Meter::default();
     let alone = async {

@@ -1,13 +1,16 @@
 //! The programs of a session and what becomes of them.
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
 use super::environment::Environment;
 use super::{keymap, paths};
-use crate::control::Launch;
+use crate::control::{Launch, Slave};
 use crate::output::Output;
 use crate::sys::bind_to_parent;
 
@@ -49,6 +52,40 @@ pub fn start_nxagent(launch: &Launch, environment: &Environment) -> io::Result<(
             .env("QVD_SLAVE_KEY_FILE", paths::slave_key(&launch.dir));
     }
     spawn(command)
+}
+
+/// Starts the program that serves folders on a connection, as nxagent does for
+/// one of its own.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start_slave(
+    slave: &Slave,
+    dir: &Path,
+    environment: &Environment,
+    connection: UnixStream,
+) -> io::Result<()> {
+    let answers = connection.try_clone()?;
+    let mut command = Command::new(&slave.program);
+    let mut output = Output::of(&mut command)?;
+    command
+        .env_clear()
+        .envs(environment.system())
+        .env("QVD_VMA_CONFIG", paths::slave_config(dir))
+        .env("QVD_SLAVE_KEY_FILE", paths::slave_key(dir))
+        .stdin(OwnedFd::from(connection))
+        .stdout(OwnedFd::from(answers));
+    // Its end is noticed as that of any child of the session.
+    bind_to_parent(&mut command).spawn()?;
+    drop(command);
+    tokio::task::spawn_local(async move {
+        while !output.is_over() {
+            for line in output.next().await {
+                tracing::info!(target: "slave", "{line}");
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Starts the user's X session; gives what its programs print, too: they must

@@ -6,7 +6,9 @@
 //! started has ended.
 
 mod bridge;
+mod carried;
 mod children;
+mod client;
 pub mod environment;
 mod keymap;
 mod nxagent;

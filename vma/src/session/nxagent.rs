@@ -99,6 +99,12 @@ impl NxAgent {
         self.terminating
     }
 
+    /// Whether it was asked to let its client go, and has not yet.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
     /// Its own last words about a failure.
     #[must_use]
     pub fn complaint(&self) -> Option<&str> {

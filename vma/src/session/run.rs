@@ -15,10 +15,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::client::Client;
 use super::environment::Environment;
 use super::nxagent::{Action, NxAgent, POKE_AFTER};
 use super::vnc::Showing;
-use super::{bridge, cannot_start, children, may_command, paths, prepare_dir, seat};
+use super::{cannot_start, children, may_command, paths, prepare_dir, seat};
 use crate::control::{Channel, Command, Event, Hello, Launch, NxState, VERSION};
 use crate::files::write_private;
 use crate::log::Log;
@@ -51,9 +52,9 @@ enum Ending {
 }
 
 pub(super) struct Session {
-    launch: Launch,
-    environment: Environment,
-    agent: NxAgent,
+    pub(super) launch: Launch,
+    pub(super) environment: Rc<Environment>,
+    pub(super) agent: NxAgent,
     nxagent: Option<Pid>,
     x_session: Option<Pid>,
     /// What nxagent prints: its states.
@@ -61,7 +62,9 @@ pub(super) struct Session {
     /// What the programs of the X session print: for the log.
     x_output: Output,
     daemon: Option<Daemon>,
-    bridge: Option<JoinHandle<()>>,
+    /// What serves the client.
+    pub(super) bridge: Option<JoinHandle<()>>,
+    pub(super) client: Client,
     ending: Ending,
     reason: Option<String>,
     showing: Showing,
@@ -85,7 +88,7 @@ impl Session {
         log: Log,
     ) -> anyhow::Result<()> {
         let mut session = Self {
-            environment: Environment::read(&launch),
+            environment: Rc::new(Environment::read(&launch)),
             launch,
             agent: NxAgent::default(),
             nxagent: None,
@@ -94,6 +97,7 @@ impl Session {
             x_output: Output::default(),
             daemon: None,
             bridge: None,
+            client: Client::default(),
             ending: Ending::No,
             reason: None,
             showing: Showing::default(),
@@ -168,11 +172,8 @@ impl Session {
                         tracing::debug!(target: "x-session", "{line}");
                     }
                 }
-                () = bridge_over(self.bridge.as_mut()) => {
-                    self.bridge = None;
-                    let actions = self.agent.client_gone();
-                    self.act(actions);
-                }
+                () = bridge_over(self.bridge.as_mut()) => self.client_over(),
+                Some(said) = self.client.said.recv() => self.carrier_said(said),
                 () = self.poke.as_mut() => {
                     self.poke.as_mut().reset(Instant::now() + NEVER);
                     let actions = self.agent.poke();
@@ -218,6 +219,7 @@ impl Session {
             state: self.agent.state(),
             pid: rustix::process::getpid().as_raw_nonzero().get(),
             nxagent: self.nxagent.map(|pid| pid.as_raw_nonzero().get()),
+            carrier: true,
         };
         let _ = events.send(Event::Hello(hello));
         self.daemon = Some(Daemon {
@@ -225,10 +227,11 @@ impl Session {
             events,
             writer,
         });
+        self.tell_carrier();
         Ok(())
     }
 
-    fn report(&self, event: Event) {
+    pub(super) fn report(&self, event: Event) {
         if let Some(daemon) = &self.daemon {
             // Without a daemon nobody needs to know: the next one is told in
             // the hello.
@@ -238,8 +241,8 @@ impl Session {
 
     fn command(&mut self, command: Command, fd: Option<OwnedFd>) {
         match command {
-            Command::Serve => match fd {
-                Some(client) => self.serve_client(client),
+            Command::Serve { greeted } => match fd {
+                Some(client) => self.serve_client(client, greeted),
                 None => tracing::warn!("told to serve a client without its connection"),
             },
             Command::Wake {
@@ -247,8 +250,13 @@ impl Session {
                 name,
                 slave,
                 seat,
+                carrier,
             } => {
+                // Whoever comes now is another client, or comes anew.
+                self.forget_client();
                 self.launch.seat = seat;
+                self.launch.carrier = carrier;
+                self.launch.slave.clone_from(&slave);
                 if let Some(slave) = &slave
                     && let Err(error) = super::prepare_slave(&self.launch.dir, slave)
                 {
@@ -266,10 +274,7 @@ impl Session {
                 let actions = self.agent.wake();
                 self.act(actions);
             }
-            Command::Suspend => {
-                let actions = self.agent.suspend();
-                self.act(actions);
-            }
+            Command::Suspend => self.suspend(),
             Command::Terminate => self.end(),
             Command::Log { settings } => self.log.follow(settings, fd.map(Into::into)),
             Command::VncAsk {
@@ -304,29 +309,6 @@ impl Session {
         }
     }
 
-    fn serve_client(&mut self, client: OwnedFd) {
-        if let Some(earlier) = self.bridge.take() {
-            earlier.abort();
-        }
-        let socket = paths::nx_socket(&self.launch.dir);
-        self.bridge = Some(tokio::task::spawn_local(async move {
-            match bridge::serve(client, socket).await {
-                Ok(served) => tracing::info!(
-                    ended = %served.ended, received = served.received, sent = served.sent,
-                    "client's connection is over"
-                ),
-                Err(error) => tracing::warn!(%error, "client cannot be served"),
-            }
-        }));
-    }
-
-    fn drop_client(&mut self) {
-        if let Some(bridge) = self.bridge.take() {
-            tracing::info!("the client does not let go, its connection is closed");
-            bridge.abort();
-        }
-    }
-
     fn line(&mut self, line: &str) {
         if line.starts_with("Session:") || line.starts_with("Error") || line.starts_with("Warning")
         {
@@ -338,7 +320,7 @@ impl Session {
         self.act(actions);
     }
 
-    fn act(&mut self, actions: Vec<Action>) {
+    pub(super) fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::Report(state) => {
@@ -379,7 +361,13 @@ impl Session {
         }
     }
 
-    fn signal_nxagent(&self, signal: Signal) {
+    fn signal_nxagent(&mut self, signal: Signal) {
+        // One that is stopped would not hear it.
+        self.thaw();
+        self.kill_nxagent(signal);
+    }
+
+    pub(super) fn kill_nxagent(&self, signal: Signal) {
         if let Some(pid) = self.nxagent {
             let _ = kill_process(pid, signal);
         }
@@ -469,9 +457,7 @@ impl Session {
 
     /// Every process is gone: clears up and says so.
     async fn finish(mut self) {
-        if let Some(bridge) = self.bridge.take() {
-            bridge.abort();
-        }
+        self.forget_client();
         let dir = &self.launch.dir;
         for file in [
             paths::nx_socket(dir),

@@ -136,6 +136,7 @@ fn answer(mut stream: TcpStream) -> Result<()> {
                 Call::XWait { .. } => Reply::Waited(Waited {
                     state: SessionState::Listening,
                     reason: None,
+                    carrier: None,
                 }),
                 Call::Ping => Reply::Alive,
                 _ => Reply::State(SessionState::Listening),

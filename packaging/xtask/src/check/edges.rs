@@ -24,6 +24,26 @@ const EDGES: &[(&str, &str, &str)] = &[
         "drives HTTP connections over sockets",
     ),
     (
+        "qvd-net",
+        "qvd-carrier",
+        "drives the carrier over connections",
+    ),
+    (
+        "qvd-vma",
+        "qvd-carrier",
+        "knows the tokens a session is resumed with",
+    ),
+    (
+        "qvd-client",
+        "qvd-carrier",
+        "announces the carrier, and tells it from NX",
+    ),
+    (
+        "qvd-server",
+        "qvd-carrier",
+        "knows whether a client announces the carrier",
+    ),
+    (
         "qvd-slave",
         "qvd-http1",
         "the slave channel's requests are HTTP heads",

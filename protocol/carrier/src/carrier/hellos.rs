@@ -6,7 +6,8 @@ use crate::carrier::{Carrier, Ending, Link};
 use crate::error::{Error, Violation};
 use crate::event::{Event, Loss, Role};
 use crate::hello::{
-    Detected, GREETING, Greeting, HELLO, HIGHEST, Hello, LOWEST, Refusal, VERDICT, Verdict, detect,
+    Detected, GREETING, Greeting, HELLO, HIGHEST, Hello, LOWEST, Offer, Refusal, VERDICT, Verdict,
+    detect, greeting,
 };
 use crate::limits::HELLO_TIME;
 use crate::liveness::Liveness;
@@ -32,10 +33,23 @@ impl Carrier {
     ///
     /// [`Error::Role`] at the client, [`Error::Ended`].
     pub fn greet(&mut self, next: Token, now: Instant) -> Result<(), Error> {
-        self.begin(Role::Agent, Awaited::Hello(next), now)?;
-        let (lowest, highest) = (LOWEST, HIGHEST);
-        Greeting { lowest, highest }.write(&mut self.hello);
+        self.await_client(next, now)?;
+        let offer = match self.token {
+            None => Offer::New,
+            Some(_) => Offer::Resume,
+        };
+        self.hello.extend_from_slice(&greeting(offer));
         Ok(())
+    }
+
+    /// As [`Carrier::greet`], on a connection that was greeted already by the
+    /// program that took it, with [`greeting`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Carrier::greet`].
+    pub fn await_client(&mut self, next: Token, now: Instant) -> Result<(), Error> {
+        self.begin(Role::Agent, Awaited::Hello(next), now)
     }
 
     /// The client has a new connection, in place of any before.
@@ -55,6 +69,15 @@ impl Carrier {
         let current = self.token.as_ref().is_some_and(|known| known == token);
         let before = self.presented.as_ref().is_some_and(|known| known == token);
         self.role == Role::Agent && self.ending == Ending::No && (current | before)
+    }
+
+    /// The tokens that a resume would be taken with, for an agent whose
+    /// connections are awaited by another process. It is told again after each
+    /// [`Event::Connected`].
+    pub fn tokens(&self) -> impl Iterator<Item = &Token> {
+        let live = self.role == Role::Agent && self.ending == Ending::No;
+        let tokens = [self.token.as_ref(), self.presented.as_ref()];
+        tokens.into_iter().flatten().filter(move |_| live)
     }
 
     /// The client's token: what it resumes with, once a session has begun.
@@ -101,8 +124,13 @@ impl Carrier {
 
     /// The client has the agent's greeting.
     fn greeted(&mut self, bytes: [u8; GREETING]) -> Result<(), Violation> {
-        let version = Greeting::read(bytes)?.version();
-        let version = version.ok_or(Violation::Version)?;
+        let greeting = Greeting::read(bytes)?;
+        let version = greeting.version().ok_or(Violation::Version)?;
+        if self.token.is_some() && greeting.offer == Offer::New {
+            // Known without asking: the connection stays of use to a new one.
+            self.refused(Refusal::Token);
+            return Ok(());
+        }
         let resume = self.token.clone().map(|token| (token, self.received));
         Hello { version, resume }.write(&mut self.hello);
         if let Link::Hello(awaited, _) = &mut self.link {
@@ -178,23 +206,25 @@ impl Carrier {
                     self.expel(violation, now);
                 }
             }
-            Verdict::Refused(refusal) => {
-                self.down(Loss::Refused(refusal));
-                // Asking again would be answered the same.
-                self.streams.clear();
-                self.control.clear();
-                self.ending = Ending::Over;
-                self.events.push_back(Event::Ended {
-                    by_peer: true,
-                    reason: match refusal {
-                        Refusal::Token | Refusal::Occupied => Reason::Expired,
-                        Refusal::Position | Refusal::Version => Reason::Violation,
-                    },
-                    text: refusal.to_string(),
-                });
-            }
+            Verdict::Refused(refusal) => self.refused(refusal),
         }
         Ok(())
+    }
+
+    /// The agent has not taken the client's hello, and would not the next.
+    fn refused(&mut self, refusal: Refusal) {
+        self.down(Loss::Refused(refusal));
+        self.forget_all();
+        self.control.clear();
+        self.ending = Ending::Over;
+        self.events.push_back(Event::Ended {
+            by_peer: true,
+            reason: match refusal {
+                Refusal::Token | Refusal::Occupied => Reason::Expired,
+                Refusal::Position | Refusal::Version => Reason::Violation,
+            },
+            text: refusal.to_string(),
+        });
     }
 
     /// Frames flow from here on.

@@ -21,8 +21,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::error::Violation;
-use crate::event::{Config, Event, Loss, Role, Stats, StreamStats};
+use crate::event::{Config, Event, KindStats, Loss, Role, Stats, StreamStats};
 use crate::frame::{self, Frame};
+use crate::kind::Kind;
 use crate::limits::{ACK_DELAY, LINGER, MAX_CREDIT, MAX_EVENTS};
 use crate::liveness::{Due, Liveness};
 use crate::reason::Reason;
@@ -76,6 +77,8 @@ pub struct Carrier {
     confirmed: bool,
 
     streams: BTreeMap<u32, Stream>,
+    /// The streams that are gone.
+    gone: BTreeMap<Kind, KindStats>,
     /// The ids of the next streams, of either side.
     next_here: u32,
     next_there: u32,
@@ -123,6 +126,7 @@ impl Carrier {
             presented: None,
             confirmed: false,
             streams: BTreeMap::new(),
+            gone: BTreeMap::new(),
             next_here,
             next_there,
             partial: Vec::new(),
@@ -250,6 +254,35 @@ impl Carrier {
         })
     }
 
+    /// The numbers of each kind of stream, of those that are gone too.
+    #[must_use]
+    pub fn kind_stats(&self) -> Vec<KindStats> {
+        let mut kinds = self.gone.clone();
+        for stream in self.streams.values() {
+            let kind = kinds.entry(stream.kind);
+            let kind = kind.or_insert_with(|| KindStats::of(stream.kind));
+            kind.add(stream.sent, stream.received);
+            kind.open = kind.open.saturating_add(1);
+        }
+        kinds.into_values().collect()
+    }
+
+    /// A stream is gone.
+    fn forget(&mut self, id: u32) {
+        if let Some(stream) = self.streams.remove(&id) {
+            let kind = self.gone.entry(stream.kind);
+            let kind = kind.or_insert_with(|| KindStats::of(stream.kind));
+            kind.add(stream.sent, stream.received);
+        }
+    }
+
+    /// All of them are.
+    fn forget_all(&mut self) {
+        for id in self.streams.keys().copied().collect::<Vec<_>>() {
+            self.forget(id);
+        }
+    }
+
     /// The connection is of no use any more.
     fn down(&mut self, loss: Loss) {
         self.unlink();
@@ -280,7 +313,7 @@ impl Carrier {
         if self.ending != Ending::No {
             return;
         }
-        self.streams.clear();
+        self.forget_all();
         self.control.clear();
         self.ending = Ending::Over;
         if self.is_connected() {

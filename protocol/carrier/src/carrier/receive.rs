@@ -117,7 +117,7 @@ impl Carrier {
                 }
             }
             Frame::End { code, text } => {
-                self.streams.clear();
+                self.forget_all();
                 self.control.clear();
                 if self.ending == Ending::No {
                     self.events.push_back(Event::Ended {
@@ -240,7 +240,7 @@ impl Carrier {
                 if stream.state != State::Asked {
                     return Err(place);
                 }
-                self.streams.remove(&id);
+                self.forget(id);
                 let (code, text) = (Code::of(code), text.to_owned());
                 self.tell(
                     Event::Refused {
@@ -271,7 +271,7 @@ impl Carrier {
                 self.settle(id);
             }
             Frame::Reset { code, .. } => {
-                self.streams.remove(&id);
+                self.forget(id);
                 let code = Code::of(code);
                 self.tell(Event::Reset { stream: id, code }, now);
             }

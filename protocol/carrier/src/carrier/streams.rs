@@ -77,7 +77,7 @@ impl Carrier {
         if self.stream(id)?.state != State::Offered {
             return Err(Error::State(id));
         }
-        self.streams.remove(&id);
+        self.forget(id);
         self.queue(&Frame::Refuse {
             stream: id,
             code: code.number(),
@@ -96,7 +96,7 @@ impl Carrier {
         if offered {
             return self.refuse(id, code, "");
         }
-        self.streams.remove(&id);
+        self.forget(id);
         self.queue(&Frame::Reset {
             stream: id,
             code: code.number(),
@@ -181,7 +181,7 @@ impl Carrier {
             self.events.push_back(Event::HalfClosed(id));
         }
         if stream.is_over() {
-            self.streams.remove(&id);
+            self.forget(id);
         }
     }
 }

@@ -236,6 +236,7 @@ mod tests {
             slave: None,
             pam,
             seat: crate::control::Seat::default(),
+            carrier: crate::control::Carrier::default(),
         }
     }
 

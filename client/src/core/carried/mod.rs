@@ -1,0 +1,382 @@
+//! A session on the carrier: connections are got back beneath it, and the
+//! engine and the shares notice nothing.
+
+mod beneath;
+mod door;
+mod network;
+mod statistics;
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nx_proxy::NxStream;
+use qvd_broker::{ConnectParameters, RESUMES, VmEntry};
+use qvd_carrier::{Config, Kind, Loss, Offer, Role};
+use qvd_net::carrier::{Ended, Session};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use self::beneath::{Beneath, listen};
+pub(super) use self::door::Door;
+use self::network::Network;
+pub use self::statistics::CarrierStatistics;
+use super::broker::{Broker, Tunnel};
+use super::desktop::{Wish, chance, is_stopped, within};
+use super::event::Event;
+use super::failure::{Code, Failure};
+use super::reconnect::{Action, Reconnect};
+use super::session::Outcome;
+
+/// How long an attempt may take to get a connection back.
+const ATTEMPT: Duration = Duration::from_secs(20);
+
+/// How long the broker may take to be reached, on a link that is not slow.
+const REACH: Duration = Duration::from_secs(2);
+
+/// An outage that is over by then is none that the user is told of.
+const UNSEEN: Duration = Duration::from_secs(1);
+
+/// How long the other end may take to hear of the end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How the carrier is spoken.
+#[derive(Debug, Clone)]
+pub struct Carrier {
+    /// How long a session whose connection is lost is kept as it is.
+    pub grace: Duration,
+    /// Silence after which the agent is asked whether it is there.
+    pub keepalive: Duration,
+    /// Where its numbers can be had.
+    pub statistics: CarrierStatistics,
+}
+
+/// A session on the carrier.
+pub(super) struct Carried {
+    session: Session,
+    connection: Option<NxStream>,
+    network: Network,
+    away: watch::Sender<bool>,
+    /// This session's outages, by the time since its beginning.
+    outages: Reconnect,
+    begin: Instant,
+}
+
+/// Why a carrier is kept no more.
+pub(super) enum Kept {
+    /// It has ended, by either end.
+    Over,
+    /// It was lost at this time and could not be got back.
+    GivenUp(Failure, Instant),
+    /// The agent does not have it any more; on this tunnel a session begins
+    /// anew.
+    Anew(Tunnel),
+}
+
+impl Carried {
+    /// A new session on a connection on which the carrier was offered: the
+    /// session and its NX.
+    pub(super) fn begin(
+        connection: NxStream,
+        carrier: &Carrier,
+    ) -> Result<(Self, NxStream), Failure> {
+        let config = Config {
+            keepalive: carrier.keepalive,
+            ..Config::default()
+        };
+        let session = Session::new(Role::Client, config);
+        let nx = session.open(Kind::Nx, b"").map_err(|error| {
+            Failure::new(Code::Internal, format!("carrier: {error}")).because(error)
+        })?;
+        carrier.statistics.follow(&session);
+        let mut outages = Reconnect::carried(carrier.grace);
+        outages.up(Duration::ZERO);
+        let carried = Self {
+            session,
+            connection: Some(connection),
+            network: Network::watch(),
+            away: watch::Sender::new(false),
+            outages,
+            begin: Instant::now(),
+        };
+        Ok((carried, NxStream::new(nx, Vec::new())))
+    }
+
+    /// Whether the agent is away, for the engine.
+    pub(super) fn away(&self) -> watch::Receiver<bool> {
+        self.away.subscribe()
+    }
+
+    /// Runs the session's connections until it is over, or cannot be got back.
+    pub(super) async fn keep(
+        mut self,
+        wish: &Wish,
+        vm: &VmEntry,
+        parameters: &ConnectParameters,
+        tell: &UnboundedSender<Event>,
+    ) -> Kept {
+        loop {
+            let Some(connection) = self.connection.take() else {
+                return Kept::Over;
+            };
+            let run = self.session.run(connection, Vec::new());
+            let loss = match run.await {
+                Ended::Lost(loss) => loss,
+                Ended::Over { reason, text, .. } => {
+                    tracing::info!(%reason, text, "carrier is over");
+                    return Kept::Over;
+                }
+                _ => return Kept::Over,
+            };
+            let lost = Instant::now();
+            // In the words of a session without the carrier.
+            let cause = match loss {
+                Loss::Closed => "the other side closed it".to_owned(),
+                loss => loss.to_string(),
+            };
+            let message = format!("connection to the session was lost: {cause}");
+            tracing::info!("{message}");
+            let failure = Failure::new(Code::SessionLost, message);
+            self.away.send_replace(true);
+            if self.session.token().is_none() {
+                // It had not begun: there is nothing to get back.
+                self.session.abandon("never begun");
+                return Kept::GivenUp(failure, lost);
+            }
+            match self.regain(failure, lost, wish, vm, parameters, tell).await {
+                Ok(()) => {
+                    self.away.send_replace(false);
+                }
+                Err(kept) => {
+                    self.away.send_replace(false);
+                    self.session.abandon("the connection did not come back");
+                    return kept;
+                }
+            }
+        }
+    }
+
+    /// Gets a connection for the session; says whether the user was told.
+    async fn regain(
+        &mut self,
+        mut failure: Failure,
+        lost: Instant,
+        wish: &Wish,
+        vm: &VmEntry,
+        parameters: &ConnectParameters,
+        tell: &UnboundedSender<Event>,
+    ) -> Result<(), Kept> {
+        let mut told = false;
+        loop {
+            let now = self.begin.elapsed();
+            let action = self.outages.failed(failure.code(), now, chance());
+            let Action::TryAfter(wait) = action else {
+                return Err(Kept::GivenUp(failure, lost));
+            };
+            let attempt = self.outages.attempt();
+            if !told && attempt > 1 {
+                told = true;
+                let cause = failure.to_string();
+                let _ = tell.send(Event::Lost { cause });
+            }
+            if told {
+                let _ = tell.send(Event::Reconnecting { attempt, wait });
+            }
+            tokio::select! {
+                () = sleep(wait) => {}
+                // What has failed may go now.
+                () = self.network.changed(), if wait > Duration::ZERO => {}
+            }
+            let left = self.outages.left(self.begin.elapsed());
+            let reached = AtomicBool::new(false);
+            let trial = self.attempt(wish, vm, parameters, &reached);
+            let trial = within(left.min(ATTEMPT).max(UNSEEN), trial);
+            let patience = self.patience();
+            let unreached = async {
+                tokio::select! {
+                    () = sleep(patience) => {}
+                    () = self.network.changed() => {}
+                }
+                if reached.load(Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let slow = async {
+                sleep(UNSEEN).await;
+                if !told {
+                    let cause = failure.to_string();
+                    let _ = tell.send(Event::Lost { cause });
+                    let wait = Duration::ZERO;
+                    let _ = tell.send(Event::Reconnecting { attempt, wait });
+                    told = true;
+                }
+                std::future::pending::<()>().await;
+            };
+            let regained = tokio::select! {
+                regained = trial => regained,
+                () = slow => continue,
+                () = unreached => {
+                    let message = "the broker cannot be reached";
+                    Err(Failure::new(Code::ConnectFailed, message))
+                }
+            };
+            match regained {
+                Ok(Tunnel {
+                    stream,
+                    slave_key,
+                    carrier,
+                }) => match listen(stream, carrier).await {
+                    Beneath::Carrier(connection, Offer::Resume) => {
+                        self.connection = Some(connection);
+                        if told {
+                            let _ = tell.send(Event::Connected);
+                        }
+                        self.outages.up(self.begin.elapsed());
+                        tracing::info!(after = ?lost.elapsed(), "the connection is back");
+                        return Ok(());
+                    }
+                    // What was read is the stream's still.
+                    Beneath::Carrier(stream, Offer::New) => {
+                        return Err(Kept::Anew(Tunnel {
+                            stream,
+                            slave_key,
+                            carrier: Some(true),
+                        }));
+                    }
+                    Beneath::Plain(stream) => {
+                        return Err(Kept::Anew(Tunnel {
+                            stream,
+                            slave_key,
+                            carrier: Some(false),
+                        }));
+                    }
+                },
+                Err(error) => {
+                    tracing::info!(code = error.code().as_str(), "{}", error.chain());
+                    failure = error;
+                }
+            }
+        }
+    }
+
+    /// How long the broker may take to be reached: then it is tried anew, as
+    /// what the network has lost meanwhile is asked for again ever more seldom.
+    fn patience(&self) -> Duration {
+        let (stats, _) = self.session.stats();
+        let round_trip = stats.round_trip.unwrap_or_default();
+        round_trip.saturating_mul(4).max(REACH)
+    }
+
+    /// One attempt; tells when the broker is `reached`.
+    async fn attempt(
+        &self,
+        wish: &Wish,
+        vm: &VmEntry,
+        parameters: &ConnectParameters,
+        reached: &AtomicBool,
+    ) -> Result<Tunnel, Failure> {
+        let events = &mut |event| {
+            if matches!(event, Event::Reached { .. }) {
+                reached.store(true, Ordering::Relaxed);
+            }
+            tracing::debug!("{event:?}");
+        };
+        let mut broker = Broker::open(wish.target.clone(), &mut *events).await?;
+        let vms = match vm.is_application {
+            false => broker.vms(&mut *events).await?,
+            true => broker.applications(&mut *events).await?,
+        };
+        let Some(now) = vms.into_iter().find(|now| now.id == vm.id) else {
+            let message = qvd_broker::one_line(&format!("{vm} is not yours any more"));
+            return Err(Failure::new(Code::NoSuchVm, message));
+        };
+        if is_stopped(&now) {
+            let message = qvd_broker::one_line(&format!("{now} was stopped meanwhile"));
+            return Err(Failure::new(Code::VmStopped, message));
+        }
+        let mut parameters = parameters.clone();
+        // Both of names that clients may send.
+        let _ = parameters.set(RESUMES, "1");
+        if let Some(token) = self.session.token() {
+            let _ = parameters.set(qvd_carrier::RESUME, token.to_parameter());
+        }
+        broker.connect(vm.id, parameters, &mut *events).await
+    }
+}
+
+/// What a session is carried on.
+pub(super) struct Road {
+    /// Its NX.
+    pub(super) stream: NxStream,
+    /// The carrier beneath, where that is spoken.
+    pub(super) carried: Option<Carried>,
+    /// The way of folders beside NX.
+    pub(super) door: Option<Door>,
+}
+
+impl Road {
+    /// Finds out what is spoken on a tunnel, and begins with it.
+    ///
+    /// # Errors
+    /// When the carrier cannot begin.
+    pub(super) async fn of(tunnel: Tunnel, carrier: Option<&Carrier>) -> Result<Self, Failure> {
+        let plain = |stream| Self {
+            stream,
+            carried: None,
+            door: None,
+        };
+        let Some(carrier) = carrier else {
+            return Ok(plain(tunnel.stream));
+        };
+        let connection = match listen(tunnel.stream, tunnel.carrier).await {
+            Beneath::Plain(stream) => return Ok(plain(stream)),
+            Beneath::Carrier(connection, _) => connection,
+        };
+        tracing::info!("the carrier is spoken");
+        let (carried, stream) = Carried::begin(connection, carrier)?;
+        let door = Door::open(carried.session.clone())
+            .inspect_err(|error| tracing::warn!(%error, "folders go through NX"))
+            .ok();
+        Ok(Self {
+            stream,
+            carried: Some(carried),
+            door,
+        })
+    }
+}
+
+/// Runs an engine on what carries it: how it ended, and the carrier if that
+/// was first.
+pub(super) async fn carry(
+    run: impl Future<Output = Result<Outcome, Failure>>,
+    carried: Option<Carried>,
+    wish: &Wish,
+    vm: &VmEntry,
+    parameters: &ConnectParameters,
+    tell: &UnboundedSender<Event>,
+) -> (Result<Outcome, Failure>, Option<Kept>) {
+    let Some(carried) = carried else {
+        return (run.await, None);
+    };
+    let session = carried.session.clone();
+    let mut run = pin!(run);
+    let mut keep = pin!(carried.keep(wish, vm, parameters, tell));
+    tokio::select! {
+        ended = &mut run => {
+            farewell(&session, keep).await;
+            (ended, None)
+        }
+        kept = &mut keep => (run.await, Some(kept)),
+    }
+}
+
+/// Ends a session in order, whose engine has ended: `keep` is what runs it.
+async fn farewell(session: &Session, keep: impl Future<Output = Kept>) {
+    if session.link().borrow().up {
+        session.end(qvd_carrier::Reason::Done, "");
+        let _ = timeout(FAREWELL, keep).await;
+    } else {
+        session.abandon("the session was left");
+    }
+}

@@ -1,0 +1,269 @@
+//! One connection of a session.
+
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use qvd_carrier::{Carrier, Error, Loss, Token};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep_until};
+
+use super::{Ended, Session, Shared};
+
+/// Bytes that are handed to the connection at a time. What is handed over can
+/// no more be overtaken by what is more urgent.
+const ROOM: usize = 16 * 1024;
+
+/// Bytes read from the connection at a time.
+const READ: usize = 32 * 1024;
+
+/// Rounds of reading and writing before others have their turn.
+const ROUNDS: usize = 32;
+
+impl Session {
+    /// Runs a connection until it is lost, or the session is over. `early` was
+    /// read from it before. Dropped, the connection is lost.
+    pub async fn run<C>(&self, connection: C, early: Vec<u8>) -> Ended
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.run_with(connection, &early, Carrier::connect).await
+    }
+
+    /// As [`Session::run`], at the agent, for a connection that was greeted
+    /// when it was taken. `next` are fresh random bits.
+    pub async fn serve<C>(&self, connection: C, next: Token) -> Ended
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.run_with(connection, &[], |carrier, now| {
+            carrier.await_client(next, now)
+        })
+        .await
+    }
+
+    async fn run_with<C>(
+        &self,
+        connection: C,
+        early: &[u8],
+        begin: impl FnOnce(&mut Carrier, Instant) -> Result<(), Error>,
+    ) -> Ended
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
+        let generation = {
+            let mut inner = self.shared.lock();
+            inner.generation = inner.generation.wrapping_add(1);
+            // The connection before learns that it was replaced.
+            inner.wake_driver();
+            inner.lost = None;
+            let now = Instant::now();
+            if let Err(error) = begin(&mut inner.carrier, now) {
+                tracing::debug!(%error, "carrier");
+                return inner.over.clone().unwrap_or(Ended::Replaced);
+            }
+            inner.carrier.input(early, now);
+            inner.gather();
+            inner.generation
+        };
+        let _guard = Guard {
+            shared: &self.shared,
+            generation,
+        };
+        self.shared.publish();
+        let mut driver = Driver {
+            shared: &self.shared,
+            connection,
+            generation,
+            out: Vec::with_capacity(ROOM),
+            written: 0,
+            unflushed: false,
+            buffer: vec![0; READ],
+            timer: Box::pin(sleep_until(Instant::now().into())),
+            armed: None,
+        };
+        let ended = poll_fn(|cx| driver.poll(cx)).await;
+        self.shared.publish();
+        ended
+    }
+}
+
+/// Sees to it that a connection that is not run counts as lost.
+struct Guard<'a> {
+    shared: &'a Shared,
+    generation: u64,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.shared.lock();
+        if inner.generation != self.generation {
+            return;
+        }
+        inner.carrier.lost();
+        inner.gather();
+        drop(inner);
+        self.shared.publish();
+    }
+}
+
+struct Driver<'a, C> {
+    shared: &'a Shared,
+    connection: C,
+    generation: u64,
+    /// What is to be written, and how much of it was.
+    out: Vec<u8>,
+    written: usize,
+    unflushed: bool,
+    buffer: Vec<u8>,
+    timer: Pin<Box<Sleep>>,
+    armed: Option<Instant>,
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        for _ in 0..ROUNDS {
+            if let Some(ended) = self.settle(cx) {
+                return Poll::Ready(ended);
+            }
+            let wrote = match self.poll_write(cx) {
+                Poll::Ready(Ok(wrote)) => wrote,
+                Poll::Ready(Err(error)) => return Poll::Ready(self.broken(&error)),
+                Poll::Pending => false,
+            };
+            let read = match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(self.closed()),
+                Poll::Ready(Ok(_)) => true,
+                Poll::Ready(Err(error)) => return Poll::Ready(self.broken(&error)),
+                Poll::Pending => false,
+            };
+            let timed = self.poll_timer(cx).is_ready();
+            if !wrote && !read && !timed {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether there is anything more to do on this connection, and if so who
+    /// is to be woken for it.
+    fn settle(&mut self, cx: &mut Context<'_>) -> Option<Ended> {
+        let mut inner = self.shared.lock();
+        inner.gather();
+        if inner.generation != self.generation {
+            return Some(Ended::Replaced);
+        }
+        inner.set_driver(cx.waker());
+        if inner.carrier.is_done() {
+            return Some(inner.over.clone().unwrap_or(Ended::Replaced));
+        }
+        let loss = inner.lost?;
+        // What a refusal says is still to be written.
+        if self.out.len() == self.written && !self.unflushed {
+            self.out.clear();
+            self.written = 0;
+            inner.carrier.output(Instant::now(), &mut self.out, ROOM);
+        }
+        let quiet = self.out.len() == self.written && !self.unflushed;
+        quiet.then_some(Ended::Lost(loss))
+    }
+
+    /// Writes what there is; whether that was anything.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut any = false;
+        loop {
+            if self.written == self.out.len() {
+                self.out.clear();
+                self.written = 0;
+                let mut inner = self.shared.lock();
+                inner.carrier.output(Instant::now(), &mut self.out, ROOM);
+                inner.gather();
+                drop(inner);
+                if self.out.is_empty() {
+                    break;
+                }
+            }
+            let rest = self.out.get(self.written..).unwrap_or_default();
+            match Pin::new(&mut self.connection).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => {
+                    self.written = self.written.saturating_add(count);
+                    self.unflushed = true;
+                    any = true;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if any => return Poll::Ready(Ok(true)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.connection).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(any))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(&mut self.buffer);
+        ready!(Pin::new(&mut self.connection).poll_read(cx, &mut buffer))?;
+        let bytes = buffer.filled();
+        if !bytes.is_empty() {
+            let before = self.shared.link.borrow().times;
+            let mut inner = self.shared.lock();
+            inner.carrier.input(bytes, Instant::now());
+            inner.gather();
+            let changed = inner.times != before || inner.over.is_some();
+            drop(inner);
+            if changed {
+                self.shared.publish();
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A deadline that was put off is found so when the timer fires: each
+        // byte that comes puts one off.
+        if let Some(at) = self.shared.lock().carrier.deadline()
+            && self.armed.is_none_or(|armed| at < armed)
+        {
+            self.armed = Some(at);
+            self.timer.as_mut().reset(at.into());
+        }
+        if self.armed.is_none() {
+            return Poll::Pending;
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        self.armed = None;
+        let mut inner = self.shared.lock();
+        inner.carrier.timeout(Instant::now());
+        inner.gather();
+        Poll::Ready(())
+    }
+
+    /// The other end has closed the connection.
+    fn closed(&self) -> Ended {
+        self.lose(Loss::Closed)
+    }
+
+    fn broken(&self, error: &io::Error) -> Ended {
+        tracing::debug!(%error, "carrier's connection");
+        self.lose(Loss::Closed)
+    }
+
+    fn lose(&self, loss: Loss) -> Ended {
+        let mut inner = self.shared.lock();
+        if inner.generation != self.generation {
+            return Ended::Replaced;
+        }
+        inner.carrier.lost();
+        inner.gather();
+        match &inner.over {
+            Some(over) => over.clone(),
+            None => Ended::Lost(inner.lost.unwrap_or(loss)),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! A stream of a session, read and written like a socket.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, MutexGuard};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Shared;
+use super::inner::Inner;
+
+/// A stream. A cut of the connection is a pause in it. Dropped, it is given
+/// up; when its writing end was shut down before, what was written still goes.
+pub struct Stream {
+    shared: Arc<Shared>,
+    id: u32,
+    finished: bool,
+}
+
+impl Stream {
+    pub(super) fn new(shared: Arc<Shared>, id: u32) -> Self {
+        Self {
+            shared,
+            id,
+            finished: false,
+        }
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.shared.lock()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.shared.lock().leave(self.id, self.finished);
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let mut inner = self.shared.lock();
+        let mut taken = 0_usize;
+        loop {
+            let bytes = inner.carrier.readable(self.id);
+            let count = bytes.len().min(buf.remaining());
+            if count == 0 {
+                break;
+            }
+            buf.put_slice(bytes.get(..count).unwrap_or_default());
+            inner.carrier.consume(self.id, count);
+            taken = taken.saturating_add(count);
+        }
+        if taken > 0 {
+            // The end may have come with the last byte.
+            inner.gather();
+            inner.wake_driver();
+            return Poll::Ready(Ok(()));
+        }
+        let Some(local) = inner.local(self.id) else {
+            return Poll::Ready(Ok(()));
+        };
+        if local.ended {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(error) = local.failure() {
+            return Poll::Ready(Err(error));
+        }
+        local.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut inner = self.shared.lock();
+        if let Some(error) = inner.local(self.id).and_then(|local| local.failure()) {
+            return Poll::Ready(Err(error));
+        }
+        let count = match inner.carrier.write(self.id, buf) {
+            Ok(count) => count,
+            Err(error) => {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, error)));
+            }
+        };
+        if count > 0 || buf.is_empty() {
+            inner.wake_driver();
+            return Poll::Ready(Ok(count));
+        }
+        if let Some(local) = inner.local(self.id) {
+            local.writer = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What is written is the session's, and goes as soon as it can.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let mut inner = this.shared.lock();
+        if inner
+            .local(this.id)
+            .and_then(|local| local.failure())
+            .is_none()
+        {
+            // A stream that is over has nothing left to close.
+            let _ = inner.carrier.half_close(this.id);
+            inner.wake_driver();
+        }
+        this.finished = true;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,241 @@
+use std::time::Duration;
+
+use qvd_carrier::{Code, Config, Kind, Loss, Reason, Role, Token};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::time::timeout;
+
+use super::{Ended, Session, Stream};
+
+const WAIT: Duration = Duration::from_secs(60);
+
+fn pair() -> (Session, Session) {
+    let new = |role| Session::new(role, Config::default());
+    (new(Role::Client), new(Role::Agent))
+}
+
+/// A connection, greeted by whoever took it.
+fn connection(agent: &Session) -> (DuplexStream, DuplexStream, Vec<u8>) {
+    let (here, there) = duplex(3000);
+    let offer = match agent.tokens().is_empty() {
+        true => qvd_carrier::Offer::New,
+        false => qvd_carrier::Offer::Resume,
+    };
+    (here, there, qvd_carrier::greeting(offer).to_vec())
+}
+
+/// Random bits, as far as a test needs them.
+fn token(number: u8) -> Token {
+    Token::new([number; 16])
+}
+
+/// Runs one connection to its end.
+async fn both(client: &Session, agent: &Session, number: u8) -> (Ended, Ended) {
+    let (here, there, greeting) = connection(agent);
+    tokio::join!(
+        client.run(here, greeting),
+        agent.serve(there, token(number))
+    )
+}
+
+async fn incoming(session: &Session) -> super::Incoming {
+    timeout(WAIT, session.incoming()).await.unwrap().unwrap()
+}
+
+/// Bytes that say where they are.
+fn pattern(length: usize, seed: u8) -> Vec<u8> {
+    let words = (0_u64..).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    words
+        .flatten()
+        .map(|byte| byte ^ seed)
+        .take(length)
+        .collect()
+}
+
+async fn exchange(stream: Stream, write: Vec<u8>) -> Vec<u8> {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut heard = Vec::new();
+    let write = async {
+        writer.write_all(&write).await.unwrap();
+        writer.shutdown().await.unwrap();
+    };
+    let read = async {
+        reader.read_to_end(&mut heard).await.unwrap();
+    };
+    tokio::join!(write, read);
+    heard
+}
+
+#[tokio::test]
+async fn streams_survive_cut_after_cut() {
+    let (client, agent) = pair();
+    let up = pattern(3_000_000, 1);
+    let down = pattern(2_000_000, 2);
+    let nx = client.open(Kind::Nx, b"display").unwrap();
+    let share = client.open(Kind::Share, b"").unwrap();
+    let here = async { tokio::join!(exchange(nx, up.clone()), exchange(share, down.clone())) };
+    let there = async {
+        let first = incoming(&agent).await;
+        assert_eq!(
+            (first.kind, &first.metadata[..]),
+            (Kind::Nx, &b"display"[..])
+        );
+        let first = first.accept(b"").unwrap();
+        let second = incoming(&agent).await;
+        assert_eq!(second.kind, Kind::Share);
+        let second = second.accept(b"").unwrap();
+        tokio::join!(exchange(first, down.clone()), exchange(second, up.clone()))
+    };
+    let connections = async {
+        for number in 1..=255_u8 {
+            // Cut after a while that is another each time.
+            let turns = usize::from(number) * 13 % 200;
+            let cut = async {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                over = both(&client, &agent, number) => return over,
+                () = cut => {}
+            }
+        }
+        both(&client, &agent, 0).await
+    };
+    let exchanged = async {
+        let ((nx, share), (first, second)) = tokio::join!(here, there);
+        assert!(nx == down && share == up && first == up && second == down);
+        let (stats, streams) = client.stats();
+        assert!(stats.resumes > 20, "{stats:?}");
+        let counted = |kind| streams.iter().find(|of| of.kind == kind).map(|of| of.sent);
+        assert_eq!(counted(Kind::Nx), Some(3_000_000));
+        assert_eq!(counted(Kind::Share), Some(2_000_000));
+        client.end(Reason::Done, "enough");
+    };
+    let (ended, ()) = timeout(WAIT, async { tokio::join!(connections, exchanged) })
+        .await
+        .unwrap();
+    assert!(matches!(
+        ended.0,
+        Ended::Over {
+            by_peer: false,
+            reason: Reason::Done,
+            ..
+        }
+    ));
+    assert!(matches!(
+        ended.1,
+        Ended::Over {
+            by_peer: true,
+            reason: Reason::Done,
+            ..
+        }
+    ));
+    assert!(client.is_over() && agent.is_over() && client.link().borrow().over);
+    assert!(agent.incoming().await.is_none());
+}
+
+#[tokio::test]
+async fn what_was_written_goes_though_its_writer_has_gone() {
+    let (client, agent) = pair();
+    let said = pattern(700_000, 3);
+    let mut stream = client.open(Kind::Tcp, b"").unwrap();
+    let speak = async {
+        stream.write_all(&said).await.unwrap();
+        stream.shutdown().await.unwrap();
+        drop(stream);
+    };
+    let listen = async {
+        let mut stream = incoming(&agent).await.accept(b"").unwrap();
+        // What nobody reads any more does not keep the stream alive.
+        stream.write_all(&pattern(100_000, 4)).await.unwrap();
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard.len(), said.len());
+        stream.shutdown().await.unwrap();
+        drop(stream);
+        client.end(Reason::Done, "");
+    };
+    let all = async { tokio::join!(both(&client, &agent, 1), speak, listen) };
+    timeout(WAIT, all).await.unwrap();
+}
+
+#[tokio::test]
+async fn refusals_resets_and_the_end_are_told_to_whoever_holds_the_stream() {
+    let (client, agent) = pair();
+    let work = async {
+        let mut refused = client.open(Kind::Audio, b"").unwrap();
+        incoming(&agent)
+            .await
+            .refuse(Code::Missing, "no sound here");
+        let error = refused.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().contains("no sound here"), "{error}");
+        assert!(refused.write(b"x").await.is_err());
+
+        let mut dropped = client.open(Kind::Tcp, b"").unwrap();
+        drop(incoming(&agent).await.accept(b"").unwrap());
+        let error = dropped.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+
+        let mut ignored = client.open(Kind::Tcp, b"").unwrap();
+        drop(incoming(&agent).await);
+        let error = ignored.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+
+        let mut last = client.open(Kind::Nx, b"").unwrap();
+        let kept = incoming(&agent).await.accept(b"").unwrap();
+        agent.abandon("three minutes are over");
+        let error = last.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
+        drop(kept);
+        error
+    };
+    let connection = async {
+        let (one, other) = both(&client, &agent, 1).await;
+        assert!(
+            matches!(other, Ended::Over { by_peer: false, .. }),
+            "{other:?}"
+        );
+        assert_eq!(one, Ended::Lost(Loss::Closed));
+        client.abandon("no way back");
+    };
+    let (_, error) = timeout(WAIT, async { tokio::join!(connection, work) })
+        .await
+        .unwrap();
+    assert!(error.to_string().contains("no way back"), "{error}");
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_with_a_reason_and_the_session_goes_on() {
+    let (client, agent) = pair();
+    let _nx = client.open(Kind::Nx, b"").unwrap();
+    let mut link = client.link();
+    let first = async {
+        let ended = both(&client, &agent, 1).await;
+        assert_eq!(ended.1, Ended::Replaced);
+    };
+    let then = async {
+        let kept = incoming(&agent).await.accept(b"").unwrap();
+        link.wait_for(|link| link.up).await.unwrap();
+        // Another client, of whose session nobody here knows.
+        let stranger = Session::new(Role::Client, Config::default());
+        let (here, there, greeting) = connection(&agent);
+        let (one, other) = tokio::join!(stranger.run(here, greeting), agent.serve(there, token(2)));
+        assert!(matches!(one, Ended::Over { by_peer: true, .. }), "{one:?}");
+        assert!(matches!(other, Ended::Lost(Loss::Refused(_))), "{other:?}");
+        kept
+    };
+    let (_, mut kept) = timeout(WAIT, async { tokio::join!(first, then) })
+        .await
+        .unwrap();
+    kept.write_all(b"still here").await.unwrap();
+    kept.shutdown().await.unwrap();
+    drop(kept);
+    client.end(Reason::Done, "");
+    let (one, _) = timeout(WAIT, both(&client, &agent, 3)).await.unwrap();
+    assert!(
+        matches!(one, Ended::Over { by_peer: false, .. } | Ended::Replaced),
+        "{one:?}"
+    );
+}

@@ -1,0 +1,276 @@
+//! Sessions on the carrier: a lost connection is a pause, of which nxagent and
+//! the user's programs notice nothing.
+
+use std::time::Duration;
+
+use qvd_rpc::SessionState;
+use qvd_tests::display::Image;
+use qvd_tests::fault::{Cut, Direction};
+use qvd_tests::process::{Log, Process};
+use qvd_tests::rig::{Desktop, Login, under_openbox};
+use qvd_tests::{Outcome, Scene, play, play_for};
+use rustix::process::Signal;
+
+use super::stage::{CONNECTED, LOST, Stage, WAIT, end_of, said, times};
+
+/// What the agent says when a client has come back.
+const BACK: &str = "the client is back";
+
+/// What it says when it has noticed that one is gone.
+const AWAY: &str = "the client's connection is lost";
+
+/// What nxagent says when it notices that its client is gone.
+const NOTICED: [&str; 3] = ["Suspending session", "Display failure", "No data received"];
+
+async fn agent_says(log: &Log, from: usize, text: &str) -> Outcome {
+    log.wait_for(from, text, WAIT, |line| line.text.contains(text))
+        .await?;
+    Ok(())
+}
+
+/// Nobody in the session has noticed anything.
+fn unnoticed(stage: &Stage) -> Outcome {
+    let text = stage.agent.daemon_log()?.text();
+    for words in NOTICED {
+        assert!(!text.contains(words), "{words}\n{text}");
+    }
+    Ok(())
+}
+
+/// Waits until the session draws something new.
+async fn moves(stage: &Stage) -> Outcome {
+    let window = stage.drawn().await?;
+    let before: Image = stage.display.screen().screenshot_of(&window)?;
+    let moved = |screen: &qvd_tests::display::Screen| {
+        Ok(screen.screenshot_of(&window)?.changed_fraction(&before) > 0.0)
+    };
+    stage
+        .display
+        .screen()
+        .wait_for_pixels("the clock moves", WAIT, moved)
+        .await?;
+    Ok(())
+}
+
+/// Breaks the connection of a session, which goes on.
+fn goes_on<F>(name: &str, tls: bool, fault: F)
+where
+    F: FnOnce(&Stage),
+{
+    play(name, async |scene| {
+        let stage = Stage::set(scene, tls).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        fault(&stage);
+        agent_says(stage.agent.daemon_log()?, 0, BACK).await?;
+        stage.becomes(SessionState::Connected).await?;
+        moves(&stage).await?;
+        unnoticed(&stage)?;
+        assert_eq!(times(&client, CONNECTED), 1);
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
+#[test]
+fn after_a_reset_between_client_and_broker() {
+    goes_on("carrier_reset_in_front", true, |stage| {
+        stage.front.cut(Cut::Reset);
+    });
+}
+
+#[test]
+fn after_an_end_between_client_and_broker() {
+    goes_on("carrier_end_in_front", false, |stage| {
+        stage.front.cut(Cut::Fin);
+    });
+}
+
+#[test]
+fn after_half_an_end_from_the_broker() {
+    goes_on("carrier_half_end_in_front", true, |stage| {
+        stage.front.half_close(Direction::ToClient);
+    });
+}
+
+#[test]
+fn after_a_reset_between_broker_and_vm() {
+    goes_on("carrier_reset_behind", true, |stage| {
+        stage.nx.cut(Cut::Reset);
+    });
+}
+
+#[test]
+fn after_half_an_end_from_the_vm() {
+    goes_on("carrier_half_end_behind", true, |stage| {
+        stage.nx.half_close(Direction::ToClient);
+    });
+}
+
+#[test]
+fn after_a_network_that_swallows_everything() {
+    play("carrier_swallowed", async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        let both = [Direction::ToClient, Direction::ToServer];
+        both.iter().for_each(|way| stage.front.stall(*way));
+        // Nothing is closed: only the silence tells.
+        said(&client, LOST, 1).await?;
+        // What the network held back comes late, beside the new connection.
+        both.iter().for_each(|way| stage.front.resume(*way));
+        agent_says(stage.agent.daemon_log()?, 0, BACK).await?;
+        said(&client, CONNECTED, 2).await?;
+        moves(&stage).await?;
+        unnoticed(&stage)?;
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
+#[test]
+fn after_an_outage_that_nxagent_and_nxproxy_would_not_survive_unseen() {
+    play_for("carrier_outage", 4 * WAIT, async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        stage.front.refuse(true);
+        stage.front.cut(Cut::Reset);
+        let log = stage.agent.daemon_log()?;
+        // After 30 s of silence nxagent would show the user a dialog.
+        agent_says(log, 0, "nxagent is stopped").await?;
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert_eq!(stage.agent.state().await?, SessionState::Connected);
+        stage.front.refuse(false);
+        agent_says(log, 0, BACK).await?;
+        said(&client, CONNECTED, 2).await?;
+        moves(&stage).await?;
+        unnoticed(&stage)?;
+        assert_eq!(times(&client, LOST), 1);
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
+#[test]
+fn after_a_broker_was_killed_and_started_again() {
+    play("carrier_broker_restart", async |scene| {
+        let mut stage = Stage::set(scene, true).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        stage.server.process().signal(Signal::KILL)?;
+        said(&client, "(attempt 3)", 1).await?;
+        stage.server.restart(scene).await?;
+        agent_says(stage.agent.daemon_log()?, 0, BACK).await?;
+        said(&client, CONNECTED, 2).await?;
+        moves(&stage).await?;
+        unnoticed(&stage)?;
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
+#[test]
+fn after_the_agents_daemon_was_killed_and_started_again() {
+    play("carrier_daemon_restart", async |scene| {
+        let mut stage = Stage::set(scene, true).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        stage.front.refuse(true);
+        stage.agent.daemon()?.signal(Signal::KILL)?;
+        stage.agent.daemon()?.wait(WAIT).await?;
+        stage.front.cut(Cut::Reset);
+        said(&client, LOST, 1).await?;
+        stage.agent.start_daemon(scene).await?;
+        stage.becomes(SessionState::Connected).await?;
+        stage.front.refuse(false);
+        said(&client, CONNECTED, 2).await?;
+        moves(&stage).await?;
+        unnoticed(&stage)?;
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
+#[test]
+fn a_client_that_stays_away_for_too_long_finds_its_session_suspended() {
+    play("carrier_grace", async |scene| {
+        let keys = [("vma.carrier.grace", "2")];
+        let stage = Stage::set_with(scene, true, &Desktop::Small, &keys).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        stage.front.refuse(true);
+        stage.front.cut(Cut::Reset);
+        stage.becomes(SessionState::Suspended).await?;
+        stage.front.refuse(false);
+        // It is resumed, as any suspended session.
+        stage.becomes(SessionState::Connected).await?;
+        said(&client, CONNECTED, 2).await?;
+        moves(&stage).await?;
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
+#[test]
+fn the_session_of_a_client_that_was_killed_is_taken_over_at_once() {
+    play("carrier_client_killed", async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        client.signal(Signal::KILL)?;
+        client.wait(WAIT).await?;
+        agent_says(stage.agent.daemon_log()?, 0, AWAY).await?;
+        assert_eq!(stage.agent.state().await?, SessionState::Connected);
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        moves(&stage).await?;
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
+#[test]
+fn a_client_that_gave_up_is_told_that_another_has_the_session() {
+    play("carrier_overtaken", async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let mut first = stage.connect(scene, &stage.login()).await?;
+        stage.front.refuse(true);
+        stage.front.cut(Cut::Reset);
+        said(&first, LOST, 1).await?;
+        // Not through the network of the first.
+        let login = Login::at(&stage.server, &stage.user);
+        let display = super::stage::display(scene).await?;
+        let mut second = login.start_client(scene, &display, &["-g", "800x600"])?;
+        second.expect(CONNECTED, WAIT).await?;
+        super::stage::drawn(&display).await?;
+        stage.front.refuse(false);
+        let (status, text) = end_of(&mut first).await?;
+        assert_eq!(status, 27, "{text}");
+        assert!(text.contains("another client has taken"), "{text}");
+        stage.becomes(SessionState::Connected).await?;
+        Ok(stage.leave(&mut second).await?)
+    });
+}
+
+/// Cuts a busy session so often, at moments that differ.
+async fn cut_often(scene: &Scene, login: impl Fn(Login) -> Login, cuts: usize) -> Outcome {
+    let load = scene.write("load.sh", "while :; do ls -lR /usr/lib; done\n")?;
+    let busy = format!("xclock -update 1 & xterm -e sh {} &", load.display());
+    let desktop = Desktop::Script(under_openbox(&busy));
+    let stage = Stage::set_with(scene, true, &desktop, &[]).await?;
+    let mut client: Process = stage.connect(scene, &login(stage.login())).await?;
+    let log = stage.agent.daemon_log()?;
+    for cut in 0..cuts {
+        let from = log.position();
+        let at = Duration::from_millis(u64::try_from(cut * 37 % 400).unwrap_or(0));
+        tokio::time::sleep(at).await;
+        let [front, how] = [cut % 3 != 0, cut % 2 == 0];
+        let relay = if front { &stage.front } else { &stage.nx };
+        relay.cut(if how { Cut::Reset } else { Cut::Fin });
+        agent_says(log, from, BACK).await?;
+    }
+    moves(&stage).await?;
+    unnoticed(&stage)?;
+    Ok(stage.leave(&mut client).await?)
+}
+
+#[test]
+fn a_busy_session_is_cut_again_and_again() {
+    play_for("carrier_cuts", 4 * WAIT, async |scene| {
+        cut_often(scene, |login| login, 40).await
+    });
+}
+
+#[test]
+fn a_busy_session_of_the_other_engine_is_cut_again_and_again() {
+    play_for("carrier_cuts_native", 4 * WAIT, async |scene| {
+        let other = |login: Login| login.with("client.nx.engine", "native");
+        cut_often(scene, other, 20).await
+    });
+}

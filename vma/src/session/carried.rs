@@ -1,0 +1,273 @@
+//! The client's carrier: its connections, which come and go, and its streams,
+//! of which one is nxagent's and the others are folders.
+
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use qvd_carrier::{Code, Config, Kind, Loss, Reason, Role, Token};
+use qvd_net::carrier::{Ended, Incoming, Session};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::control::{Carrier as Settings, Hidden};
+
+/// How long nxagent may take to accept; its socket is local.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long the client may take to follow when nxagent has closed.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// How long nxagent may hear nothing. After 30 s of silence it shows the user
+/// a dialog, after 120 s it gives its client up (seen); while it is stopped no
+/// time passes for it.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// Most programs that serve folders at a time.
+const MAX_SHARES: usize = 64;
+
+/// What became of the carrier.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// There is a connection; with these tokens the client goes on after it.
+    Up(Vec<Hidden>),
+    /// The connection is lost.
+    Away,
+    /// It has been so for so long that nxagent is not to notice.
+    Silent,
+}
+
+/// Starts the program that serves folders, on this end of a connection.
+pub(super) type StartShare = Rc<dyn Fn(std::os::unix::net::UnixStream) -> io::Result<()>>;
+
+/// What a carrier needs.
+pub(super) struct Place {
+    /// nxagent's socket.
+    pub(super) nx: PathBuf,
+    /// `None` where no folders are shared.
+    pub(super) share: Option<StartShare>,
+    pub(super) settings: Settings,
+}
+
+/// The session process's hold on a carrier that runs.
+pub(super) struct Carried {
+    connections: mpsc::UnboundedSender<TcpStream>,
+}
+
+impl Carried {
+    /// A carrier that begins on this connection, and what runs it until its
+    /// client is gone for good.
+    pub(super) fn begin(
+        connection: TcpStream,
+        place: Place,
+        tell: mpsc::UnboundedSender<Said>,
+    ) -> (Self, impl Future<Output = ()>) {
+        let (connections, queue) = mpsc::unbounded_channel();
+        let carried = Self { connections };
+        carried.resume(connection);
+        (carried, run(place, queue, tell))
+    }
+
+    /// The client is back, if it has the token.
+    pub(super) fn resume(&self, connection: TcpStream) {
+        // It has just ended: the client sees its connection closed.
+        let _ = self.connections.send(connection);
+    }
+}
+
+async fn run(
+    place: Place,
+    mut connections: mpsc::UnboundedReceiver<TcpStream>,
+    tell: mpsc::UnboundedSender<Said>,
+) {
+    let config = Config {
+        keepalive: place.settings.keepalive,
+        ..Config::default()
+    };
+    let session = Session::new(Role::Agent, config);
+    let grace = place.settings.grace;
+    let carry = carry(&session, grace, &mut connections, &tell);
+    let ended = tokio::select! {
+        ended = carry => ended,
+        // The streams are over for good, and the client has had its time.
+        () = serve(&session, &place) => "the session has let its client go".to_owned(),
+    };
+    let (stats, _) = session.stats();
+    tracing::info!(
+        ended,
+        received = stats.received,
+        sent = stats.sent,
+        resumes = stats.resumes,
+        "client's carrier is over"
+    );
+}
+
+/// Runs one connection after the other, until the client says goodbye or stays
+/// away.
+async fn carry(
+    session: &Session,
+    grace: Duration,
+    connections: &mut mpsc::UnboundedReceiver<TcpStream>,
+    tell: &mpsc::UnboundedSender<Said>,
+) -> String {
+    let mut link = session.link();
+    let mut next = None;
+    loop {
+        let connection = match next.take() {
+            Some(connection) => connection,
+            None => {
+                let times = link.borrow().times;
+                match away(session, grace, connections, tell).await {
+                    Some(connection) => connection,
+                    None if times == 0 => return "the client never came".to_owned(),
+                    None => return format!("the client was away for {} s", grace.as_secs()),
+                }
+            }
+        };
+        let token = match random() {
+            Ok(token) => token,
+            Err(error) => return error.to_string(),
+        };
+        let told = async {
+            // One that is refused never comes up.
+            if link.wait_for(|link| link.up || link.over).await.is_ok() {
+                let tokens = session.tokens();
+                let hidden = |token: &Token| Hidden::from(token.to_parameter());
+                let _ = tell.send(Said::Up(tokens.iter().map(hidden).collect()));
+            }
+            std::future::pending::<()>().await;
+        };
+        let ended = tokio::select! {
+            biased;
+            Some(connection) = connections.recv() => {
+                next = Some(connection);
+                continue;
+            }
+            ended = session.serve(connection, token) => ended,
+            () = told => continue,
+        };
+        match ended {
+            Ended::Over { reason, text, .. } if text.is_empty() => return reason.to_string(),
+            Ended::Over { reason, text, .. } => return format!("{reason}: {text}"),
+            Ended::Lost(Loss::Refused(refusal)) => {
+                tracing::warn!("a client was not taken: {refusal}");
+            }
+            Ended::Lost(loss) => tracing::info!("the client's connection is lost: {loss}"),
+            _ => {}
+        }
+    }
+}
+
+/// Waits for the next connection, no longer than the client may stay away.
+async fn away(
+    session: &Session,
+    grace: Duration,
+    connections: &mut mpsc::UnboundedReceiver<TcpStream>,
+    tell: &mpsc::UnboundedSender<Said>,
+) -> Option<TcpStream> {
+    if session.link().borrow().times > 0 {
+        let _ = tell.send(Said::Away);
+    }
+    let silent = async {
+        sleep(SILENCE).await;
+        let _ = tell.send(Said::Silent);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        connection = connections.recv() => connection,
+        () = sleep(grace) => None,
+        () = silent => None,
+    }
+}
+
+fn random() -> io::Result<Token> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(Token::new(bytes))
+}
+
+/// Serves the streams of a session; returns when nxagent's is over and the
+/// client has not followed.
+async fn serve(session: &Session, place: &Place) {
+    let mut streams = JoinSet::new();
+    let (done, mut over) = mpsc::channel(1);
+    let mut has_nx = false;
+    loop {
+        let incoming = tokio::select! {
+            incoming = session.incoming() => incoming,
+            Some(()) = over.recv() => break,
+            Some(_) = streams.join_next() => continue,
+        };
+        let Some(incoming) = incoming else {
+            // The end is told by the connection.
+            return std::future::pending().await;
+        };
+        match incoming.kind {
+            Kind::Nx if has_nx => incoming.refuse(Code::Forbidden, "nxagent has its stream"),
+            Kind::Nx => {
+                has_nx = true;
+                let (socket, done) = (place.nx.clone(), done.clone());
+                streams.spawn_local(async move {
+                    if let Err(error) = nx(incoming, socket).await {
+                        tracing::warn!(%error, "client cannot be served");
+                    }
+                    let _ = done.send(()).await;
+                });
+            }
+            Kind::Share | Kind::Slave => match &place.share {
+                None => incoming.refuse(Code::Missing, "no folders are shared here"),
+                Some(_) if streams.len() > MAX_SHARES => {
+                    incoming.refuse(Code::TooMany, "too many folders");
+                }
+                Some(start) => {
+                    let start = Rc::clone(start);
+                    streams.spawn_local(async move {
+                        if let Err(error) = share(incoming, &start).await {
+                            tracing::debug!(%error, "a share's stream");
+                        }
+                    });
+                }
+            },
+            kind => incoming.refuse(Code::Missing, &format!("no {} here", kind.name())),
+        }
+    }
+    // The client closes when it has read nxagent's last words.
+    let mut link = session.link();
+    let _ = timeout(LINGER, link.wait_for(|link| link.over)).await;
+    session.end(Reason::Suspended, "nxagent has let its client go");
+    let _ = timeout(LINGER, link.wait_for(|link| link.over && !link.up)).await;
+}
+
+/// nxagent's stream, as long as it lasts.
+async fn nx(incoming: Incoming, socket: PathBuf) -> io::Result<()> {
+    let connected = timeout(CONNECT, UnixStream::connect(&socket)).await;
+    let agent = match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(agent) => agent,
+        Err(error) => {
+            incoming.refuse(Code::Failed, "nxagent does not answer");
+            return Err(error);
+        }
+    };
+    incoming.accept(b"")?.join(agent).await;
+    Ok(())
+}
+
+/// A stream to the program that serves folders.
+async fn share(incoming: Incoming, start: &StartShare) -> io::Result<()> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let theirs = theirs.into_std()?;
+    theirs.set_nonblocking(false)?;
+    if let Err(error) = start(theirs) {
+        incoming.refuse(
+            Code::Failed,
+            "the program that serves folders does not start",
+        );
+        return Err(error);
+    }
+    incoming.accept(b"")?.join(ours).await;
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! The client of the session: its connection, or its carrier.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
+
+use qvd_net::socket::tune;
+use rustix::net::{RecvFlags, recv};
+use rustix::process::Signal;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::carried::{Carried, Place, Said, StartShare};
+use super::run::Session;
+use super::{bridge, children, paths};
+use crate::control::{Event, Hidden, NxState};
+
+/// What is known of the client's carrier.
+pub(super) struct Client {
+    carried: Option<Carried>,
+    /// What the carrier tells, and where it tells it.
+    pub(super) said: mpsc::UnboundedReceiver<Said>,
+    tell: mpsc::UnboundedSender<Said>,
+    tokens: Vec<Hidden>,
+    /// The carrier has no connection.
+    away: bool,
+    /// nxagent is stopped, since its client is away.
+    frozen: bool,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        let (tell, said) = mpsc::unbounded_channel();
+        Self {
+            carried: None,
+            said,
+            tell,
+            tokens: Vec::new(),
+            away: false,
+            frozen: false,
+        }
+    }
+}
+
+impl Session {
+    /// A connection of the client, on which the carrier was offered or not.
+    pub(super) fn serve_client(&mut self, client: OwnedFd, greeted: bool) {
+        if let Err(error) = self.try_serve(client, greeted) {
+            tracing::warn!(%error, "client cannot be served");
+        }
+    }
+
+    fn try_serve(&mut self, client: OwnedFd, greeted: bool) -> io::Result<()> {
+        let carrier = greeted && speaks_carrier(&client)?;
+        let client = std::net::TcpStream::from(client);
+        client.set_nonblocking(true)?;
+        let client = TcpStream::from_std(client)?;
+        tune(&client)?;
+        match &self.client.carried {
+            // Whether it is the same client, its token says.
+            Some(carried) if carrier => {
+                carried.resume(client);
+                return Ok(());
+            }
+            _ => self.forget_client(),
+        }
+        if !carrier {
+            let socket = paths::nx_socket(&self.launch.dir);
+            self.bridge = Some(tokio::task::spawn_local(async move {
+                match bridge::serve(client, socket).await {
+                    Ok(served) => tracing::info!(
+                        ended = %served.ended, received = served.received, sent = served.sent,
+                        "client's connection is over"
+                    ),
+                    Err(error) => tracing::warn!(%error, "client cannot be served"),
+                }
+            }));
+            return Ok(());
+        }
+        let place = Place {
+            nx: paths::nx_socket(&self.launch.dir),
+            share: self.share_starter(),
+            settings: self.launch.carrier,
+        };
+        let (carried, run) = Carried::begin(client, place, self.client.tell.clone());
+        self.client.carried = Some(carried);
+        self.bridge = Some(tokio::task::spawn_local(run));
+        Ok(())
+    }
+
+    fn share_starter(&self) -> Option<StartShare> {
+        let slave = self.launch.slave.clone()?;
+        let dir = self.launch.dir.clone();
+        let environment = Rc::clone(&self.environment);
+        Some(Rc::new(move |socket| {
+            children::start_slave(&slave, &dir, &environment, socket)
+        }))
+    }
+
+    /// The carrier has something to tell.
+    pub(super) fn carrier_said(&mut self, said: Said) {
+        if self.client.carried.is_none() {
+            // Of one that is over.
+            return;
+        }
+        match said {
+            Said::Up(tokens) => {
+                if std::mem::take(&mut self.client.away) {
+                    tracing::info!("the client is back");
+                }
+                self.thaw();
+                self.client.tokens.clone_from(&tokens);
+                self.report(Event::Carrier { up: true, tokens });
+            }
+            // It waits for an answer that will not come.
+            Said::Away if self.agent.is_leaving() => self.client_over(),
+            Said::Away => {
+                self.client.away = true;
+                let tokens = self.client.tokens.clone();
+                self.report(Event::Carrier { up: false, tokens });
+            }
+            Said::Silent if self.agent.state() == NxState::Connected => {
+                tracing::info!("the client stays away: nxagent is stopped until it is back");
+                self.client.frozen = true;
+                self.kill_nxagent(Signal::STOP);
+            }
+            Said::Silent => {}
+        }
+    }
+
+    /// Has nxagent run on, where it was stopped.
+    pub(super) fn thaw(&mut self) {
+        if std::mem::take(&mut self.client.frozen) {
+            self.kill_nxagent(Signal::CONT);
+        }
+    }
+
+    /// Has nxagent let its client go: asks it, or takes the client away that
+    /// would not answer.
+    pub(super) fn suspend(&mut self) {
+        if self.client.away {
+            return self.client_over();
+        }
+        let actions = self.agent.suspend();
+        self.act(actions);
+    }
+
+    /// A client's connection is over.
+    pub(super) fn client_over(&mut self) {
+        self.forget_client();
+        let actions = self.agent.client_gone();
+        self.act(actions);
+    }
+
+    pub(super) fn drop_client(&mut self) {
+        if self.bridge.is_some() {
+            tracing::info!("the client does not let go, its connection is closed");
+            self.forget_client();
+        }
+    }
+
+    /// Closes the client's connection, whatever it is.
+    pub(super) fn forget_client(&mut self) {
+        if let Some(bridge) = self.bridge.take() {
+            bridge.abort();
+        }
+        self.forget_carrier();
+    }
+
+    fn forget_carrier(&mut self) {
+        self.thaw();
+        self.client.away = false;
+        if self.client.carried.take().is_some() {
+            self.client.tokens.clear();
+            self.report(Event::Carrier {
+                up: false,
+                tokens: Vec::new(),
+            });
+        }
+    }
+
+    /// What a daemon is told that has just come.
+    pub(super) fn tell_carrier(&self) {
+        if self.client.carried.is_some() {
+            let tokens = self.client.tokens.clone();
+            self.report(Event::Carrier { up: false, tokens });
+        }
+    }
+}
+
+/// Whether the client's first bytes, which are there, are a carrier's.
+fn speaks_carrier(client: &OwnedFd) -> io::Result<bool> {
+    let mut first = [0; qvd_carrier::MAGIC.len()];
+    let (length, _) = recv(client.as_fd(), &mut first[..], RecvFlags::PEEK)?;
+    let first = first.get(..length).unwrap_or_default();
+    Ok(qvd_carrier::detect(first) == qvd_carrier::Detected::Carrier)
+}
