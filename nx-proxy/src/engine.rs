@@ -134,10 +134,11 @@ pub enum Event {
     Log(String),
     /// What the agent said of itself; of an engine that hears it.
     Agreed(Greeting),
-    /// A channel beside X is open; of an engine that carries them.
-    Opened(Service),
+    /// The channel of this number beside X is open; of an engine that carries
+    /// them. Numbers that 8 divides are those this end has opened.
+    Opened(Service, u8),
     /// It is closed.
-    Closed(Service),
+    Closed(Service, u8),
 }
 
 /// What the engine is to do.

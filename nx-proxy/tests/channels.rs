@@ -58,6 +58,18 @@ impl Running {
         until(what, seen).await
     }
 
+    async fn until_opened(&mut self, service: Service) {
+        let is = |event: &Event| matches!(event, Event::Opened(s, _) if *s == service);
+        self.until("a channel is open", |event| is(event).then_some(()))
+            .await;
+    }
+
+    async fn until_closed(&mut self, service: Service) {
+        let is = |event: &Event| matches!(event, Event::Closed(s, _) if *s == service);
+        self.until("a channel is closed", |event| is(event).then_some(()))
+            .await;
+    }
+
     async fn until_is(&mut self, wanted: Event) {
         let what = format!("{wanted:?}");
         self.until(&what, |event| (*event == wanted).then_some(()))
@@ -138,7 +150,7 @@ async fn slave_channels_go_both_ways_at_once() {
 
         // The agent's slave gives back what comes, ours does as well.
         let mut to_agent = UnixStream::connect(&socket).await.unwrap();
-        session.until_is(Event::Opened(Service::Slave)).await;
+        session.until_opened(Service::Slave).await;
         let mut from_agent = ask(port).await;
         let sent = bytes(40_000);
         let (there, here) = tokio::join!(
@@ -148,9 +160,9 @@ async fn slave_channels_go_both_ways_at_once() {
         assert!(there == sent && here == sent, "{link}");
         // What is closed on one side is closed on the other.
         drop(to_agent);
-        session.until_is(Event::Closed(Service::Slave)).await;
+        session.until_closed(Service::Slave).await;
         drop(from_agent);
-        session.until_is(Event::Closed(Service::Slave)).await;
+        session.until_closed(Service::Slave).await;
         session.suspend().await;
         assert!(!socket.exists());
     }
@@ -240,4 +252,47 @@ async fn a_slow_local_end_holds_its_channel_only() {
     assert!(got == sent, "{} of {LENGTH} bytes", got.len());
     until("the writer", writing).await.unwrap();
     session.suspend().await;
+}
+
+/// nxagent loses its place when more reaches it than its slave takes, which
+/// nxproxy lets happen: nothing may be on its way behind such a frame.
+#[tokio::test]
+async fn a_slave_that_takes_no_more_holds_its_channel_only() {
+    const LENGTH: u32 = 3_000_000;
+    let xvfb = Xvfb::start(249).await;
+    let display = Display::open(&xvfb.name()).await.unwrap();
+    for (number, link) in [(250, "lan"), (251, "wan"), (252, "adsl")] {
+        let agent = Agent::start_with(number, &format!("link={link}")).await;
+        let mut session = Running::start(&agent, with_slave(&display, None)).await;
+        let socket = session.socket().await;
+        // Each slave gives back what it gets, and takes no more while that is
+        // not taken from it.
+        let mut full = UnixStream::connect(&socket).await.unwrap();
+        let mut other = UnixStream::connect(&socket).await.unwrap();
+        let sent = bytes(LENGTH);
+        let (mut read, mut write) = full.split();
+        let mut writing = std::pin::pin!(write.write_all(&sent));
+        let meanwhile = async {
+            for _ in 0..20 {
+                assert_eq!(carried(&mut other, b"meanwhile").await, b"meanwhile");
+            }
+        };
+        until("what goes on meanwhile", async {
+            tokio::select! {
+                biased;
+                _ = &mut writing => panic!("nothing holds {LENGTH} bytes"),
+                () = meanwhile => {}
+            }
+        })
+        .await;
+        let mut back = vec![0; sent.len()];
+        let (wrote, got) = until("the bytes to come back", async {
+            tokio::join!(writing, read.read_exact(&mut back))
+        })
+        .await;
+        wrote.unwrap();
+        got.unwrap();
+        assert!(back == sent, "{link}: other bytes came back");
+        session.suspend().await;
+    }
 }

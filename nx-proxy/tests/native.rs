@@ -229,7 +229,7 @@ async fn a_slave_channel_carries_bytes_both_ways() {
         }
         // Its end is the other end's, too.
         drop((read, write));
-        session.until(&Event::Closed(Service::Slave)).await;
+        session.until(&Event::Closed(Service::Slave, 0)).await;
         session.order.send(Order::Suspend).unwrap();
         assert_eq!(session.end().await.unwrap(), Ending::Suspended);
         let (down, up) = engine.statistics().channels["slave"];

@@ -34,6 +34,20 @@ impl Agent {
     ///
     /// When it is missing or does not start.
     pub async fn start(scene: &Scene, options: &[&str]) -> Result<Self> {
+        Self::start_as(scene, options, None).await
+    }
+
+    /// As [`Agent::start`], with a command for each slave channel of the
+    /// client's.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Agent::start`].
+    pub async fn start_serving(scene: &Scene, options: &[&str], slave: &str) -> Result<Self> {
+        Self::start_as(scene, options, Some(slave)).await
+    }
+
+    async fn start_as(scene: &Scene, options: &[&str], slave: Option<&str>) -> Result<Self> {
         ensure_socket_directory()?;
         let number = ports::display()?;
         let name = format!(":{}", number.number());
@@ -43,8 +57,11 @@ impl Agent {
         let socket = scene.path(format!("nx-{}.sock", number.number()));
         let file = write_options(scene, options, &socket, number.number())?;
 
-        let program = scene
-            .installed("nxagent", "nxagent")?
+        let mut program = scene.installed("nxagent", "nxagent")?;
+        if let Some(slave) = slave {
+            program = program.env("NX_SLAVE_CMD", slave);
+        }
+        let program = program
             .arg(&name)
             .arg("-auth")
             .arg(&authority)

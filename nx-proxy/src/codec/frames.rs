@@ -1,5 +1,7 @@
 //! Frames, and the compressed stream around them.
 
+use std::ops::Range;
+
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::{CodecError, limits};
@@ -12,7 +14,8 @@ const STEP: usize = 64 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     Control(u8, u8),
-    Data(Vec<u8>),
+    /// Its payload is [`Reader::payload`] until the next frame is asked for.
+    Data,
 }
 
 /// Cuts the agent's bytes into frames.
@@ -23,6 +26,8 @@ pub(super) struct Reader {
     packed_at: usize,
     plain: Vec<u8>,
     at: usize,
+    /// The payload of the last data frame.
+    payload: Range<usize>,
     /// Bytes of frames, unpacked.
     pub(super) unpacked: u64,
 }
@@ -35,8 +40,14 @@ impl Reader {
             packed_at: 0,
             plain: Vec::new(),
             at: 0,
+            payload: 0..0,
             unpacked: 0,
         }
+    }
+
+    /// What the last data frame holds.
+    pub(super) fn payload(&self) -> &[u8] {
+        self.plain.get(self.payload.clone()).unwrap_or_default()
     }
 
     pub(super) fn receive(&mut self, bytes: &[u8]) {
@@ -55,13 +66,23 @@ impl Reader {
         self.at == self.plain.len() && self.packed_at == self.packed.len()
     }
 
+    /// Forgets what is read, but for a payload that may still be looked at.
     fn compact(&mut self) {
-        self.plain.drain(..self.at);
-        self.at = 0;
+        let read = match self.payload.is_empty() {
+            true => self.at,
+            false => self.payload.start,
+        };
+        self.plain.drain(..read);
+        self.at -= read;
+        self.payload = match self.payload.is_empty() {
+            true => 0..0,
+            false => 0..self.payload.end - read,
+        };
     }
 
     /// The next whole frame.
     pub(super) fn poll(&mut self) -> Result<Option<Frame>, CodecError> {
+        self.payload = 0..0;
         loop {
             if let Some(frame) = self.cut()? {
                 return Ok(Some(frame));
@@ -74,11 +95,10 @@ impl Reader {
 
     /// Inflates a step; false when there is nothing more.
     fn unpack(&mut self) -> Result<bool, CodecError> {
+        self.compact();
         let Some(inflate) = &mut self.inflate else {
             return Ok(false);
         };
-        self.plain.drain(..self.at);
-        self.at = 0;
         self.plain.reserve(STEP);
         let before = (inflate.total_in(), self.plain.len());
         let input = self.packed.get(self.packed_at..).unwrap_or_default();
@@ -129,13 +149,12 @@ impl Reader {
             return Ok(None);
         };
         let after = rest.len() - length;
-        // The last byte is no payload.
-        let payload = data.split_last().map_or(&[][..], |(_, payload)| payload);
-        let frame = Frame::Data(payload.to_vec());
         let at = self.plain.len() - after;
+        // The last byte is no payload.
+        self.payload = at - data.len()..at - 1;
         self.unpacked += u64::try_from(at - self.at).unwrap_or(0);
         self.at = at;
-        Ok(Some(frame))
+        Ok(Some(Frame::Data))
     }
 }
 

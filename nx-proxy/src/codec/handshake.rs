@@ -18,6 +18,12 @@ pub struct Greeting {
     pub link: String,
     /// Method of images.
     pub pack: String,
+    /// Size of the stores, as the agent spells it.
+    pub cache: String,
+    /// zlib level of single messages, which nothing uses.
+    pub data: u32,
+    /// Whether the agent wants short ways rather than full ones.
+    pub strict: bool,
     /// Whether RENDER may be used.
     pub render: bool,
 }
@@ -128,6 +134,9 @@ fn greeting(version: &str, options: &str) -> Result<Greeting, CodecError> {
         stream,
         link: option("link").unwrap_or("").to_owned(),
         pack: option("pack").unwrap_or("").to_owned(),
+        cache: option("cache").unwrap_or("").to_owned(),
+        data: option("data").and_then(|d| d.parse().ok()).unwrap_or(0),
+        strict: option("strict") == Some("1"),
         render: option("render") != Some("0"),
     })
 }

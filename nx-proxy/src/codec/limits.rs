@@ -19,6 +19,9 @@ pub const IMAGE: usize = REQUEST - 24;
 /// for a stored image, so a frame may become a million times its size.
 pub const PIECE: usize = 1 << 20;
 
+/// Buffers that are kept to be filled again, and the largest of them.
+pub(super) const SPARE: (usize, usize) = (4, 2 << 20);
+
 /// Bytes that all message stores of a session may hold. The agent keeps them
 /// within its option `cache`, 8 MB by default.
 pub const STORES: usize = 64 << 20;

@@ -81,8 +81,10 @@ struct Session {
     statistics: bool,
     replies: u64,
     pending: Option<Output>,
-    /// A frame of the X channel `from` that is decoded up to a bit.
-    paused: Option<(Vec<u8>, usize)>,
+    /// The bit up to which the frame of the X channel `from` is decoded.
+    paused: Option<usize>,
+    /// Buffers to be filled again.
+    spare: Vec<Vec<u8>>,
 }
 
 enum Channel {
@@ -139,6 +141,18 @@ impl Codec {
         match &mut self.stage {
             Stage::Handshake(_) => Ok(None),
             Stage::Session(session) => session.poll(),
+        }
+    }
+
+    /// Takes back the bytes of an [`Output::X`] that are done with: what comes
+    /// next need not find memory of its own.
+    pub fn recycle(&mut self, mut bytes: Vec<u8>) {
+        if let Stage::Session(session) = &mut self.stage
+            && session.spare.len() < limits::SPARE.0
+            && bytes.capacity() <= limits::SPARE.1
+        {
+            bytes.clear();
+            session.spare.push(bytes);
         }
     }
 
@@ -217,6 +231,14 @@ impl Codec {
         if let Stage::Session(session) = &mut self.stage {
             session.channels.insert(channel, Channel::Closing);
             session.writer.control(7, channel);
+        }
+    }
+
+    /// Says that this end leaves: the agent then suspends the session at once.
+    pub fn shutdown(&mut self) {
+        if let Stage::Session(session) = &mut self.stage {
+            session.writer.control(31, 0);
+            session.writer.control(18, 0);
         }
     }
 
@@ -307,6 +329,7 @@ impl Session {
             pending: Some(Output::Greeting(greeting.clone())),
             greeting: Some(greeting),
             paused: None,
+            spare: Vec::new(),
         }
     }
 
@@ -315,8 +338,8 @@ impl Session {
             self.greeting = None;
             return Ok(Some(output));
         }
-        if let Some((payload, at)) = self.paused.take() {
-            let output = self.data(payload, at)?;
+        if let Some(at) = self.paused.take() {
+            let output = self.data(at)?;
             if output.is_some() {
                 return Ok(output);
             }
@@ -330,7 +353,7 @@ impl Session {
             }
             let output = match frame {
                 Frame::Control(code, argument) => self.control(code, argument)?,
-                Frame::Data(payload) => self.data(payload, 0)?,
+                Frame::Data => self.data(0)?,
             };
             if output.is_some() {
                 return Ok(output);
@@ -431,22 +454,22 @@ impl Session {
         Ok(Control::Open(service, channel))
     }
 
-    fn data(&mut self, payload: Vec<u8>, at: usize) -> Result<Option<Output>, CodecError> {
+    fn data(&mut self, at: usize) -> Result<Option<Output>, CodecError> {
         if std::mem::take(&mut self.statistics) {
             return Ok(None);
         }
         let Some(id) = self.from else {
             return bad("data before its channel", 0_u8);
         };
+        let payload = self.reader.payload();
         match self.channels.get_mut(&id) {
             Some(Channel::X(x, _)) => {
-                let mut out = Vec::new();
-                let next = self.requests.frame(&payload, at, x, &mut out)?;
-                self.paused = next.map(|at| (payload, at));
+                let mut out = self.spare.pop().unwrap_or_default();
+                self.paused = self.requests.frame(payload, at, x, &mut out)?;
                 Ok(Some(Output::X(id, out)))
             }
             Some(Channel::Generic) => {
-                let mut bits = Bits::new(&payload);
+                let mut bits = Bits::new(payload);
                 let mut out = Vec::new();
                 loop {
                     let length = size(bits.value(32, 14)?);

@@ -72,7 +72,7 @@ impl Channel {
         self.queue().push(bytes);
     }
 
-    fn queue(&mut self) -> &mut Queue {
+    pub(super) fn queue(&mut self) -> &mut Queue {
         match &mut self.end {
             End::Coming(_, queue) => queue,
             End::There(pipe) => &mut pipe.queue,

@@ -30,8 +30,8 @@ pub(super) enum Step {
     /// The session is up: channels may be used.
     Up,
     /// A channel beside X is open, or closed.
-    Opened(Service),
-    Closed(Service),
+    Opened(Service, u8),
+    Closed(Service, u8),
     /// The agent closes the session.
     Ending,
     /// The agent has closed the connection; why, if it failed.
@@ -81,13 +81,14 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
+        codec: Codec,
         stream: NxStream,
         access: Access,
         ends: Arc<dyn LocalEnds>,
         shared: Shared,
     ) -> Self {
         Self {
-            codec: Codec::new(None),
+            codec,
             agent: Pipe::new(stream),
             agent_deaf: false,
             hungry: true,
@@ -113,6 +114,10 @@ impl Driver {
         for _ in 0..limits::TURNS {
             let mut busy = self.serve(cx)?;
             busy |= self.decode()?;
+            while self.window.poll_nudge(cx).is_ready() {
+                self.codec.ask();
+                busy = true;
+            }
             busy |= self.listen(cx)?;
             busy |= self.speak(cx)?;
             if self.up.poll(cx, &self.codec) {
@@ -148,7 +153,7 @@ impl Driver {
             Some(id) => {
                 let kind = Kind::Service(Service::Slave);
                 self.channels.insert(id, Channel::there(kind, end));
-                self.steps.push_back(Step::Opened(Service::Slave));
+                self.steps.push_back(Step::Opened(Service::Slave, id));
             }
             None => tracing::warn!("no slave channel is free"),
         }
@@ -166,6 +171,7 @@ impl Driver {
             }
             stays
         });
+        self.codec.shutdown();
     }
 
     /// Writes what still waits for the agent, and closes the connection.
@@ -199,7 +205,7 @@ impl Driver {
             busy = true;
             match self.forget(id) {
                 Some(Kind::X) if !self.has_display() => self.steps.push_back(Step::DisplayGone),
-                Some(Kind::Service(service)) => self.steps.push_back(Step::Closed(service)),
+                Some(Kind::Service(service)) => self.steps.push_back(Step::Closed(service, id)),
                 _ => {}
             }
         }
@@ -289,7 +295,7 @@ impl Driver {
             }
             Control::Drop(id) => {
                 if let Some(Kind::Service(service)) = self.forget(id) {
-                    self.steps.push_back(Step::Closed(service));
+                    self.steps.push_back(Step::Closed(service, id));
                 }
             }
             Control::Finish(id) => match self.channels.get_mut(&id) {
@@ -381,7 +387,7 @@ impl Turn<'_> {
             Poll::Ready(Ok(false)) => {}
             Poll::Ready(Ok(true)) => {
                 if let Kind::Service(service) = channel.kind {
-                    self.steps.push_back(Step::Opened(service));
+                    self.steps.push_back(Step::Opened(service, self.id));
                 }
             }
             Poll::Ready(Err(error)) => {
@@ -396,6 +402,11 @@ impl Turn<'_> {
         let before = channel.waiting();
         let written = channel.poll_write(cx);
         let mut busy = channel.waiting() < before;
+        if channel.kind == Kind::X {
+            for chunk in channel.queue().spent() {
+                self.codec.recycle(chunk);
+            }
+        }
         match written {
             Poll::Ready(Ok(())) if channel.is_finishing() => {
                 self.codec.drop_channel(self.id);
@@ -456,9 +467,9 @@ impl Turn<'_> {
         let bytes = self.buffer.get(..count).unwrap_or_default();
         if channel.kind != Kind::X {
             self.codec.send(self.id, bytes);
-            if let Some(tokens) = self.window.sent(count) {
-                self.codec.ask_data(tokens);
-            }
+            // Behind the frame: the answer tells that it was taken.
+            self.codec.ask_data(1);
+            self.window.sent();
             return Ok(());
         }
         if !channel.answered {

@@ -33,9 +33,12 @@ pub(super) const TURNS: usize = 64;
 /// channel.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(30);
 
-/// From the X server's welcome to a session that is up, where no window shows
-/// that it is.
-pub(super) const SETTLE: Duration = Duration::from_secs(3);
+/// For how long a session that shows a window has to ask nothing to be up.
+pub(super) const CALM: Duration = Duration::from_millis(300);
+
+/// From the X server's welcome to a session that is up, where nothing else
+/// shows that it is.
+pub(super) const SETTLE: Duration = Duration::from_secs(5);
 
 /// For a connection to the X server.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
@@ -50,5 +53,6 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 /// one by itself every five seconds.
 pub(super) const ASK: Duration = Duration::from_secs(20);
 
-/// Silence of the agent after which it is lost.
-pub(super) const LOST: Duration = Duration::from_secs(120);
+/// Silence of the agent after which it is lost, as with nxproxy under the
+/// client.
+pub(super) const LOST: Duration = Duration::from_secs(30);

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 pub use local::{Accepting, LocalEnd, LocalEnds, NoLocalEnds, Opening};
 pub use stats::Statistics;
+pub(crate) use window::token_size;
 
 use crate::{Engine, Error, Events, NxStream, Orders, Running, Session};
 
@@ -31,6 +32,7 @@ use crate::{Engine, Error, Events, NxStream, Orders, Running, Session};
 #[derive(Clone)]
 pub struct Native {
     ends: Option<Arc<dyn LocalEnds>>,
+    cookie: Option<Arc<str>>,
     statistics: stats::Shared,
 }
 
@@ -52,6 +54,7 @@ impl Native {
     pub fn new() -> Self {
         Self {
             ends: None,
+            cookie: None,
             statistics: stats::Shared::default(),
         }
     }
@@ -61,6 +64,14 @@ impl Native {
     #[must_use]
     pub fn with_local_ends(mut self, ends: Arc<dyn LocalEnds>) -> Self {
         self.ends = Some(ends);
+        self
+    }
+
+    /// With the cookie that the agent was started with; it refuses a session
+    /// without it.
+    #[must_use]
+    pub fn with_cookie(mut self, cookie: &str) -> Self {
+        self.cookie = Some(cookie.into());
         self
     }
 
@@ -92,13 +103,11 @@ impl Engine for Native {
         events: Events<'a>,
         orders: Orders,
     ) -> Running<'a> {
-        Box::pin(run::run(
-            self.ends.as_ref(),
-            &self.statistics,
-            stream,
-            session,
-            events,
-            orders,
-        ))
+        let given = run::Given {
+            ends: self.ends.as_ref(),
+            cookie: self.cookie.as_deref(),
+            shared: &self.statistics,
+        };
+        Box::pin(run::run(given, stream, session, events, orders))
     }
 }

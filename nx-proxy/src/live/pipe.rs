@@ -14,6 +14,9 @@ use crate::Transport;
 /// write.
 const JOIN: usize = 16 * 1024;
 
+/// Written chunks that are kept until somebody asks for them.
+const SPENT: usize = 4;
+
 /// Bytes that wait to be written.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -21,6 +24,8 @@ pub(super) struct Queue {
     /// Of the first chunk, already written.
     written: usize,
     waiting: usize,
+    /// Chunks that are written, for who fills them again.
+    spent: Vec<Vec<u8>>,
 }
 
 impl Queue {
@@ -30,7 +35,10 @@ impl Queue {
         }
         self.waiting += bytes.len();
         match self.chunks.back_mut() {
-            Some(last) if last.len() + bytes.len() <= JOIN => last.extend_from_slice(&bytes),
+            Some(last) if last.len() + bytes.len() <= JOIN => {
+                last.extend_from_slice(&bytes);
+                self.spend(bytes);
+            }
             _ => self.chunks.push_back(bytes),
         }
     }
@@ -48,9 +56,22 @@ impl Queue {
         self.written += count;
         self.waiting = self.waiting.saturating_sub(count);
         if self.chunks.front().is_some_and(|c| self.written >= c.len()) {
-            self.chunks.pop_front();
+            if let Some(chunk) = self.chunks.pop_front() {
+                self.spend(chunk);
+            }
             self.written = 0;
         }
+    }
+
+    fn spend(&mut self, chunk: Vec<u8>) {
+        if self.spent.len() < SPENT {
+            self.spent.push(chunk);
+        }
+    }
+
+    /// Chunks that are done with.
+    pub(super) fn spent(&mut self) -> std::vec::Drain<'_, Vec<u8>> {
+        self.spent.drain(..)
     }
 }
 

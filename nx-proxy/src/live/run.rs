@@ -12,7 +12,7 @@ use super::limits;
 use super::local::{LocalEnd, LocalEnds};
 use super::stats::Shared;
 use crate::channels::OwnChannels;
-use crate::codec::CodecError;
+use crate::codec::{Codec, CodecError};
 use crate::engine::{CLOSED, away_changed, lost_because, next_order};
 use crate::{Ending, Error, Event, Events, NxStream, Order, Orders, Session};
 
@@ -25,18 +25,27 @@ enum Wake {
     Step(Result<Step, Fault>),
 }
 
+/// What an engine has for each of its sessions.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    /// Channels in place of the session's own.
+    pub(super) ends: Option<&'a Arc<dyn LocalEnds>>,
+    /// What the agent wants to be told.
+    pub(super) cookie: Option<&'a str>,
+    pub(super) shared: &'a Shared,
+}
+
 /// Runs one session on `stream`, with its own channels unless `given` has
 /// others.
 pub(super) async fn run(
-    given: Option<&Arc<dyn LocalEnds>>,
-    shared: &Shared,
+    given: Given<'_>,
     stream: NxStream,
     session: &Session,
     events: Events<'_>,
     orders: Orders,
 ) -> Result<Ending, Error> {
-    if let Some(ends) = given {
-        return carry(ends, None, shared, stream, session, events, orders).await;
+    if let Some(ends) = given.ends {
+        return carry(given, ends, None, stream, session, events, orders).await;
     }
     let OwnChannels {
         channels,
@@ -45,23 +54,30 @@ pub(super) async fn run(
     } = OwnChannels::new(session)?;
     let channels = Arc::new(channels);
     let ends: Arc<dyn LocalEnds> = Arc::clone(&channels) as _;
-    let ended = carry(&ends, socket, shared, stream, session, events, orders).await;
+    let ended = carry(given, &ends, socket, stream, session, events, orders).await;
     channels.end().await;
     ended
 }
 
 /// Carries one session; its slave channels are asked for at `socket`.
 async fn carry(
+    given: Given<'_>,
     ends: &Arc<dyn LocalEnds>,
     socket: Option<PathBuf>,
-    shared: &Shared,
     stream: NxStream,
     session: &Session,
     events: Events<'_>,
     mut orders: Orders,
 ) -> Result<Ending, Error> {
     let access = session.display.access().clone();
-    let mut driver = Driver::new(stream, access, Arc::clone(ends), shared.clone());
+    let codec = Codec::new(given.cookie);
+    let mut driver = Driver::new(
+        codec,
+        stream,
+        access,
+        Arc::clone(ends),
+        given.shared.clone(),
+    );
     let mut life = Life {
         session,
         socket,
@@ -182,7 +198,7 @@ impl Life<'_> {
         let silence = now.duration_since(driver.heard);
         if silence >= limits::LOST {
             let seconds = limits::LOST.as_secs();
-            let reason = format!("nothing came for {seconds} seconds");
+            let reason = format!("nothing was heard for {seconds} s");
             return Some(Err(Error::Lost { reason }));
         }
         if silence >= limits::ASK && !self.asked {
@@ -235,8 +251,8 @@ impl Life<'_> {
             }
             Step::Started => {}
             Step::Up => self.up = true,
-            Step::Opened(service) => (self.events)(Event::Opened(service)),
-            Step::Closed(service) => (self.events)(Event::Closed(service)),
+            Step::Opened(service, id) => (self.events)(Event::Opened(service, id)),
+            Step::Closed(service, id) => (self.events)(Event::Closed(service, id)),
             Step::Ending if !self.ending => {
                 self.ending = true;
                 (self.events)(Event::Ending);

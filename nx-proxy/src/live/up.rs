@@ -4,7 +4,7 @@ use std::future::Future as _;
 use std::pin::Pin;
 use std::task::Context;
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::limits;
 use crate::codec::Codec;
@@ -13,14 +13,20 @@ use crate::codec::Codec;
 ///
 /// nxagent 3.5.99.26 aborts more often than not when such bytes come while it
 /// still asks the X server for what it needs ("Buffer for proxy descriptor has
-/// 6 bytes to write"). It shows a window when it is done; one without windows
-/// of its own, and without any of a program, has some time instead.
+/// 6 bytes to write with policy 'immediate'"). It shows a window when it is
+/// nearly done, and asks a few things more; then it asks nothing for a while.
+/// One that does not come to rest has some time instead.
 #[derive(Debug, Default)]
 pub(super) enum Up {
     /// The X server has not answered yet.
     #[default]
     No,
-    Soon(Pin<Box<Sleep>>),
+    Soon {
+        settled: Pin<Box<Sleep>>,
+        calm: Pin<Box<Sleep>>,
+        /// Questions of the agent when `calm` began.
+        replies: u64,
+    },
     Yes,
 }
 
@@ -28,7 +34,11 @@ impl Up {
     /// The X server has accepted the session.
     pub(super) fn begin(&mut self) {
         if let Self::No = self {
-            *self = Self::Soon(Box::pin(sleep(limits::SETTLE)));
+            *self = Self::Soon {
+                settled: Box::pin(sleep(limits::SETTLE)),
+                calm: Box::pin(sleep(limits::CALM)),
+                replies: 0,
+            };
         }
     }
 
@@ -38,10 +48,20 @@ impl Up {
 
     /// True once: when it has come up.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, codec: &Codec) -> bool {
-        let Self::Soon(settled) = self else {
+        let Self::Soon {
+            settled,
+            calm,
+            replies,
+        } = self
+        else {
             return false;
         };
-        let is_up = codec.mapped() || settled.as_mut().poll(cx).is_ready();
+        let now = codec.totals().replies;
+        if now != *replies || !codec.mapped() {
+            *replies = now;
+            calm.as_mut().reset(Instant::now() + limits::CALM);
+        }
+        let is_up = calm.as_mut().poll(cx).is_ready() || settled.as_mut().poll(cx).is_ready();
         if is_up {
             *self = Self::Yes;
         }

@@ -29,6 +29,7 @@ pub(crate) fn run() -> Result<()> {
     commands(client(), "1", &mut pages)?;
     commands(window(), "1", &mut pages)?;
     commands(slave_client(), "1", &mut pages)?;
+    commands(nx_proxy_program(), "1", &mut pages)?;
     commands(qvd_server::cli::command(), "8", &mut pages)?;
     for (name, page) in pages {
         let path = folder.join(name);
@@ -53,6 +54,30 @@ fn window() -> clap::Command {
 /// The slave client's command line, likewise.
 fn slave_client() -> clap::Command {
     qvd_slaveclient::cli::command().after_help(clap::builder::Resettable::Reset)
+}
+
+/// The command line of the NX proxy, likewise.
+fn nx_proxy_program() -> clap::Command {
+    nx_proxy::program::command().after_help(clap::builder::Resettable::Reset)
+}
+
+/// What is known of the NX proxy beyond its arguments.
+fn nx_proxy_sections() -> String {
+    use nx_proxy::program::{ENVIRONMENT, EXAMPLES, OPTIONS, STATUSES};
+    let mut text = ".SH \"NX OPTIONS\"\n".to_owned();
+    for (option, meaning) in OPTIONS {
+        let meaning = capital(&roff(meaning));
+        text.push_str(&format!(".TP\n.B {}\n{meaning}.\n", roff(option)));
+    }
+    text.push_str(&examples(EXAMPLES));
+    text.push_str(".SH \"EXIT STATUS\"\n");
+    for (status, meaning) in STATUSES {
+        let meaning = capital(&roff(meaning));
+        text.push_str(&format!(".TP\n.B {status}\n{meaning}.\n"));
+    }
+    text.push_str(&environment(ENVIRONMENT));
+    text.push_str(".SH \"SEE ALSO\"\n.BR qvdclient (1),\n.BR nxproxy (1)\n");
+    text
 }
 
 /// What is known of the slave client beyond its commands.
@@ -169,6 +194,7 @@ fn completions(folder: &std::path::Path) -> Result<()> {
             (client(), "qvdclient"),
             (window(), "qvd-client"),
             (slave_client(), "qvd-slaveclient"),
+            (nx_proxy_program(), "qvd-nxproxy"),
             (qvd_vma::cli::command(), "qvd-vma"),
             (qvd_server::cli::command(), "qvd-server"),
         ] {
@@ -212,6 +238,7 @@ fn commands(
         match name.as_str() {
             "qvdclient" => page.extend(client_sections().into_bytes()),
             "qvd-client" => page.extend(window_sections().into_bytes()),
+            "qvd-nxproxy" => page.extend(nx_proxy_sections().into_bytes()),
             "qvd-slaveclient" => page.extend(slave_client_sections().into_bytes()),
             _ => {}
         }

@@ -16,7 +16,8 @@ fn kill(pid: u32) -> Result<(), Box<dyn std::error::Error>> {
 fn nxproxy_is_killed() {
     play("chain_nxproxy_killed", async |scene| {
         let stage = Stage::set(scene).await?;
-        let mut client = stage.connect(scene).await?;
+        let login = stage.login().with("client.nx.engine", "nxproxy");
+        let mut client = super::connect(scene, &login, &stage.display, &stage.agent).await?;
         kill(process_with(scene, "nxproxy -S")?)?;
         let (status, sentence) = end_of(&mut client).await?;
         assert_eq!(status, 20, "{}", said(&client));

@@ -125,9 +125,9 @@ fn a_machine_without_nxproxy_or_display() {
         let free = ports::display()?;
         let nowhere = format!(":{}", free.number());
         ends(scene, &login, Some(&nowhere), &[], 21, &[&nowhere]).await?;
-        login
-            .keys
-            .push(("command.nxproxy".into(), "/nowhere/nxproxy".into()));
+        login = login
+            .with("client.nx.engine", "nxproxy")
+            .with("command.nxproxy", "/nowhere/nxproxy");
         let words = ["/nowhere/nxproxy", "install the package nxproxy"];
         ends(scene, &login, Some(&name), &[], 20, &words).await?;
         // None of these got as far as a session.

@@ -78,6 +78,7 @@ fn arguments_of_the_users_reach_nxproxy() {
         // It says what it does not know, and ends.
         let login = stage
             .login()
+            .with("client.nx.engine", "nxproxy")
             .with("client.nxproxy.extra_args", "-colour blue");
         let mut client = login.start_client(scene, &stage.display, &["--once"])?;
         let (status, said) = end_of(&mut client).await?;

@@ -12,6 +12,7 @@ mod channels;
 mod drawing;
 mod input;
 mod pixels;
+mod program;
 mod recorded;
 mod resume;
 mod session;

@@ -128,12 +128,13 @@ impl Session {
             match frame {
                 Frame::Control(5, id) => channel = Some(id),
                 Frame::Control(..) => {}
-                Frame::Data(payload) if channel == Some(1) => {
+                Frame::Data if channel == Some(1) => {
+                    let payload = reader.payload().to_vec();
                     let k = agent.got.len();
                     let read = agent.frame(&payload);
                     read.unwrap_or_else(|e| panic!("{}: after message {k}: {e}", self.name));
                 }
-                Frame::Data(_) => {}
+                Frame::Data => {}
             }
         }
         assert!(reader.is_empty(), "{}", self.name);

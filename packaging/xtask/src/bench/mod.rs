@@ -9,6 +9,7 @@ mod client;
 mod figure;
 mod load;
 mod memory;
+mod nx;
 mod reference;
 mod session;
 mod shares;
@@ -28,7 +29,7 @@ use crate::workspace::Metadata;
 use crate::{install, run};
 
 /// The crates whose programs are measured.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 12] = [
     "-p",
     "qvd-vma",
     "-p",
@@ -39,6 +40,8 @@ const PROGRAMS: [&str; 10] = [
     "qvd-slaveserver",
     "-p",
     "qvd-slaveclient",
+    "-p",
+    "nx-proxy",
 ];
 
 /// What to measure and how to tell it.
@@ -68,6 +71,8 @@ enum Group {
     Memory,
     /// The carrier: throughput, what NX waits for, the way back, folders.
     Carrier,
+    /// The native NX engine, beside nxproxy.
+    Nx,
     /// Shared folders: speed directly and over long links, memory.
     Shares,
 }
@@ -83,10 +88,15 @@ struct Bench {
 /// Builds the programs as they are shipped, measures and tells.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     install::run(true)?;
+    // The whole of them takes minutes to build.
+    let programs: &[&str] = match arguments.groups.as_slice() {
+        [Group::Nx] => &["-p", "nx-proxy"],
+        _ => &PROGRAMS,
+    };
     run::shown(
         run::cargo()
             .args(["build", "--release", "--locked", "--bins"])
-            .args(PROGRAMS),
+            .args(programs),
     )?;
     let programs = Metadata::read()?.target_directory.join("release");
     allow_many_files()?;
@@ -130,6 +140,9 @@ impl Bench {
         }
         if wanted(Group::Carrier) {
             figures.extend(carrier::measure(self).await?);
+        }
+        if wanted(Group::Nx) {
+            figures.extend(nx::measure(self).await?);
         }
         if wanted(Group::Shares) {
             figures.extend(shares::measure(self).await?);

@@ -74,6 +74,17 @@ pub(crate) fn memory_of(pid: u32) -> Result<Memory> {
     })
 }
 
+/// The most memory the process `pid` has had so far, in KiB.
+///
+/// # Errors
+///
+/// When there is none.
+pub(crate) fn peak_of(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    Ok(field(&text, "VmHWM:"))
+}
+
 fn field(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let value = line.and_then(|rest| rest.split_whitespace().next());

@@ -135,6 +135,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("qvd-client", "qvd-share", "watches the mount table"),
     ("xtask", "qvd-http1", "is an agent for benchmarks"),
     ("xtask", "qvd-server", "describes its command line"),
+    ("xtask", "nx-proxy", "describes its command line"),
 ];
 
 /// The folder of the crates without input and output.

@@ -126,9 +126,9 @@ const PACKAGES: [Package; 5] = [
     },
     Package {
         name: "qvdclient",
-        programs: &["qvdclient"],
-        pages: &["qvdclient.1", "client.conf.5"],
-        completes: &["qvdclient"],
+        programs: &["qvdclient", "qvd-nxproxy"],
+        pages: &["qvdclient.1", "qvd-nxproxy.1", "client.conf.5"],
+        completes: &["qvdclient", "qvd-nxproxy"],
         files: &[],
         config: Some(Program::Client),
     },
@@ -191,9 +191,10 @@ const PACKAGES: [Package; 5] = [
 ];
 
 /// The crates of the programs.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "qvd-vma",
     "qvd-slaveserver",
+    "nx-proxy",
     "qvd-client",
     "qvd-client-window",
     "qvd-slaveclient",
