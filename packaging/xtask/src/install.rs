@@ -35,6 +35,10 @@ const SESSION: &[Package] = &[
         why: "a program for the session",
     },
     Package {
+        name: "iproute2",
+        why: "ip, which makes networks for sessions and containers",
+    },
+    Package {
         name: "x11-apps",
         why: "xclock and other small programs for the session",
     },
@@ -361,10 +365,6 @@ const MACHINES: &[Package] = &[
     Package {
         name: "systemd-container",
         why: "systemd-nspawn, for containers",
-    },
-    Package {
-        name: "iproute2",
-        why: "ip, which makes a container's network",
     },
 ];
 

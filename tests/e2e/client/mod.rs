@@ -10,6 +10,7 @@ mod faults;
 mod home;
 mod kiosk;
 mod lists;
+mod networks;
 mod options;
 mod order;
 mod reconnect;

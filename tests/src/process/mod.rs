@@ -87,6 +87,21 @@ impl Program {
         self
     }
 
+    /// Has `wrapper` run it, as its last arguments, and in its own environment.
+    #[must_use]
+    pub fn under(self, wrapper: Self) -> Self {
+        Self {
+            path: wrapper.path,
+            arguments: wrapper
+                .arguments
+                .into_iter()
+                .chain([self.path.into_os_string()])
+                .chain(self.arguments)
+                .collect(),
+            ..self
+        }
+    }
+
     /// Sets one variable of its environment.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
