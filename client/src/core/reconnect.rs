@@ -55,10 +55,8 @@ pub enum Action {
 pub struct Reconnect {
     /// How long an outage may last; zero for never trying.
     limit: Duration,
-    /// How long it stays up when it is back for good, and how often it may be
-    /// lost sooner.
+    /// How long it stays up when it is back for good.
     stable: Duration,
-    relapses: u32,
     /// Whether it is on the carrier, where the user waits at a frozen window.
     carried: bool,
     /// When the session came up last; `None` while it is not up.
@@ -84,7 +82,6 @@ impl Reconnect {
         Self {
             limit,
             stable: STABLE,
-            relapses: MOST_RELAPSES,
             carried: false,
             up: None,
             was_up: false,
@@ -97,7 +94,6 @@ impl Reconnect {
     pub fn carried(limit: Duration) -> Self {
         Self {
             stable: CARRIED_STABLE,
-            relapses: u32::MAX,
             carried: true,
             ..Self::new(limit)
         }
@@ -122,9 +118,18 @@ impl Reconnect {
         match (self.up.take(), &mut self.outage) {
             // It never was up: the user is waiting for an answer.
             (None, None) => return Action::GiveUp,
+            // It was back, and so it is another outage; how soon it was lost
+            // again only has the next attempt wait.
+            (Some(up), Some(outage)) if self.carried && now.saturating_sub(up) < self.stable => {
+                *outage = Outage {
+                    begin: now,
+                    attempts: 0,
+                    relapses: (outage.relapses + 1).min(MOST_RELAPSES),
+                };
+            }
             (Some(up), Some(outage)) if now.saturating_sub(up) < self.stable => {
-                outage.relapses = outage.relapses.saturating_add(1);
-                if outage.relapses > self.relapses {
+                outage.relapses += 1;
+                if outage.relapses > MOST_RELAPSES {
                     return Action::GiveUp;
                 }
             }
@@ -338,6 +343,32 @@ mod tests {
         assert!(machine.knows_stopped(seconds(25)));
         let later = machine.failed(Code::VmStopped, seconds(25), 0);
         assert_eq!(later, Action::GiveUp);
+    }
+
+    #[test]
+    fn a_carrier_that_is_lost_as_soon_as_it_is_back_is_tried_for_ever_and_never_wildly() {
+        let mut machine = Reconnect::carried(LIMIT);
+        let mut now = seconds(0);
+        machine.up(now);
+        for round in 0..10_000 {
+            now += Duration::from_millis(300);
+            let Action::TryAfter(wait) = machine.failed(Code::SessionLost, now, 0) else {
+                panic!("given up in round {round}");
+            };
+            assert!(wait <= Duration::from_millis(250), "{wait:?}");
+            assert!(round == 0 || wait >= Duration::from_millis(50), "{wait:?}");
+            now += wait;
+            machine.up(now);
+        }
+        // Once it does not come back, there is an end.
+        let begin = now;
+        loop {
+            match machine.failed(Code::ConnectFailed, now, u32::MAX) {
+                Action::TryAfter(wait) => now += wait.max(Duration::from_millis(1)),
+                Action::GiveUp => break,
+            }
+        }
+        assert!(now >= begin + LIMIT && now < begin + 2 * LIMIT);
     }
 
     #[test]

@@ -69,7 +69,8 @@ async fn cut_often(scene: &Scene, login: impl Fn(Login) -> Login, cuts: usize) -
             ));
         }
     }
-    println!("{cuts} cuts in {:?}", begin.elapsed());
+    let cut = format!("{cuts} cuts in {:?}\n", begin.elapsed());
+    std::fs::write(scene.artefact("cuts"), cut)?;
     if let Some((open, here, there)) = settled {
         assert!(
             descriptors(process)? <= open,
