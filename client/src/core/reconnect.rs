@@ -362,11 +362,8 @@ mod tests {
         }
         // Once it does not come back, there is an end.
         let begin = now;
-        loop {
-            match machine.failed(Code::ConnectFailed, now, u32::MAX) {
-                Action::TryAfter(wait) => now += wait.max(Duration::from_millis(1)),
-                Action::GiveUp => break,
-            }
+        while let Action::TryAfter(wait) = machine.failed(Code::ConnectFailed, now, u32::MAX) {
+            now += wait.max(Duration::from_millis(1));
         }
         assert!(now >= begin + LIMIT && now < begin + 2 * LIMIT);
     }
