@@ -235,6 +235,10 @@ const SESSION: &[Package] = &[
 /// What `bench` compares with.
 const BENCH: &[Package] = &[
     Package {
+        name: "zenity",
+        why: "a dialog of another toolkit",
+    },
+    Package {
         name: "openssl",
         why: "a certificate for the references",
     },

@@ -15,6 +15,7 @@ mod session;
 mod shares;
 mod tunnel;
 mod usage;
+mod window;
 
 use std::path::PathBuf;
 
@@ -73,6 +74,8 @@ enum Group {
     Carrier,
     /// The native NX engine, beside nxproxy.
     Nx,
+    /// The window: start, memory, what it does when nobody does anything.
+    Window,
     /// Shared folders: speed directly and over long links, memory.
     Shares,
 }
@@ -91,13 +94,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     // The whole of them takes minutes to build.
     let programs: &[&str] = match arguments.groups.as_slice() {
         [Group::Nx] => &["-p", "nx-proxy"],
+        [Group::Window] => &[],
         _ => &PROGRAMS,
     };
-    run::shown(
-        run::cargo()
-            .args(["build", "--release", "--locked", "--bins"])
-            .args(programs),
-    )?;
+    let mut build = run::cargo();
+    build.args(["build", "--release", "--locked", "--bins"]);
+    build.args(programs);
+    if arguments.groups.is_empty() || arguments.groups.contains(&Group::Window) {
+        build.args(["-p", "qvd-client-window"]);
+    }
+    run::shown(&mut build)?;
     let programs = Metadata::read()?.target_directory.join("release");
     allow_many_files()?;
 
@@ -143,6 +149,9 @@ impl Bench {
         }
         if wanted(Group::Nx) {
             figures.extend(nx::measure(self).await?);
+        }
+        if wanted(Group::Window) {
+            figures.extend(window::measure(self).await?);
         }
         if wanted(Group::Shares) {
             figures.extend(shares::measure(self).await?);

@@ -40,7 +40,9 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         ..Options::default()
     };
     let display = Display::start(&bench.scene, options).await?;
-    let config = bench.scene.write("window.conf", "client.host.name = localhost\n")?;
+    let config = bench
+        .scene
+        .write("window.conf", "client.host.name = localhost\n")?;
     let (mut ours, mut other) = (Seen::default(), Seen::default());
     for _ in 0..bench.runs {
         let program = bench.scene.built("qvd-client")?;
