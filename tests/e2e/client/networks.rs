@@ -10,7 +10,7 @@ use qvd_tests::process::Program;
 use qvd_tests::{Result, Scene, play, play_for};
 
 use super::carrier::{BACK, agent_says, moves, unnoticed};
-use super::stage::{CONNECTED, Stage, WAIT};
+use super::stage::{CONNECTED, Stage, WAIT, end_of};
 
 /// Wraps a program so that it runs in a network of its own.
 struct Network {
@@ -100,7 +100,7 @@ fn a_laptop_that_is_carried_to_another_network_keeps_its_session() {
         let mut login = stage.login();
         login.host = network.gateway.to_string();
         login.port = front.port().unwrap_or_default();
-        let program = login.client(scene)?.args(["-g", "800x600"]);
+        let program = login.client(scene)?.args(["-g", "800x600", "--stats"]);
         let program = stage.display.dress(network.inside(scene, program)?);
         let mut client = scene.start(program)?;
         client.expect(CONNECTED, WAIT).await?;
@@ -117,6 +117,9 @@ fn a_laptop_that_is_carried_to_another_network_keeps_its_session() {
             assert!(round < 2);
         }
         stage.leave(&mut client).await?;
+        let (_, text) = end_of(&mut client).await?;
+        assert!(text.contains("resumed 2 times"), "{text}");
+        assert!(text.contains("stream nx: "), "{text}");
         network.remove(scene).await?;
         Ok(())
     });
