@@ -87,8 +87,8 @@ fn a_later_client_takes_the_desktop_over() {
         let login = stage.login();
         let mut second = login.start_client(scene, &other, &["-g", "800x600"])?;
         let (status, sentence) = end_of(&mut first).await?;
-        assert_eq!(status, 27, "{sentence}");
-        assert!(sentence.contains("another client has taken"), "{sentence}");
+        assert_eq!(status, 22, "{sentence}");
+        assert!(sentence.contains("the other side closed it"), "{sentence}");
         second.expect(super::CONNECTED, WAIT).await?;
         super::drawn(&other).await?;
         assert_eq!(process_with(scene, "-title terminal")?, terminal);

@@ -461,6 +461,10 @@ impl Core {
     }
 
     fn open_port(&mut self) -> Result<(), String> {
+        // A client that was cut off on its way back comes to the same port.
+        if self.machine.has_client() && self.port.as_ref().is_some_and(NxPort::is_open) {
+            return Ok(());
+        }
         // Ports above 4000 + display would not fit; the display's type says so.
         let port = 4000u16.saturating_add(self.display());
         let address = SocketAddr::new(self.config.nx.address, port);

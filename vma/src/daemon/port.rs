@@ -59,6 +59,14 @@ impl NxPort {
     }
 }
 
+impl NxPort {
+    /// Whether it awaits its connection still.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.0.is_finished()
+    }
+}
+
 impl Drop for NxPort {
     fn drop(&mut self) {
         self.0.abort();

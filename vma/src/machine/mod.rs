@@ -314,7 +314,7 @@ impl Machine {
             Err(reason) => {
                 self.reason = Some(reason);
                 self.state = State::Connected;
-                vec![Effect::Disarm]
+                vec![Effect::ClosePort, Effect::Disarm]
             }
         }
     }

@@ -364,8 +364,64 @@ fn an_adopted_session_goes_on_where_it_is() {
     }
 }
 
+#[test]
+fn a_client_that_comes_back_changes_nothing_but_its_connection() {
+    let mut machine = connected();
+    let effects = machine.step(Event::RejoinAsked);
+    let starting = Effect::Reply(Reply::State(SessionState::Starting));
+    assert_eq!(effects, [starting, Effect::OpenPort]);
+    assert_eq!(machine.state(), SessionState::Starting);
+    machine.step(Event::PortOpened(Ok(())));
+    assert_eq!(machine.state(), SessionState::Listening);
+    // Cut off once more on the way.
+    machine.step(Event::RejoinAsked);
+    machine.step(Event::PortOpened(Ok(())));
+    assert!(machine.has_client());
+    let effects = machine.step(Event::Rejoined);
+    assert_eq!(effects, [Effect::ClosePort, Effect::Disarm]);
+    assert_eq!(machine.state(), SessionState::Connected);
+}
+
+#[test]
+fn a_client_that_does_not_come_back_after_all_is_still_the_sessions() {
+    for event in [Event::TimedOut, Event::PortOpened(Err("in use".into()))] {
+        let mut machine = connected();
+        machine.step(Event::RejoinAsked);
+        if matches!(event, Event::TimedOut) {
+            machine.step(Event::PortOpened(Ok(())));
+        }
+        machine.step(event);
+        assert_eq!(machine.state(), SessionState::Connected);
+    }
+}
+
+#[test]
+fn another_client_takes_the_session_from_one_that_comes_back() {
+    let mut machine = connected();
+    machine.step(Event::RejoinAsked);
+    machine.step(Event::PortOpened(Ok(())));
+    let effects = machine.step(start());
+    assert!(effects.contains(&Effect::Suspend) && effects.contains(&Effect::ClosePort));
+    assert_eq!(machine.state(), SessionState::Suspending);
+    // It comes too late.
+    assert_eq!(machine.step(Event::Rejoined), []);
+}
+
+#[test]
+fn nobody_comes_back_to_a_session_without_a_client() {
+    for mut machine in [machine(), listening(), suspended(), waking()] {
+        let state = machine.state();
+        let effects = machine.step(Event::RejoinAsked);
+        assert!(matches!(
+            effects.as_slice(),
+            [Effect::Reply(Reply::Failure(_))]
+        ));
+        assert_eq!(machine.state(), state);
+    }
+}
+
 fn any_event() -> impl Strategy<Value = u8> {
-    0u8..14
+    0u8..16
 }
 
 fn event(code: u8, machine: &Machine) -> Event {
@@ -383,6 +439,8 @@ fn event(code: u8, machine: &Machine) -> Event {
         10 => Event::Nx(NxState::Suspended),
         11 => Event::Nx(NxState::Terminating),
         12 => Event::Gone { reason: None },
+        13 => Event::RejoinAsked,
+        14 => Event::Rejoined,
         _ => Event::TimedOut,
     }
 }
@@ -429,7 +487,10 @@ proptest! {
         let (mut armed, mut port) = (false, false);
         for code in codes {
             let event = event(code, &machine);
-            let call = matches!(event, Event::StartAsked(_) | Event::SuspendAsked | Event::StopAsked);
+            let call = matches!(
+                event,
+                Event::StartAsked(_) | Event::RejoinAsked | Event::SuspendAsked | Event::StopAsked
+            );
             port |= matches!(event, Event::PortOpened(Ok(())));
             let effects = machine.step(event);
             let replies = effects.iter().filter(|e| matches!(e, Effect::Reply(_))).count();
@@ -445,10 +506,10 @@ proptest! {
             let waits = matches!(
                 machine.state,
                 State::Launching | State::Waking | State::Listening { .. } | State::Suspending
-                    | State::Stopping { process: true }
+                    | State::Stopping { process: true } | State::Rejoining { open: true }
             );
             prop_assert!(armed || !waits, "{:?} waits without a timer", machine.state);
-            let listens = matches!(machine.state, State::Listening { .. });
+            let listens = matches!(machine.state, State::Listening { .. } | State::Rejoining { .. });
             prop_assert!(!port || listens, "port open in {:?}", machine.state);
         }
     }
