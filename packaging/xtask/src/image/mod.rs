@@ -222,7 +222,8 @@ fn executable(file: &Path) -> Result<()> {
     Ok(())
 }
 
-fn agent(folder: &Path) -> Result<PathBuf> {
+/// The newest package of the agent in `folder`; made where there is none.
+pub(crate) fn agent(folder: &Path) -> Result<PathBuf> {
     if let Some(there) = newest_agent(folder) {
         return Ok(there);
     }

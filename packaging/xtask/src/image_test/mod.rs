@@ -1,5 +1,6 @@
 //! `cargo xtask image-test`: images booted, and sessions in them.
 
+mod faults;
 pub(crate) mod machine;
 
 use std::path::{Path, PathBuf};
@@ -69,6 +70,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             Some(image) => image.clone(),
             None => make(kind, &scene, &target)?,
         };
+        if !arguments.short && kind == Kind::Lxc {
+            faults::test(&scene, &target)?;
+            println!("  without network or room nothing is made and nothing left");
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
