@@ -72,6 +72,21 @@ fn test(scene: &Scene, root: &Root, later: &Path, steps: &mut Steps) -> Result<(
     .context("the agent without systemd")?;
     steps.done("the agent starts and stops without systemd");
 
+    root.alone(
+        "mount --bind /etc /etc && mount -o remount,ro,bind /etc
+         ! touch /etc/qvd/there 2> /dev/null
+         /etc/init.d/qvd-vma start && sleep 1
+         qvd-vma status
+         /etc/init.d/qvd-vma stop
+         ! dpkg -i /root/qvd-slaveclient_*.deb > /root/said 2>&1
+         grep -q 'Read-only file system' /root/said
+         umount /etc
+         dpkg -i /root/qvd-slaveclient_*.deb && qvd-slaveclient --version
+         dpkg --purge qvd-slaveclient",
+    )
+    .context("a read-only /etc")?;
+    steps.done("on a read-only /etc the agent runs, and a package is refused and installed later");
+
     let upgraded = live::test(scene, root, later, steps);
     upgraded.context("an upgrade beneath a session")?;
 
