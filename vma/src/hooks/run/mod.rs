@@ -40,6 +40,15 @@ const MAX_PIPE: usize = 1024 * 1024;
 /// How long a hook that is to end may take to do it by itself.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long what a hook has left may take to leave its group, as a daemon does
+/// (`setsid -f`); nothing tells of that, so it is looked for after each.
+const SETTLE: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+];
+
 /// Longest line of a hook that the user is shown, in characters.
 const MAX_REASON: usize = 300;
 
@@ -401,16 +410,15 @@ impl Run {
         tokio::task::spawn_local(async move {
             let (leader, mark) = (self.leader, self.mark.clone());
             let others = move || group_of(leader, &mark);
+            for pause in SETTLE {
+                if blocking(others.clone()).await.is_empty() {
+                    return self.over();
+                }
+                let _ = timeout(pause, self.hear_out()).await;
+            }
             if !blocking(others.clone()).await.is_empty() {
-                let hear = async {
-                    while !self.output.is_over() {
-                        let lines = self.output.next().await;
-                        self.heard(lines);
-                    }
-                    // What is silent is looked for at the end of its time.
-                    std::future::pending::<()>().await;
-                };
-                let _ = timeout_at(deadline, hear).await;
+                // What is silent is looked for at the end of its time.
+                let _ = timeout_at(deadline, self.hear_out()).await;
                 let left = blocking(others).await;
                 if !left.is_empty() {
                     let text = format!("killed what it had left: {} processes", left.len());
@@ -421,6 +429,15 @@ impl Run {
             }
             self.over();
         });
+    }
+
+    /// Hears whatever is said, and does not end.
+    async fn hear_out(&mut self) {
+        while !self.output.is_over() {
+            let lines = self.output.next().await;
+            self.heard(lines);
+        }
+        std::future::pending::<()>().await;
     }
 
     fn over(&mut self) {

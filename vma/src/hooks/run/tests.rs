@@ -96,6 +96,24 @@ async fn fails(bench: &Bench, order: Order) -> String {
 }
 
 #[test]
+fn what_leaves_the_group_a_moment_late_is_not_waited_for() {
+    play(async |bench| {
+        // As `setsid -f` does on a machine that is busy.
+        let script = "(sleep 0.2; exec setsid sleep 5) > /dev/null 2>&1 &";
+        let mut order = bench.order(script);
+        order.limit = 10 * WAIT;
+        bench
+            .runner
+            .run(order, std::future::pending())
+            .await
+            .unwrap();
+        bench
+            .until("its record", |bench| bench.records() == 0)
+            .await;
+    });
+}
+
+#[test]
 fn a_hook_succeeds_and_what_it_prints_is_kept() {
     play(async |bench| {
         let order = bench.order("echo one; echo two >&2; printf '%s' \"$4 $QVD_HOOK_ON_ACTION\"");
