@@ -78,11 +78,10 @@ fn test(scene: &Scene, root: &Root, later: &Path, steps: &mut Steps) -> Result<(
          /etc/init.d/qvd-vma start && sleep 1
          qvd-vma status
          /etc/init.d/qvd-vma stop
-         ! dpkg -i /root/qvd-slaveclient_*.deb > /root/said 2>&1
+         ! dpkg -i /root/qvd-vma_*.deb > /root/said 2>&1
          grep -q 'Read-only file system' /root/said
          umount /etc
-         dpkg -i /root/qvd-slaveclient_*.deb && qvd-slaveclient --version
-         dpkg --purge qvd-slaveclient",
+         dpkg -i /root/qvd-vma_*.deb && qvd-vma check-config",
     )
     .context("a read-only /etc")?;
     steps.done("on a read-only /etc the agent runs, and a package is refused and installed later");
