@@ -111,6 +111,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
             left = left.saturating_sub(u64::try_from(count)?);
         }
         stream.write_all(&[1]).await?;
+        stream.shutdown().await?;
         return Ok(());
     }
     loop {

@@ -187,6 +187,11 @@ fn copies(inside: &Path, home: &Path, run: usize) -> Result<(f64, f64)> {
     drop(file);
     let written = LARGE as f64 / 1e6 / begin.elapsed().as_secs_f64();
     fs::write(home.join(&down), &bytes)?;
+    // What is made at the other end is seen there a moment later.
+    let deadline = Instant::now() + WAIT;
+    while !inside.join(&down).exists() && Instant::now() < deadline {
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
     let begin = Instant::now();
     let mut data = Vec::with_capacity(LARGE);
     File::open(inside.join(&down))?.read_to_end(&mut data)?;

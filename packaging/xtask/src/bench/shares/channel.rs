@@ -102,6 +102,11 @@ fn once(inside: &Path, folder: &Path, number: usize) -> Result<(f64, f64)> {
     let up = UP as f64 / 1e6 / begun.elapsed().as_secs_f64();
     let name = format!("down{number}");
     fs::write(folder.join(&name), noise(DOWN))?;
+    // What is made at the other end is seen there a moment later.
+    let deadline = Instant::now() + WAIT;
+    while !inside.join(&name).exists() && Instant::now() < deadline {
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
     let begun = Instant::now();
     let mut data = Vec::new();
     File::open(inside.join(&name))
