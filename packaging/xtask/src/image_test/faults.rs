@@ -30,7 +30,7 @@ pub(super) fn test(scene: &Scene, target: &Path) -> Result<()> {
         folder.display()
     );
     let after = format!(
-        "{script}; status=$?; ls -A '{}'; exit $status",
+        "{script}; status=$?; echo \"left: $(ls -A '{}')\"; exit $status",
         folder.display()
     );
     let mut full = Command::new("unshare");
@@ -54,7 +54,8 @@ fn refused(wrapped: &mut Command, agent: &Path, folder: &Path) -> Result<String>
         String::from_utf8_lossy(&stdout),
     );
     ensure!(status.code() == Some(1), "it ended with {status}: {said}");
-    ensure!(!listed.contains(".making"), "left behind: {listed}");
+    let left = listed.lines().find_map(|line| line.strip_prefix("left: "));
+    ensure!(left.unwrap_or_default().is_empty(), "left behind: {listed}");
     let last = said.lines().rfind(|line| line.starts_with("error: "));
     Ok(last.context("it says no error")?.to_owned())
 }
