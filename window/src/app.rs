@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::conf;
 use crate::running::Running;
+use crate::tray::Shown;
 use crate::ui::{self, MainWindow, Page};
 use crate::worker::{Command, Message, Worker};
 
@@ -21,6 +22,8 @@ use crate::worker::{Command, Message, Worker};
 pub(crate) struct App {
     pub(crate) window: MainWindow,
     pub(crate) commands: mpsc::UnboundedSender<Command>,
+    /// What the panel is to show of a session.
+    pub(crate) tray: watch::Sender<Option<Shown>>,
     /// What was said when it was started, here or since by another start.
     pub(crate) arguments: RefCell<Arguments>,
     /// It fills the screen, and has no way out.
@@ -81,6 +84,7 @@ impl App {
         let app = Rc::new(Self {
             window: MainWindow::new()?,
             commands: worker.commands.clone(),
+            tray: worker.tray.clone(),
             profile: RefCell::new(arguments.profile.clone()),
             is_kiosk: arguments.kiosk,
             arguments: RefCell::new(arguments),
@@ -132,6 +136,7 @@ impl App {
             CloseRequestResponse::KeepWindowShown
         });
         self.wire_login();
+        self.wire_profiles();
         self.wire_session();
         self.wire_settings();
         self.wire_running();

@@ -105,6 +105,24 @@ impl Taken {
     }
 }
 
+/// A place that a window wants in exchange for its own.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) folder: PathBuf,
+    pub(crate) display: String,
+    pub(crate) file: PathBuf,
+    pub(crate) next: Next,
+}
+
+/// What is done once the place is this window's.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// This saved connection is used; none is the default one.
+    Use(Option<String>),
+    /// What the pages say is saved under this name.
+    SaveAs(String),
+}
+
 /// Whose window it is.
 #[derive(Debug)]
 pub(crate) enum Claim {
@@ -135,10 +153,7 @@ pub(crate) fn claim(folder: &Path, display: &str, file: &Path, call: &Call) -> i
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700).create(folder)?;
     let uid = fs::metadata(folder)?.uid();
-    let mut hasher = DefaultHasher::new();
-    let real = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    (display, real).hash(&mut hasher);
-    let name = folder.join(format!("window-{:016x}", hasher.finish()));
+    let name = name(folder, display, file);
     let lock = lock(folder)?;
     match UnixStream::connect(&name) {
         Ok(stream) => {
@@ -162,6 +177,28 @@ pub(crate) fn claim(folder: &Path, display: &str, file: &Path, call: &Call) -> i
         }
         Err(error) => Err(error),
     }
+}
+
+/// Where the window is called that uses `file` on this display.
+fn name(folder: &Path, display: &str, file: &Path) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    (display, real(file)).hash(&mut hasher);
+    folder.join(format!("window-{:016x}", hasher.finish()))
+}
+
+/// A file's own path, whether it is there by now or is not: a window keeps its
+/// place when its file is made.
+fn real(file: &Path) -> PathBuf {
+    let there = file.ancestors().find_map(|ancestor| {
+        let rest = file.strip_prefix(ancestor).ok()?;
+        Some(fs::canonicalize(ancestor).ok()?.join(rest))
+    });
+    there.unwrap_or_else(|| file.to_owned())
+}
+
+/// Whether one window uses either file.
+pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
+    real(one) == real(other)
 }
 
 /// Held while it is found out who is first: no longer than that takes.
@@ -275,6 +312,24 @@ mod tests {
         ] {
             assert_eq!(Call::parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_file_has_one_path_before_it_is_made_and_after() {
+        let home = tempfile::tempdir().unwrap();
+        let link = home.path().join("link");
+        fs::create_dir(home.path().join("own")).unwrap();
+        std::os::unix::fs::symlink(home.path().join("own"), &link).unwrap();
+        let file = link.join("connections/lab.conf");
+        let before = real(&file);
+        fs::create_dir(link.join("connections")).unwrap();
+        fs::write(&file, "").unwrap();
+        assert_eq!(real(&file), before);
+        assert!(is_same(
+            &file,
+            &home.path().join("own/connections/lab.conf")
+        ));
+        assert!(!is_same(&file, &link.join("connections/b.conf")));
     }
 
     #[tokio::test]

@@ -26,8 +26,6 @@ impl App {
         let login = self.window.global::<ui::Login<'_>>();
         let app = Rc::downgrade(self);
         login.on_connect(move || with(&app, App::connect));
-        let app = Rc::downgrade(self);
-        login.on_profile_chosen(move |index| with(&app, |app| app.choose_profile(index)));
     }
 
     /// Shows what the configuration says.
@@ -63,7 +61,7 @@ impl App {
         self.fill_profiles();
     }
 
-    fn fill_profiles(&self) {
+    pub(crate) fn fill_profiles(&self) {
         let login = self.window.global::<ui::Login<'_>>();
         let Some(home) = &self.environment.home else {
             return;
@@ -75,18 +73,6 @@ impl App {
         let all = std::iter::once(own).chain(names.iter().map(SharedString::from));
         login.set_profiles(ModelRc::new(all.collect::<VecModel<_>>()));
         login.set_profile(at.map_or(0, |at| index(at + 1)));
-    }
-
-    fn choose_profile(&self, chosen: i32) {
-        let names = match &self.environment.home {
-            Some(home) => conf::profiles(home),
-            None => Vec::new(),
-        };
-        let before = usize::try_from(chosen)
-            .ok()
-            .and_then(|at| at.checked_sub(1));
-        *self.profile.borrow_mut() = before.and_then(|at| names.get(at).cloned());
-        self.load();
     }
 
     /// A password was kept, and nobody has typed another one meanwhile.

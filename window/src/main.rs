@@ -10,9 +10,12 @@ mod conf;
 mod folders;
 mod instance;
 mod login;
+mod platform;
+mod profiles;
 mod running;
 mod session;
 mod settings;
+mod tray;
 mod view;
 mod worker;
 
@@ -72,6 +75,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         // Without the thread there is no session either.
         let _ = worker.commands.send(Command::Serve(place));
     }
+    platform::set().map_err(no_display)?;
     let app = App::new(arguments, environment, &worker, receiver);
     let app = app.map_err(no_display)?;
     if let Some(settings) = app.settings.borrow().as_ref() {

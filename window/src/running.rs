@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::app::{App, with};
 use crate::instance::{Call, Taken};
+use crate::tray::{Shown, Want, Words};
 use crate::ui::{self, Page};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,6 +45,74 @@ impl App {
         session.is_up = true;
         session.running.ups = session.running.ups.saturating_add(1);
         session.running.since.get_or_insert_with(Instant::now);
+        drop(session);
+        self.tell_panel();
+    }
+
+    /// Has the panel show the session, if it is to.
+    fn tell_panel(&self) {
+        let settings = self.settings.borrow();
+        let wanted = settings.as_ref().is_some_and(|s| s.keys.window.tray);
+        let session = self.session.borrow();
+        let Some(since) = session.running.since else {
+            return;
+        };
+        // A kiosk has no panel, or none for its user.
+        if !wanted || self.is_kiosk {
+            return;
+        }
+        let tray = self.window.global::<ui::Tray<'_>>();
+        let line = |share: &ui::Share| {
+            let path = share.path.clone();
+            let line = if share.fault.is_empty() {
+                tray.invoke_share(path, share.name.clone())
+            } else {
+                tray.invoke_no_share(path)
+            };
+            line.to_string()
+        };
+        self.tray.send_replace(Some(Shown {
+            words: words(&tray),
+            icon: icon(&tray.get_icon()),
+            server: self.window.global::<ui::Login<'_>>().get_server().into(),
+            since,
+            resumes: session.running.ups.saturating_sub(1),
+            shares: session.running.shares.iter().map(line).collect(),
+            counter: self.is_counted().then(|| self.native.clone()),
+        }));
+    }
+
+    /// Whether the session's engine counts what it carries.
+    fn is_counted(&self) -> bool {
+        let settings = self.settings.borrow();
+        let engine = settings.as_ref().map(|settings| settings.engine);
+        engine == Some(NxEngine::Native)
+    }
+
+    /// Does what was chosen in the panel.
+    pub(crate) fn wanted(self: &Rc<Self>, want: Want) {
+        let (is_on, is_up) = {
+            let session = self.session.borrow();
+            (session.orders.is_some(), session.is_up)
+        };
+        match want {
+            // Its item was still there for a moment.
+            _ if !is_on => {}
+            Want::Disconnect => self.disconnect(),
+            Want::Window => {
+                if is_up {
+                    self.show_running("");
+                }
+                self.bring_up();
+            }
+        }
+    }
+
+    /// A window that was hidden is in front, and one that is below another
+    /// comes there when it appears anew.
+    fn bring_up(&self) {
+        self.hide();
+        self.show();
     }
 
     /// A folder is in the session, or is not.
@@ -87,6 +156,7 @@ impl App {
             (None, _) => {}
         }
         drop(session);
+        self.tell_panel();
         if self.window.get_page() == Page::Running {
             self.tell_running();
         }
@@ -105,10 +175,7 @@ impl App {
         } else if !is_on && call.names_something() && !self.is_kiosk {
             self.take(call);
         }
-        // A window that was hidden is in front, and one that is below another
-        // comes there when it appears anew.
-        self.hide();
-        self.show();
+        self.bring_up();
         // Whoever has asked may be gone.
         let _ = taken.send(if busy { Taken::Busy } else { Taken::Up });
     }
@@ -159,9 +226,7 @@ impl App {
         page.set_resumes(running.ups.saturating_sub(1).to_string().into());
         let shares = running.shares.iter().cloned();
         page.set_shares(ModelRc::new(shares.collect::<VecModel<_>>()));
-        let engine = self.settings.borrow();
-        let engine = engine.as_ref().map(|settings| settings.engine);
-        page.set_counted(engine == Some(NxEngine::Native));
+        page.set_counted(self.is_counted());
         let statistics = self.native.statistics();
         let (received, sent) = statistics.carried;
         page.set_received(size(received).into());
@@ -184,15 +249,46 @@ impl App {
     }
 }
 
+/// What the panel's item calls things.
+fn words(tray: &ui::Tray<'_>) -> Words {
+    Words {
+        title: tray.get_title().into(),
+        window: tray.get_window().into(),
+        shares: tray.get_shares().into(),
+        no_share: tray.get_none().into(),
+        statistics: tray.get_statistics().into(),
+        open_for: tray.get_open_for().into(),
+        resumes: tray.get_resumes().into(),
+        received: tray.get_received().into(),
+        sent: tray.get_sent().into(),
+        round_trips: tray.get_round_trips().into(),
+        disconnect: tray.get_disconnect().into(),
+    }
+}
+
+/// The icon as panels take it: the opacity before the colours.
+fn icon(image: &slint::Image) -> Option<ksni::Icon> {
+    let pixels = image.to_rgba8()?;
+    let turned = pixels.as_bytes().chunks_exact(4).flat_map(|pixel| {
+        let (colours, opacity) = pixel.split_at(3);
+        [opacity, colours].concat()
+    });
+    Some(ksni::Icon {
+        width: i32::try_from(pixels.width()).ok()?,
+        height: i32::try_from(pixels.height()).ok()?,
+        data: turned.collect(),
+    })
+}
+
 /// A time as clocks show it.
-fn time(lasts: Duration) -> String {
+pub(crate) fn time(lasts: Duration) -> String {
     let seconds = lasts.as_secs();
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
     format!("{hours}:{minutes:02}:{:02}", seconds % 60)
 }
 
 /// A number of bytes for people.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let (mut tenths, mut unit) = (bytes.saturating_mul(10), 0_usize);
     while tenths >= 10_000 && unit + 1 < UNITS.len() {

@@ -66,6 +66,8 @@ impl App {
             }
             Message::Ended(done) => self.ended(done),
             Message::Called(call, taken) => self.called(call, taken),
+            Message::Claimed(claim, next) => self.claimed(claim, next),
+            Message::Wanted(want) => self.wanted(want),
             Message::Quit => self.end(),
         }
     }
@@ -279,6 +281,7 @@ impl App {
 
     fn ended(&self, done: Result<Outcome, Failure>) {
         self.clock.stop();
+        self.tray.send_replace(None);
         let (cancelled, was_up) = {
             let mut session = self.session.borrow_mut();
             session.orders = None;
@@ -338,7 +341,7 @@ impl App {
         self.turn_to(Page::Login);
     }
 
-    fn note(&self, word: &str, detail: &str) {
+    pub(crate) fn note(&self, word: &str, detail: &str) {
         let session = self.window.global::<ui::Session<'_>>();
         session.set_note(word.into());
         session.set_note_detail(detail.into());

@@ -8,7 +8,6 @@ use qvd_config::value::{Geometry, Theme};
 use slint::ComponentHandle as _;
 
 use crate::app::{App, with};
-use crate::conf;
 use crate::folders::Changes;
 use crate::ui;
 
@@ -28,8 +27,6 @@ impl App {
         settings.on_add_folder(move || with(&app, App::add_folder));
         let app = Rc::downgrade(self);
         settings.on_remove_folder(move |at| with(&app, |app| app.remove_folder(at)));
-        let app = Rc::downgrade(self);
-        settings.on_save_profile(move |name| with(&app, |app| app.save_profile(&name)));
     }
 
     /// Shows what the configuration says.
@@ -67,7 +64,7 @@ impl App {
 
     /// The keys of the page, as they are entered; `None` when something in
     /// them cannot be.
-    fn keys(&self) -> Option<Vec<(Cow<'static, str>, String)>> {
+    pub(crate) fn keys(&self) -> Option<Vec<(Cow<'static, str>, String)>> {
         let page = self.window.global::<ui::Settings<'_>>();
         let geometry = page.get_geometry().trim().to_owned();
         if !geometry.is_empty() && geometry.parse::<Geometry>().is_err() {
@@ -133,40 +130,6 @@ impl App {
                 *self.settings.borrow_mut() = Some(settings);
             }
             Err(failure) => self.show_failure(&failure),
-        }
-    }
-
-    /// Writes everything into a saved connection of that name, and uses it.
-    fn save_profile(&self, name: &str) {
-        let page = self.window.global::<ui::Settings<'_>>();
-        page.set_saved(false);
-        page.set_fault(slint::SharedString::default());
-        let home = self.environment.home.as_ref();
-        let Some(file) = home.and_then(|home| conf::profile(home, name)) else {
-            return page.set_fault("profile".into());
-        };
-        let Some(mut keys) = self.keys() else {
-            return;
-        };
-        let Some(Changes { set, gone }) = self.changed_folders(&file) else {
-            return;
-        };
-        keys.extend(set.into_iter().map(|(key, value)| (key.into(), value)));
-        let login = self.window.global::<ui::Login<'_>>();
-        keys.push(("client.user.name".into(), login.get_user().into()));
-        if let Some((host, port)) = qvd_client::window::host_and_port(&login.get_server()) {
-            keys.push(("client.host.name".into(), host));
-            if let Some(port) = port {
-                keys.push(("client.host.port".into(), port.to_string()));
-            }
-        }
-        match conf::write(&file, &keys, &gone) {
-            Ok(()) => {
-                *self.profile.borrow_mut() = Some(name.to_owned());
-                page.set_saved(true);
-                self.load();
-            }
-            Err(error) => page.set_fault(error.to_string().into()),
         }
     }
 }

@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::instance::{Call, Place, Taken};
+use crate::instance::{self, Call, Claim, Next, Place, Taken, Wanted};
+use crate::tray::{self, Shown, Want};
 use crate::view::{Asking, Seen};
 
 /// How long a session may take to be left when the program ends.
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     /// Takes what other starts hand to this window, instead of at the place
     /// before.
     Serve(Place),
+    /// The place of another saved connection.
+    Claim(Wanted),
 }
 
 /// A session that is wanted.
@@ -69,6 +72,10 @@ pub(crate) enum Message {
     Ended(Result<Outcome, Failure>),
     /// The window was started once more.
     Called(Call, oneshot::Sender<Taken>),
+    /// Whose place it is that was wanted.
+    Claimed(io::Result<Claim>, Next),
+    /// What was chosen in the panel.
+    Wanted(Want),
     /// The machine ends the program, once no session is on.
     Quit,
 }
@@ -78,6 +85,8 @@ pub(crate) type Messages = mpsc::UnboundedSender<Message>;
 /// The thread, from the window's side.
 pub(crate) struct Worker {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
+    /// What the panel is to show of a session.
+    pub(crate) tray: watch::Sender<Option<Shown>>,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -88,18 +97,24 @@ impl Worker {
     /// When the system gives no thread or runtime.
     pub(crate) fn start(messages: Messages) -> io::Result<Self> {
         let (commands, orders) = mpsc::unbounded_channel();
+        let (tray, shown) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let thread = std::thread::Builder::new()
             .name("core".into())
             .spawn(move || {
+                runtime.spawn(tray::keep(shown, messages.clone()));
                 runtime.block_on(serve(orders, messages));
                 // A lookup that hangs in the name service must not keep the
                 // program.
                 runtime.shutdown_background();
             })?;
-        Ok(Self { commands, thread })
+        Ok(Self {
+            commands,
+            tray,
+            thread,
+        })
     }
 
     /// Waits until everything is left.
@@ -181,6 +196,21 @@ impl Small {
                     if let Err(error) = place.serve(messages).await {
                         tracing::warn!("other starts are not heard: {error}");
                     }
+                });
+            }
+            Command::Claim(wanted) => {
+                // Another window has its time to answer, which may be the one
+                // that waits for this one.
+                tokio::task::spawn_blocking(move || {
+                    let Wanted {
+                        folder,
+                        display,
+                        file,
+                        next,
+                    } = wanted;
+                    let claim = instance::claim(&folder, &display, &file, &Call::default());
+                    // The window may be gone.
+                    let _ = messages.send(Message::Claimed(claim, next));
                 });
             }
             other @ (Command::Connect(_) | Command::End) => return Some(other),

@@ -203,6 +203,8 @@ section! {
             "The language of the window. Empty: the system's.";
         theme: Theme = "client.theme", "system", Supported,
             "The colours of the window: system, light or dark.";
+        tray: bool = "client.tray", "1", Supported,
+            "Whether a session that runs has an item in the panel, with its shares and statistics and to disconnect. It needs a panel that takes items (StatusNotifierItem).";
     }
 }
 

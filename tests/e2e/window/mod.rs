@@ -4,6 +4,7 @@ mod access;
 mod again;
 mod folders;
 mod pages;
+mod places;
 mod seat;
 mod sessions;
 mod trust;

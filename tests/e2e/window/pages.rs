@@ -70,6 +70,45 @@ fn settings_are_saved_and_comments_stay() {
     });
 }
 
+/// How often the system has had the threads of a process run.
+fn turns(pid: u32) -> std::io::Result<u64> {
+    let mut turns = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = std::fs::read_to_string(task?.path().join("status"))?;
+        let lines = status.lines().filter(|line| line.contains("ctxt_switches"));
+        turns += lines
+            .filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    Ok(turns)
+}
+
+#[test]
+fn a_window_at_rest_does_nothing() {
+    play("window_idle", async |scene| {
+        let seat = Seat::take(scene, CONF, &[]).await?;
+        seat.page("Connect").await?;
+        // The keyboard is in a field.
+        seat.types(scene, "apples").await?;
+        let pid = seat.client.pid();
+        let still = async {
+            let mut before = turns(pid)?;
+            loop {
+                // Longer than any cursor blinks and any clock of a page ticks.
+                tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+                let now = turns(pid)?;
+                if now == before {
+                    return Ok::<_, std::io::Error>(());
+                }
+                before = now;
+            }
+        };
+        tokio::time::timeout(WAIT, still).await??;
+        seat.leave(scene).await?;
+        Ok(())
+    });
+}
+
 #[test]
 fn a_display_that_cannot_be_opened_is_told() {
     play("window_no_display", async |scene| {

@@ -76,7 +76,8 @@ impl Seat {
             .await
     }
 
-    async fn xdotool(&self, scene: &Scene, line: &[&str]) -> Result<()> {
+    /// Uses keyboard, mouse and windows otherwise.
+    pub(super) async fn xdotool(&self, scene: &Scene, line: &[&str]) -> Result<()> {
         let program = scene.installed("xdotool", "xdotool")?.args(line);
         let mut running = scene.start(self.display.dress(program))?;
         let status = running.wait(WAIT).await?;
