@@ -13,9 +13,10 @@ const WINDOW: &str = "Window";
 
 /// The window of the QVD client: log in, choose a machine, use its desktop.
 ///
-/// While a session runs the window is hidden. There is one window for each
-/// saved connection on a display: another start brings it up, and hands it what
-/// it is to connect to.
+/// While a session runs the window is hidden, and the panel has an item for it
+/// where the desktop takes such. There is one window for each saved connection
+/// on a display: another start brings it up, and hands it what it is to connect
+/// to.
 #[derive(Parser, Debug, Clone, Default)]
 #[command(
     name = "qvd-client",

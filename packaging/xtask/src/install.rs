@@ -75,6 +75,10 @@ const SESSION: &[Package] = &[
         why: "what a screen reader asks",
     },
     Package {
+        name: "ayatana-indicator-application",
+        why: "takes items of programs as a desktop's panel does",
+    },
+    Package {
         name: "fontconfig",
         why: "finds the fonts of the client's window",
     },

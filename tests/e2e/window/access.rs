@@ -6,6 +6,7 @@ use qvd_tests::process::Process;
 use qvd_tests::{Result, Scene, play};
 use serde_json::Value;
 
+use super::bus::{ask, first, session_bus, text};
 use super::seat::{Seat, WAIT, display, program};
 
 const LAUNCHER: &str = "/usr/libexec/at-spi-bus-launcher";
@@ -25,35 +26,6 @@ const ENTRY: &str = "79";
 
 /// Deepest and widest tree that is walked.
 const MAX_NODES: usize = 400;
-
-/// Asks on a bus; the answer's data.
-async fn ask(scene: &Scene, address: &str, line: &[&str]) -> Result<Value> {
-    let busctl = scene
-        .installed("busctl", "systemd")?
-        .args([&format!("--address={address}"), "--json=short"])
-        .args(line);
-    let mut running = scene.start(busctl)?;
-    let status = running.wait(WAIT).await?;
-    let text = running.log().text();
-    if !status.success() {
-        return Ok(Value::Null);
-    }
-    let json = text.lines().find_map(|line| {
-        let start = line.find('{')?;
-        serde_json::from_str::<Value>(line.get(start..)?).ok()
-    });
-    let data = json.and_then(|json| json.get("data").cloned());
-    Ok(data.unwrap_or_default())
-}
-
-/// The first of an answer's values.
-fn first(values: &Value) -> &Value {
-    values.get(0).unwrap_or(&Value::Null)
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
 
 /// A node as a reader tells it: its role and its name.
 async fn node(scene: &Scene, bus: &str, (name, path): (&str, &str)) -> Result<(String, String)> {
@@ -98,13 +70,7 @@ async fn tree(scene: &Scene, bus: &str) -> Result<Vec<(String, String)>> {
 /// A session bus, and what makes programs accessible on it; the address of
 /// either bus.
 async fn buses(scene: &Scene) -> Result<(Process, Process, String, String)> {
-    let socket = format!("unix:path={}", scene.path("bus").display());
-    let daemon = scene
-        .installed("dbus-daemon", "dbus-daemon")?
-        .args(["--session", "--nofork", "--print-address", "--address"])
-        .arg(&socket);
-    let daemon = scene.start(daemon)?;
-    daemon.expect("unix:path=", WAIT).await?;
+    let (daemon, socket) = session_bus(scene).await?;
     let launcher = scene
         .dress(qvd_tests::process::Program::at(LAUNCHER))
         .arg("--launch-immediately")

@@ -2,10 +2,12 @@
 
 mod access;
 mod again;
+mod bus;
 mod folders;
 mod pages;
 mod places;
 mod seat;
 mod sessions;
+mod tray;
 mod trust;
 mod ways;

@@ -1,0 +1,48 @@
+//! A session bus of a test's own, and questions to what is on it.
+
+use qvd_tests::process::Process;
+use qvd_tests::{Result, Scene};
+use serde_json::Value;
+
+use super::seat::WAIT;
+
+/// A session bus, and its address.
+pub(super) async fn session_bus(scene: &Scene) -> Result<(Process, String)> {
+    let socket = format!("unix:path={}", scene.path("bus").display());
+    let daemon = scene
+        .installed("dbus-daemon", "dbus-daemon")?
+        .args(["--session", "--nofork", "--print-address", "--address"])
+        .arg(&socket);
+    let daemon = scene.start(daemon)?;
+    daemon.expect("unix:path=", WAIT).await?;
+    Ok((daemon, socket))
+}
+
+/// Asks on a bus; the answer's data.
+pub(super) async fn ask(scene: &Scene, address: &str, line: &[&str]) -> Result<Value> {
+    let busctl = scene
+        .installed("busctl", "systemd")?
+        .args([&format!("--address={address}"), "--json=short"])
+        .args(line);
+    let mut running = scene.start(busctl)?;
+    let status = running.wait(WAIT).await?;
+    let text = running.log().text();
+    if !status.success() {
+        return Ok(Value::Null);
+    }
+    let json = text.lines().find_map(|line| {
+        let start = line.find('{')?;
+        serde_json::from_str::<Value>(line.get(start..)?).ok()
+    });
+    let data = json.and_then(|json| json.get("data").cloned());
+    Ok(data.unwrap_or_default())
+}
+
+/// The first of an answer's values.
+pub(super) fn first(values: &Value) -> &Value {
+    values.get(0).unwrap_or(&Value::Null)
+}
+
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
