@@ -357,6 +357,10 @@ impl App {
         let now = window.size();
         // Of which the window manager needs some for a frame.
         let height = height.saturating_sub(FRAME);
+        // It may not be there yet.
+        let pixels = |length: u32| u16::try_from(length).map_or(f32::MAX, f32::from);
+        self.window.set_room_width(pixels(width));
+        self.window.set_room_height(pixels(height));
         if now.width > width || now.height > height {
             window.set_size(slint::PhysicalSize::new(
                 now.width.min(width),

@@ -19,9 +19,9 @@ const ACCESSIBLE: &str = "org.a11y.atspi.Accessible";
 /// Numbers of roles: `AtspiRole` of AT-SPI.
 const CHECK_BOX: &str = "7";
 const COMBO_BOX: &str = "11";
-const TAB: &str = "37";
+pub(super) const TAB: &str = "37";
 const PASSWORD: &str = "40";
-const BUTTON: &str = "43";
+pub(super) const BUTTON: &str = "43";
 const ENTRY: &str = "79";
 
 /// Deepest and widest tree that is walked.
@@ -67,9 +67,40 @@ async fn tree(scene: &Scene, bus: &str) -> Result<Vec<(String, String)>> {
     Ok(found)
 }
 
+/// What of a window has a role that is wanted: its name, and its place in the
+/// window: left, top, width and height in pixels.
+pub(super) async fn places(
+    scene: &Scene,
+    bus: &str,
+    roles: &[&str],
+) -> Result<Vec<(String, [i64; 4])>> {
+    let mut open = children(scene, bus, REGISTRY).await?;
+    let (mut found, mut seen) = (Vec::new(), 0);
+    while let Some((name, path)) = open.pop() {
+        seen += 1;
+        if seen > MAX_NODES {
+            break;
+        }
+        let line = ["call", &name, &path, ACCESSIBLE, "GetRole"];
+        let role = ask(scene, bus, &line).await?;
+        if roles.contains(&first(&role).to_string().as_str()) {
+            let (_, title) = node(scene, bus, (&name, &path)).await?;
+            let component = "org.a11y.atspi.Component";
+            let line = ["call", &name, &path, component, "GetExtents", "u", "1"];
+            let place = ask(scene, bus, &line).await?;
+            let part = |at| first(&place).get(at).and_then(Value::as_i64);
+            let parts = [0, 1, 2, 3].map(|at| part(at).unwrap_or(-1));
+            found.push((title, parts));
+            continue;
+        }
+        open.extend(children(scene, bus, (&name, &path)).await?);
+    }
+    Ok(found)
+}
+
 /// A session bus, and what makes programs accessible on it; the address of
 /// either bus.
-async fn buses(scene: &Scene) -> Result<(Process, Process, String, String)> {
+pub(super) async fn buses(scene: &Scene) -> Result<(Process, Process, String, String)> {
     let (daemon, socket) = session_bus(scene).await?;
     let launcher = scene
         .dress(qvd_tests::process::Program::at(LAUNCHER))

@@ -4,6 +4,7 @@ mod access;
 mod again;
 mod bus;
 mod folders;
+mod large;
 mod pages;
 mod places;
 mod seat;
