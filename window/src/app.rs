@@ -227,7 +227,6 @@ impl App {
         let about = self.window.global::<ui::About<'_>>();
         about.set_version(env!("CARGO_PKG_VERSION").into());
         about.set_toolkit("1.18".into());
-        about.set_engine("nxproxy".into());
     }
 
     /// Shows another page.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use qvd_client::cli::Settings;
-use qvd_config::value::{Geometry, Theme};
+use qvd_config::value::{Geometry, NxEngine, Theme};
 use slint::ComponentHandle as _;
 
 use crate::app::{App, with};
@@ -46,6 +46,10 @@ impl App {
         let colours = COLOURS.iter().position(|one| *one == keys.window.theme);
         page.set_colours(crate::login::index(colours.unwrap_or_default()));
         self.fill_folders(settings);
+        let draws_itself = settings.engine == NxEngine::Native;
+        let engine = if draws_itself { "" } else { "nxproxy" };
+        let about = self.window.global::<ui::About<'_>>();
+        about.set_engine(engine.into());
     }
 
     /// Speaks the user's language, in the user's colours.

@@ -54,7 +54,7 @@ async fn children(
 }
 
 /// All nodes of all programs on the bus.
-async fn tree(scene: &Scene, bus: &str) -> Result<Vec<(String, String)>> {
+pub(super) async fn tree(scene: &Scene, bus: &str) -> Result<Vec<(String, String)>> {
     let mut open = children(scene, bus, REGISTRY).await?;
     let mut found = Vec::new();
     while let Some((name, path)) = open.pop() {

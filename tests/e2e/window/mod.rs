@@ -5,6 +5,7 @@ mod again;
 mod bus;
 mod folders;
 mod large;
+mod native;
 mod pages;
 mod places;
 mod seat;
