@@ -116,7 +116,8 @@ async fn entries(
 async fn choose(scene: &Scene, bus: &str, item: &(String, String), label: &str) -> Result<()> {
     let all = entries(scene, bus, item).await?;
     let entry = all.iter().find(|(_, own)| own == label);
-    let (number, _) = entry.unwrap_or_else(|| panic!("no {label} in {all:?}"));
+    assert!(entry.is_some(), "no {label} in {all:?}");
+    let number = entry.map_or("", |(number, _)| number.as_str());
     let (name, path) = item;
     let line = [
         "call", name, path, MENU, "Event", "isvu", number, "clicked", "s", "", "0",
