@@ -17,8 +17,8 @@ const REGISTRY: (&str, &str) = ("org.a11y.atspi.Registry", "/org/a11y/atspi/acce
 const ACCESSIBLE: &str = "org.a11y.atspi.Accessible";
 
 /// Numbers of roles: `AtspiRole` of AT-SPI.
-const CHECK_BOX: &str = "7";
-const COMBO_BOX: &str = "11";
+pub(super) const CHECK_BOX: &str = "7";
+pub(super) const COMBO_BOX: &str = "11";
 pub(super) const TAB: &str = "37";
 const PASSWORD: &str = "40";
 pub(super) const BUTTON: &str = "43";

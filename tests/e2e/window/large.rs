@@ -4,7 +4,7 @@ use qvd_rpc::{Call, SessionState};
 use qvd_tests::display::{Display, Options, Window};
 use qvd_tests::{Outcome, Scene, play};
 
-use super::access::{BUTTON, TAB, buses, places};
+use super::access::{BUTTON, CHECK_BOX, COMBO_BOX, TAB, buses, places};
 use super::seat::{Seat, WAIT, login, program, stage};
 
 /// Waits until each of these can be seen whole, and none covers another.
@@ -40,6 +40,32 @@ async fn fits(scene: &Scene, bus: &str, page: &Window, names: &[&str]) -> Outcom
     Ok(done??)
 }
 
+/// A folder whose path needs several lines.
+const LONG: &str =
+    "~/Donaudampfschifffahrtselektrizitaetenhauptbetriebswerkbauunterbeamten/Papiere";
+
+/// What a shared folder has stands above the next group, whose names are
+/// between them.
+async fn folder_has_room(scene: &Scene, bus: &str) -> Outcome {
+    let folder = format!("{LONG} de solo lectura");
+    let looking = async {
+        loop {
+            let all = places(scene, bus, &[CHECK_BOX, COMBO_BOX]).await?;
+            let place = |wanted: &str| {
+                let found = all.iter().find(|(name, _)| name == wanted);
+                found.map(|(_, place)| *place)
+            };
+            if let (Some(folder), Some(next)) = (place(&folder), place("Idioma")) {
+                return Ok::<_, qvd_tests::Error>((folder, next));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    let ([_, top, _, height], [_, next, ..]) = tokio::time::timeout(WAIT, looking).await??;
+    assert!(next - top - height >= 120, "{top} {height} {next}");
+    Ok(())
+}
+
 #[test]
 fn every_page_has_its_buttons_on_a_small_screen_with_large_letters() {
     play("window_large", async |scene| {
@@ -52,7 +78,8 @@ fn every_page_has_its_buttons_on_a_small_screen_with_large_letters() {
             .collect();
         let conf = format!(
             "{conf}client.ssl.error_timeout = 0.001\nclient.locale = es_ES.UTF-8\n\
-             client.file_sharing.enable = 0\nclient.show.remember_password = 1\n"
+             client.file_sharing.enable = 0\nclient.show.remember_password = 1\n\
+             client.share.1.path = {LONG}\n"
         );
         let options = Options {
             width: 800,
@@ -81,6 +108,9 @@ fn every_page_has_its_buttons_on_a_small_screen_with_large_letters() {
         shown(tabs[0], &tabs, "login").await?;
         seat.press(scene, &["ctrl+Tab"]).await?;
         shown(tabs[1], &["Ajustes", "Guardar"], "settings").await?;
+        // To the language, which is below the folders.
+        seat.press(scene, &["Tab"; 10]).await?;
+        folder_has_room(scene, &bus).await?;
         seat.press(scene, &["ctrl+Tab"]).await?;
         shown(tabs[2], &tabs, "about").await?;
         seat.press(scene, &["ctrl+Tab"]).await?;
