@@ -2,7 +2,7 @@
 
 use qvd_tests::display::Window;
 use qvd_tests::process::Process;
-use qvd_tests::{Result, Scene, play};
+use qvd_tests::{Outcome, Result, Scene, play};
 use rustix::process::Signal;
 
 use super::seat::{Seat, WAIT, broker, log_in, login, program};
@@ -43,6 +43,18 @@ async fn end(mut client: Process) -> Result<()> {
     Ok(())
 }
 
+/// Waits until a window was told so often that a connection is another's.
+async fn refused(scene: &Scene, times: usize) -> Outcome {
+    let log = scene.home().join(".qvd/qvd-client.log");
+    let told = async {
+        let count = |text: String| text.matches("has another window").count();
+        while !std::fs::read_to_string(&log).is_ok_and(|text| count(text) == times) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    Ok(tokio::time::timeout(WAIT, told).await?)
+}
+
 #[test]
 fn a_window_goes_to_a_connection_only_where_no_other_is() {
     play("window_places", async |scene| {
@@ -64,17 +76,25 @@ fn a_window_goes_to_a_connection_only_where_no_other_is() {
 
         // The first window wants what the second is for, and does not get it.
         let id = own[0].id.to_string();
-        seat.xdotool(scene, &["windowactivate", "--sync", &id])
-            .await?;
-        seat.press(scene, &NEXT_CONNECTION).await?;
-        let log = scene.home().join(".qvd/qvd-client.log");
-        let told = async {
-            let words = "has another window";
-            while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains(words)) {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
+        let to_own = async || {
+            seat.xdotool(scene, &["windowactivate", "--sync", &id])
+                .await
         };
-        tokio::time::timeout(WAIT, told).await?;
+        to_own().await?;
+        seat.press(scene, &NEXT_CONNECTION).await?;
+        refused(scene, 1).await?;
+        // Nor does it write into what the second has open.
+        to_own().await?;
+        seat.press(scene, &["ctrl+Tab"]).await?;
+        seat.page("Settings").await?;
+        seat.press(scene, &["Tab"; 9]).await?;
+        seat.types(scene, "laboratory").await?;
+        seat.press(scene, &["Return"]).await?;
+        refused(scene, 2).await?;
+        let file = std::fs::read_to_string(saved.join("laboratory.conf"))?;
+        assert_eq!(file, nowhere);
+        to_own().await?;
+        seat.press(scene, &["ctrl+Tab", "ctrl+Tab"]).await?;
         end(laboratory).await?;
         let page = pages(&seat, 1).await?;
         seat.looks_like(scene, &page[0], "elsewhere").await?;
