@@ -1,7 +1,7 @@
 //! A session bus of a test's own, and questions to what is on it.
 
-use qvd_tests::process::Process;
-use qvd_tests::{Result, Scene};
+use qvd_tests::process::{Line, Process};
+use qvd_tests::{Error, Result, Scene};
 use serde_json::Value;
 
 use super::seat::WAIT;
@@ -26,15 +26,18 @@ pub(super) async fn ask(scene: &Scene, address: &str, line: &[&str]) -> Result<V
         .args(line);
     let mut running = scene.start(busctl)?;
     let status = running.wait(WAIT).await?;
-    let text = running.log().text();
     if !status.success() {
         return Ok(Value::Null);
     }
-    let json = text.lines().find_map(|line| {
-        let start = line.find('{')?;
-        serde_json::from_str::<Value>(line.get(start..)?).ok()
-    });
-    let data = json.and_then(|json| json.get("data").cloned());
+    // What it wrote may come after its end; a method may have nothing to say.
+    let is_json = |line: &Line| line.text.starts_with('{');
+    let line = running.log().wait_for(0, "an answer", WAIT, is_json).await;
+    let answer = match line {
+        Ok(line) => serde_json::from_str::<Value>(&line.text).ok(),
+        Err(Error::Ended { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let data = answer.and_then(|answer| answer.get("data").cloned());
     Ok(data.unwrap_or_default())
 }
 
