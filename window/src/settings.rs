@@ -42,6 +42,7 @@ impl App {
         page.set_sharing(keys.share.file_sharing && keys.share.slave);
         page.set_can_kill_vm(keys.window.kill_vm_display);
         page.set_encrypted(keys.login.use_ssl);
+        page.set_tray(keys.window.tray);
         page.set_language(language(settings).map_or(0, |(at, _)| at + 1));
         let colours = COLOURS.iter().position(|one| *one == keys.window.theme);
         page.set_colours(crate::login::index(colours.unwrap_or_default()));
@@ -87,6 +88,7 @@ impl App {
             ("client.printing.enable", flag(page.get_printing())),
             ("client.file_sharing.enable", flag(page.get_sharing())),
             ("client.use_ssl", flag(page.get_encrypted())),
+            ("client.tray", flag(page.get_tray())),
             (
                 "client.locale",
                 language.map_or_else(String::new, |(locale, _)| (*locale).to_owned()),

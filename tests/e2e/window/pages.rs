@@ -54,7 +54,10 @@ fn settings_are_saved_and_comments_stay() {
         seat.page("Connect").await?;
         seat.press(scene, &["ctrl+Tab"]).await?;
         seat.page("Settings").await?;
-        // The first field is full screen; Enter on a page of fields saves.
+        // The first field is full screen; without the size of a window, and
+        // with no folder to add, the panel's is the eighth.
+        seat.press(scene, &["space"]).await?;
+        seat.press(scene, &["Tab"; 8]).await?;
         seat.press(scene, &["space", "ctrl+s"]).await?;
         let written = async {
             while !configuration(scene).contains("client.fullscreen = 1") {
@@ -65,6 +68,7 @@ fn settings_are_saved_and_comments_stay() {
         let now = configuration(scene);
         assert!(now.starts_with("# mine\n"), "{now}");
         assert!(now.contains("other.key = 7\n"), "{now}");
+        assert!(now.contains("client.tray = 0\n"), "{now}");
         seat.leave(scene).await?;
         Ok(())
     });

@@ -87,7 +87,7 @@ fn a_window_goes_to_a_connection_only_where_no_other_is() {
         to_own().await?;
         seat.press(scene, &["ctrl+Tab"]).await?;
         seat.page("Settings").await?;
-        seat.press(scene, &["Tab"; 9]).await?;
+        seat.press(scene, &["Tab"; 10]).await?;
         seat.types(scene, "laboratory").await?;
         seat.press(scene, &["Return"]).await?;
         refused(scene, 2).await?;

@@ -124,7 +124,7 @@ fn a_connection_is_saved_under_a_name_and_used_again() {
         seat.page("Settings").await?;
         seat.press(scene, &["space"]).await?;
         // Past window size, which is not asked for, to the name.
-        seat.press(scene, &["Tab"; 8]).await?;
+        seat.press(scene, &["Tab"; 9]).await?;
         seat.types(scene, "Lab 2").await?;
         seat.press(scene, &["Return"]).await?;
         let file = scene.home().join(".qvd/connections/Lab 2.conf");
