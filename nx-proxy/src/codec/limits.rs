@@ -15,6 +15,9 @@ pub const REQUEST: usize = 65535 * 4;
 /// carry.
 pub const IMAGE: usize = REQUEST - 24;
 
+/// Scans of a JPEG: a progressive one has a dozen.
+pub const SCANS: usize = 64;
+
 /// X11 bytes after which the decoding of a frame pauses: a few bits can stand
 /// for a stored image, so a frame may become a million times its size.
 pub const PIECE: usize = 1 << 20;

@@ -2,10 +2,7 @@
 
 use std::io::Cursor;
 
-use zune_core::bytestream::ZCursor;
-use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
-use zune_jpeg::JpegDecoder;
+use libjpeg_turbo_rs::{DecodeLimits, Decoder, PixelFormat};
 
 use super::image::{Shape, flagged};
 
@@ -212,17 +209,19 @@ fn photo(rgb: &[u8], c: u8, shape: &Shape, out: &mut Vec<u8>) -> Option<()> {
 }
 
 fn jpeg(data: &[u8], shape: &Shape) -> Option<Vec<u8>> {
-    let options = DecoderOptions::default()
-        .jpeg_set_out_colorspace(ColorSpace::RGB)
-        .set_max_width(shape.width)
-        .set_max_height(shape.height);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(data), options);
-    decoder.decode_headers().ok()?;
-    let (width, height) = decoder.dimensions()?;
-    if (width, height) != (shape.width, shape.height) {
+    let limits = DecodeLimits {
+        max_width: shape.width,
+        max_height: shape.height,
+        max_scans: super::limits::SCANS,
+        ..DecodeLimits::default()
+    };
+    let mut decoder = Decoder::new_with_limits(data, limits).ok()?;
+    let header = decoder.header();
+    if (usize::from(header.width), usize::from(header.height)) != (shape.width, shape.height) {
         return None;
     }
-    decoder.decode().ok()
+    decoder.set_output_format(PixelFormat::Rgb);
+    Some(decoder.decode_image().ok()?.data)
 }
 
 fn png(data: &[u8], shape: &Shape) -> Option<Vec<u8>> {

@@ -19,13 +19,10 @@ use x11rb::wrapper::ConnectionExt as _;
 pub(super) const SIZE: (u16, u16) = (600, 440);
 
 /// Where a photo is.
-const PHOTO: Rectangle = area(320, 20, 256, 160);
+pub(super) const PHOTO: Rectangle = area(320, 20, 256, 160);
 
-/// What goes as an image that may be coded with losses: the photo, and what
-/// nxagent draws by itself for RENDER. The number is how much one colour of a
-/// pixel may then differ between two decoders of JPEG: little where the colour
-/// changes smoothly, more where it jumps.
-pub(super) const LOSSY: [(Rectangle, u8); 2] = [(PHOTO, 96), (area(230, 300, 310, 130), 8)];
+/// What nxagent draws by itself for RENDER, and sends as pictures.
+pub(super) const RENDERED: Rectangle = area(230, 300, 310, 130);
 
 const fn area(x: i16, y: i16, width: u16, height: u16) -> Rectangle {
     Rectangle {
