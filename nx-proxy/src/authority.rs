@@ -10,6 +10,8 @@ use x11rb::reexports::x11rb_protocol::parse_display::{ConnectAddress, parse_disp
 use x11rb::reexports::x11rb_protocol::xauth::{Family, get_auth};
 use x11rb::rust_connection::{DefaultStream, RustConnection};
 
+use crate::quiet::Quiet;
+
 /// The name a machine had when its X session began, as some distributions keep
 /// it: under that name the cookie is filed.
 const NAME_THEN: &str = "XAUTHLOCALHOSTNAME";
@@ -43,7 +45,7 @@ impl Access {
                     Ok(stream) => stream,
                     Err(_) => UnixStream::connect(path).await?,
                 };
-                Ok(Box::new(stream))
+                Ok(Box::new(Quiet::new(stream)?))
             }
             Place::Host(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;

@@ -23,6 +23,7 @@ mod nxproxy;
 mod options;
 pub mod program;
 mod pump;
+mod quiet;
 mod stream;
 
 pub use channels::{Channels, Handler, Listener, Target, TargetError};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use crate::quiet::Quiet;
 use crate::{Local, LocalEnd};
 
 /// For a connection to a server of this machine, or one beside it.
@@ -106,7 +107,7 @@ impl Target {
     pub(super) async fn connect(&self) -> io::Result<LocalEnd> {
         let connecting = async {
             Ok::<LocalEnd, io::Error>(match self {
-                Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+                Self::Unix(path) => Box::new(Quiet::new(UnixStream::connect(path).await?)?),
                 Self::Tcp { host, port } => {
                     let stream = TcpStream::connect((host.as_str(), *port)).await?;
                     stream.set_nodelay(true)?;

@@ -112,13 +112,14 @@ impl Driver {
     /// The session cannot go on.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step, Fault>> {
         for _ in 0..limits::TURNS {
-            let mut busy = self.serve(cx)?;
+            // What came goes on in the same turn, to the display first.
+            let mut busy = self.listen(cx)?;
             busy |= self.decode()?;
+            busy |= self.serve(cx)?;
             while self.window.poll_nudge(cx).is_ready() {
                 self.codec.ask();
                 busy = true;
             }
-            busy |= self.listen(cx)?;
             busy |= self.speak(cx)?;
             if self.up.poll(cx, &self.codec) {
                 self.steps.push_back(Step::Up);

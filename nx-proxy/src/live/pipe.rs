@@ -2,7 +2,7 @@
 //! local end of a channel.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -13,6 +13,9 @@ use crate::Transport;
 /// Chunks smaller than this are joined, so that many small messages are one
 /// write.
 const JOIN: usize = 16 * 1024;
+
+/// Chunks that are written at once.
+const AT_ONCE: usize = 16;
 
 /// Written chunks that are kept until somebody asks for them.
 const SPENT: usize = 4;
@@ -48,18 +51,26 @@ impl Queue {
         self.waiting
     }
 
-    fn next(&self) -> Option<&[u8]> {
-        self.chunks.front()?.get(self.written..)
+    /// What is to be written next, as so many slices of `room`.
+    fn next<'a>(&'a self, room: &mut [IoSlice<'a>; AT_ONCE]) -> usize {
+        let mut written = self.written;
+        let mut count = 0;
+        for (chunk, slice) in self.chunks.iter().zip(room) {
+            *slice = IoSlice::new(chunk.get(written..).unwrap_or_default());
+            written = 0;
+            count += 1;
+        }
+        count
     }
 
     fn take(&mut self, count: usize) {
         self.written += count;
         self.waiting = self.waiting.saturating_sub(count);
-        if self.chunks.front().is_some_and(|c| self.written >= c.len()) {
+        while let Some(chunk) = self.chunks.front().filter(|c| self.written >= c.len()) {
+            self.written -= chunk.len();
             if let Some(chunk) = self.chunks.pop_front() {
                 self.spend(chunk);
             }
-            self.written = 0;
         }
     }
 
@@ -96,8 +107,11 @@ impl<T: Transport> Pipe<T> {
     /// Writes what waits. Ready when nothing waits any more, neither here nor
     /// in the transport.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(bytes) = self.queue.next() {
-            let count = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+        while self.queue.waiting() > 0 {
+            let mut room = [IoSlice::new(&[]); AT_ONCE];
+            let slices = self.queue.next(&mut room);
+            let slices = room.get(..slices).unwrap_or_default();
+            let count = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -145,7 +159,10 @@ mod tests {
         queue.push(Vec::new());
         assert!(queue.chunks.len() < 5);
         let mut all = Vec::new();
-        while let Some(next) = queue.next() {
+        while queue.waiting() > 0 {
+            let mut room = [IoSlice::new(&[]); AT_ONCE];
+            let slices = queue.next(&mut room);
+            let next: Vec<u8> = room[..slices].iter().flat_map(|s| s.to_vec()).collect();
             let part = next[..next.len().min(777)].to_vec();
             queue.take(part.len());
             all.extend(part);

@@ -47,11 +47,17 @@ pub(crate) fn close_others(command: &mut Command) {
 /// CLOSE_RANGE_CLOEXEC of linux/close_range.h.
 const CLOSE_ON_EXEC: libc::c_int = 4;
 
-/// Watches a pidfd, which is readable from the process's exit on.
-pub(crate) fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+/// Watches a pidfd, which is readable from the process's exit on, or what else
+/// something comes from.
+pub(crate) fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    watch_for(descriptor, Interest::READABLE)
+}
+
+/// Has the runtime watch a descriptor.
+pub(crate) fn watch_for(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor has to stay open, and the same, while it is
     // watched. An `OwnedFd` is open until it is dropped, and the `AsyncFd`
     // owns it and gives out shared references only.
-    let watched = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
+    let watched = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
     watched.map_err(Into::into)
 }

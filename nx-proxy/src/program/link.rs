@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::report::Report;
 use super::settings::{Link, Place, shown};
+use crate::quiet::Quiet;
 use crate::{NxStream, Target};
 
 /// For one try to connect.
@@ -69,7 +70,7 @@ async fn once(target: &Target) -> io::Result<(NxStream, i32)> {
         Target::Unix(path) => {
             let stream = UnixStream::connect(path).await?;
             let descriptor = stream.as_raw_fd();
-            Ok((NxStream::new(stream, Vec::new()), descriptor))
+            Ok((NxStream::new(Quiet::new(stream)?, Vec::new()), descriptor))
         }
         Target::Tcp { host, port } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await?;
@@ -108,6 +109,7 @@ async fn listen(at: &Place, accept: Option<&str>, report: &mut Report) -> Result
             let _ = std::fs::remove_file(path);
             let (stream, _) = taken.map_err(named)?;
             report.info("Accepted connection from this host.");
+            let stream = Quiet::new(stream).map_err(named)?;
             Ok(NxStream::new(stream, Vec::new()))
         }
         Place::Tcp { port, loopback } => {
