@@ -20,10 +20,10 @@ pub const SCANS: usize = 64;
 
 /// X11 bytes after which the decoding of a frame pauses: a few bits can stand
 /// for a stored image, so a frame may become a million times its size.
-pub const PIECE: usize = 1 << 20;
+pub const PIECE: usize = 256 << 10;
 
 /// Buffers that are kept to be filled again, and the largest of them.
-pub(super) const SPARE: (usize, usize) = (4, 2 << 20);
+pub(super) const SPARE: (usize, usize) = (4, 512 << 10);
 
 /// Bytes that all message stores of a session may hold. The agent keeps them
 /// within its option `cache`, 8 MB by default.

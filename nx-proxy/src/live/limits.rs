@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// X11 bytes waiting for the X server beyond which the agent is not read.
-pub(super) const TO_DISPLAY: usize = 1 << 20;
+pub(super) const TO_DISPLAY: usize = 512 << 10;
 
 /// NX bytes waiting for the agent beyond which the X server is not read.
 pub(super) const FROM_DISPLAY: usize = 256 << 10;
