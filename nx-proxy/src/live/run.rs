@@ -87,6 +87,7 @@ async fn carry(
         up: false,
         ending: false,
         order: Order::Run,
+        leaving: false,
         asked: false,
         away: false,
         until: Some(Instant::now() + session.start_timeout),
@@ -120,7 +121,7 @@ async fn carry(
                 None
             }
             Wake::Time => life.time(&mut driver),
-            Wake::Step(Ok(step)) => life.step(step),
+            Wake::Step(Ok(step)) => life.step(step, &mut driver),
             Wake::Step(Err(fault)) => Some(Err(life.fault(fault))),
         };
         if let Some(ended) = ended {
@@ -155,6 +156,9 @@ struct Life<'a> {
     /// The agent has said that it closes the session.
     ending: bool,
     order: Order,
+    /// It is left once it is up: nxagent may end with all its programs when it
+    /// loses a display that it is still asking things of.
+    leaving: bool,
     /// The agent was asked for a sign of life and gave none yet.
     asked: bool,
     /// The stream is away, and nothing can come.
@@ -186,6 +190,10 @@ impl Life<'_> {
     fn time(&mut self, driver: &mut Driver) -> Ended {
         let now = Instant::now();
         if self.until.is_some_and(|until| until <= now) {
+            if self.leaving {
+                self.leave(driver);
+                return None;
+            }
             if self.order != Order::Run {
                 return Some(Ok(Ending::Suspended));
             }
@@ -215,7 +223,10 @@ impl Life<'_> {
             Order::Suspend if self.started => {
                 (self.events)(Event::Ending);
                 self.until = Some(Instant::now() + limits::LEAVE);
-                driver.leave();
+                self.leaving = !self.up;
+                if self.up {
+                    self.leave(driver);
+                }
                 None
             }
             // Nothing is drawn yet that had to be left in order.
@@ -223,7 +234,13 @@ impl Life<'_> {
         }
     }
 
-    fn step(&mut self, step: Step) -> Ended {
+    fn leave(&mut self, driver: &mut Driver) {
+        self.leaving = false;
+        self.until = Some(Instant::now() + limits::LEAVE);
+        driver.leave();
+    }
+
+    fn step(&mut self, step: Step, driver: &mut Driver) -> Ended {
         match step {
             Step::Agreed(greeting) => {
                 self.agreed = true;
@@ -250,7 +267,12 @@ impl Life<'_> {
                 (self.events)(Event::Started);
             }
             Step::Started => {}
-            Step::Up => self.up = true,
+            Step::Up => {
+                self.up = true;
+                if self.leaving {
+                    self.leave(driver);
+                }
+            }
             Step::Opened(service, id) => (self.events)(Event::Opened(service, id)),
             Step::Closed(service, id) => (self.events)(Event::Closed(service, id)),
             Step::Ending if !self.ending => {

@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     small: bool,
     /// What draws it: native or nxproxy.
-    #[arg(long, value_name = "ENGINE", default_value = "nxproxy")]
+    #[arg(long, value_name = "ENGINE", default_value = "native")]
     nx_engine: String,
 }
 

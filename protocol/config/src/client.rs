@@ -211,10 +211,10 @@ section! {
 section! {
     /// Programs the client runs.
     pub struct Nx {
-        engine: NxEngine = "client.nx.engine", "nxproxy", Supported,
-            "What draws the session on the user's display: the client itself (native) or nxproxy.";
+        engine: NxEngine = "client.nx.engine", "native", Supported,
+            "What draws the session on the user's display: the client itself (native) or the installed nxproxy.";
         nxproxy: ProgramName = "command.nxproxy", "/usr/bin/nxproxy", Supported,
-            "nxproxy.";
+            "nxproxy, for client.nx.engine = nxproxy.";
         nxproxy_args: Words = "client.nxproxy.extra_args", "", Supported,
             "Arguments for nxproxy beside the client's own.";
     }

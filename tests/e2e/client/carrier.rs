@@ -6,7 +6,7 @@ use std::time::Duration;
 use qvd_rpc::SessionState;
 use qvd_tests::display::Image;
 use qvd_tests::fault::{Cut, Direction};
-use qvd_tests::process::Log;
+use qvd_tests::process::{Log, Process};
 use qvd_tests::rig::{Desktop, Login};
 use qvd_tests::{Outcome, play, play_for};
 use rustix::process::Signal;
@@ -29,7 +29,7 @@ pub(super) async fn agent_says(log: &Log, from: usize, text: &str) -> Outcome {
 }
 
 /// Nobody in the session has noticed anything.
-pub(super) fn unnoticed(stage: &Stage) -> Outcome {
+fn unnoticed(stage: &Stage) -> Outcome {
     let text = stage.agent.daemon_log()?.text();
     for words in NOTICED {
         assert!(!text.contains(words), "{words}\n{text}");
@@ -52,6 +52,19 @@ pub(super) async fn moves(stage: &Stage) -> Outcome {
     Ok(())
 }
 
+/// The session goes on, and nobody in it has noticed anything.
+pub(super) async fn undisturbed(stage: &Stage) -> Outcome {
+    moves(stage).await?;
+    unnoticed(stage)
+}
+
+/// A client is back, has said so, and is undisturbed.
+async fn is_back(stage: &Stage, client: &Process) -> Outcome {
+    agent_says(stage.agent.daemon_log()?, 0, BACK).await?;
+    said(client, CONNECTED, 2).await?;
+    undisturbed(stage).await
+}
+
 /// Breaks the connection of a session, which goes on.
 fn goes_on<F>(name: &str, tls: bool, fault: F)
 where
@@ -63,8 +76,7 @@ where
         fault(&stage);
         agent_says(stage.agent.daemon_log()?, 0, BACK).await?;
         stage.becomes(SessionState::Connected).await?;
-        moves(&stage).await?;
-        unnoticed(&stage)?;
+        undisturbed(&stage).await?;
         assert_eq!(times(&client, CONNECTED), 1);
         Ok(stage.leave(&mut client).await?)
     });
@@ -116,10 +128,7 @@ fn after_a_network_that_swallows_everything() {
         said(&client, LOST, 1).await?;
         // What the network held back comes late, beside the new connection.
         both.iter().for_each(|way| stage.front.resume(*way));
-        agent_says(stage.agent.daemon_log()?, 0, BACK).await?;
-        said(&client, CONNECTED, 2).await?;
-        moves(&stage).await?;
-        unnoticed(&stage)?;
+        is_back(&stage, &client).await?;
         Ok(stage.leave(&mut client).await?)
     });
 }
@@ -128,7 +137,8 @@ fn after_a_network_that_swallows_everything() {
 fn after_an_outage_that_nxagent_and_nxproxy_would_not_survive_unseen() {
     play_for("carrier_outage", 4 * WAIT, async |scene| {
         let stage = Stage::set(scene, true).await?;
-        let mut client = stage.connect(scene, &stage.login()).await?;
+        let login = stage.login().with("client.nx.engine", "nxproxy");
+        let mut client = stage.connect(scene, &login).await?;
         stage.front.refuse(true);
         stage.front.cut(Cut::Reset);
         let log = stage.agent.daemon_log()?;
@@ -137,10 +147,7 @@ fn after_an_outage_that_nxagent_and_nxproxy_would_not_survive_unseen() {
         tokio::time::sleep(Duration::from_secs(15)).await;
         assert_eq!(stage.agent.state().await?, SessionState::Connected);
         stage.front.refuse(false);
-        agent_says(log, 0, BACK).await?;
-        said(&client, CONNECTED, 2).await?;
-        moves(&stage).await?;
-        unnoticed(&stage)?;
+        is_back(&stage, &client).await?;
         assert_eq!(times(&client, LOST), 1);
         Ok(stage.leave(&mut client).await?)
     });
@@ -154,10 +161,7 @@ fn after_a_broker_was_killed_and_started_again() {
         stage.server.process().signal(Signal::KILL)?;
         said(&client, "(attempt 3)", 1).await?;
         stage.server.restart(scene).await?;
-        agent_says(stage.agent.daemon_log()?, 0, BACK).await?;
-        said(&client, CONNECTED, 2).await?;
-        moves(&stage).await?;
-        unnoticed(&stage)?;
+        is_back(&stage, &client).await?;
         Ok(stage.leave(&mut client).await?)
     });
 }
@@ -176,8 +180,7 @@ fn after_the_agents_daemon_was_killed_and_started_again() {
         stage.becomes(SessionState::Connected).await?;
         stage.front.refuse(false);
         said(&client, CONNECTED, 2).await?;
-        moves(&stage).await?;
-        unnoticed(&stage)?;
+        undisturbed(&stage).await?;
         Ok(stage.leave(&mut client).await?)
     });
 }

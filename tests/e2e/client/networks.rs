@@ -9,7 +9,7 @@ use qvd_tests::fault::{Cut, Direction, Endpoint, FaultProxy, Rules};
 use qvd_tests::process::Program;
 use qvd_tests::{Result, Scene, play, play_for};
 
-use super::carrier::{BACK, agent_says, moves, unnoticed};
+use super::carrier::{BACK, agent_says, moves, undisturbed};
 use super::stage::{CONNECTED, Stage, WAIT, end_of};
 
 /// Wraps a program so that it runs in a network of its own.
@@ -112,8 +112,7 @@ fn a_laptop_that_is_carried_to_another_network_keeps_its_session() {
             client.expect_after(0, "Reconnecting", WAIT).await?;
             network.up(scene, host).await?;
             agent_says(log, from, BACK).await?;
-            moves(&stage).await?;
-            unnoticed(&stage)?;
+            undisturbed(&stage).await?;
             assert!(round < 2);
         }
         stage.leave(&mut client).await?;
@@ -152,8 +151,7 @@ fn a_session_over_a_long_way_survives_cuts_and_stalls() {
                 agent_says(log, from, BACK).await?;
             }
         }
-        moves(&stage).await?;
-        unnoticed(&stage)?;
+        undisturbed(&stage).await?;
         Ok(stage.leave(&mut client).await?)
     });
 }
@@ -169,8 +167,7 @@ fn a_silence_of_half_a_minute_is_a_pause() {
         tokio::time::sleep(Duration::from_secs(30)).await;
         both.iter().for_each(|way| stage.front.resume(*way));
         agent_says(stage.agent.daemon_log()?, 0, BACK).await?;
-        moves(&stage).await?;
-        unnoticed(&stage)?;
+        undisturbed(&stage).await?;
         Ok(stage.leave(&mut client).await?)
     });
 }

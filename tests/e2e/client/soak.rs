@@ -11,7 +11,7 @@ use qvd_tests::process::{Log, Process};
 use qvd_tests::rig::{Desktop, Login, under_openbox};
 use qvd_tests::{Outcome, Scene, play_for};
 
-use super::carrier::{BACK, agent_says, moves, unnoticed};
+use super::carrier::{BACK, agent_says, undisturbed};
 use super::stage::{Stage, WAIT};
 use crate::agent::soak::{descriptors, memory, times};
 use crate::agent::{process_with, session};
@@ -84,8 +84,7 @@ async fn cut_often(scene: &Scene, login: impl Fn(Login) -> Login, cuts: usize) -
             "{now_there} KiB, was {there}"
         );
     }
-    moves(&stage).await?;
-    unnoticed(&stage)?;
+    undisturbed(&stage).await?;
     stage.leave(&mut client).await?;
     nothing_is_lost(scene, stage.agent.daemon_log()?, cuts)
 }
