@@ -16,3 +16,4 @@ mod program;
 mod recorded;
 mod resume;
 mod session;
+mod soak;

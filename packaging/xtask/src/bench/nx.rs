@@ -168,9 +168,16 @@ async fn session(bench: &Bench, display: &Display, proxy: Proxy, found: &mut Fou
     found.pictures.push(f64::from(SIDE * SIDE * 4) / 1e6 * rate);
     found.peak.push(usage::peak_of(process.pid())? / 1024.0);
 
-    found.up.push(slave(&place, "up", UP).await?);
-    found.down.push(slave(&place, "down", DOWN).await?);
-    process.signal(Signal::TERM)?;
+    for (way, count, speeds) in [("up", UP, &mut found.up), ("down", DOWN, &mut found.down)] {
+        speeds.push(match slave(&place, way, count).await {
+            // With nxproxy, nxagent loses its place in what comes this fast now
+            // and then, which ends the session: nothing was carried.
+            Err(_) if proxy == Proxy::Stock => 0.0,
+            speed => speed?,
+        });
+    }
+    // It may have ended with the session.
+    let _ = process.signal(Signal::TERM);
     process.wait(WAIT).await?;
     Ok(())
 }
