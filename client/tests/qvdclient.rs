@@ -213,7 +213,8 @@ fn what_is_missing_on_this_machine_is_told_before_the_broker_is_asked() {
     let user = User::new();
     is_about(&user.run(1, &[]), 21, "DISPLAY is not set");
     let conf = user.home.path().join("client.conf");
-    std::fs::write(&conf, "command.nxproxy = /nonexistent/nxproxy\n").unwrap();
+    let keys = "client.nx.engine = nxproxy\ncommand.nxproxy = /nonexistent/nxproxy\n";
+    std::fs::write(&conf, keys).unwrap();
     let output = user.run(1, &["--config", conf.to_str().unwrap()]);
     is_about(&output, 20, "install the package nxproxy");
 }
@@ -271,16 +272,18 @@ fn which_vm_is_meant_has_to_be_clear() {
 fn a_tunnel_that_closes_before_the_desktop_is_there_is_no_lost_session() {
     let display = Xvfb::start(211);
     let switch = b"HTTP/1.1 101 Switching Protocols\r\nX-QVD-Slave-Key: K3Yk3y\r\n\r\n";
-    let broker = Broker::with(vec![list(LIST), switch.to_vec()]);
-    let user = User::new();
-    let mut command = user.client(broker.port, &["-d"]);
-    let output = output(command.env("DISPLAY", display.name()).spawn().unwrap());
-    is_about(&output, 16, "before the session was up");
-    // In detail, and without a secret.
-    let log = user.log();
-    assert!(log.contains("NXPROXY - Version"), "{log}");
-    for secret in [PASSWORD, "YW5uOnMzY3JldDp3aXRoLWNvbG9u", "K3Yk3y"] {
-        assert!(!log.contains(secret), "{log}");
+    for (engine, word) in [("native", "Opening"), ("nxproxy", "NXPROXY - Version")] {
+        let broker = Broker::with(vec![list(LIST), switch.to_vec()]);
+        let user = User::new();
+        let mut command = user.client(broker.port, &["-d", "--nx-engine", engine]);
+        let output = output(command.env("DISPLAY", display.name()).spawn().unwrap());
+        is_about(&output, 16, "before the session was up");
+        // In detail, and without a secret.
+        let log = user.log();
+        assert!(log.contains(word), "{log}");
+        for secret in [PASSWORD, "YW5uOnMzY3JldDp3aXRoLWNvbG9u", "K3Yk3y"] {
+            assert!(!log.contains(secret), "{log}");
+        }
     }
 }
 
