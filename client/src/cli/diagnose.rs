@@ -166,7 +166,8 @@ async fn versions(settings: &Settings) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{} {}",
+        "engine {}\n{} {}",
+        settings.engine.as_str(),
         settings.nxproxy.display(),
         version_of(&settings.nxproxy).await
     );

@@ -154,6 +154,10 @@ impl Settings {
         if tls.is_none() && needs_broker {
             warnings.push("the connection is not encrypted".into());
         }
+        let nx = &config.nx;
+        if nx.engine == NxEngine::Native && !nx.nxproxy_args.as_slice().is_empty() {
+            warnings.push(UNUSED_ARGUMENTS.into());
+        }
         let token = token(&mut arguments, &config, environment, &mut warnings);
         // The test of the way logs in where it can.
         let login_needed =
@@ -318,6 +322,10 @@ fn task(arguments: &Arguments, config: &ClientConfig) -> Task {
     }
 }
 
+/// What an administrator may have set when nxproxy drew all sessions.
+const UNUSED_ARGUMENTS: &str =
+    "client.nxproxy.extra_args is without effect but with client.nx.engine = nxproxy";
+
 /// The warning of a secret on the command line.
 fn seen(arguments: &Arguments, what: &str, better: &str) -> String {
     match arguments.secrets_fd {
@@ -452,6 +460,15 @@ mod tests {
         let settings = Settings::gather(arguments, &environment).unwrap();
         let warnings = settings.warnings.join("\n");
         (settings, warnings)
+    }
+
+    #[test]
+    fn arguments_for_nxproxy_want_nxproxy() {
+        let arguments = "client.nxproxy.extra_args = -x\n";
+        let (_, warnings) = under(arguments, "qvdclient -h flag");
+        assert!(warnings.contains(UNUSED_ARGUMENTS), "{warnings}");
+        let (_, warnings) = under(arguments, "qvdclient -h flag --nx-engine nxproxy");
+        assert!(!warnings.contains("extra_args"), "{warnings}");
     }
 
     #[test]

@@ -63,7 +63,7 @@ codes! {
     TimedOut = 17, "timed-out", "the VM did not come up in time";
     RequestRefused = 18, "request-refused", "the broker does not take the request";
     Protocol = 19, "protocol", "the broker does not speak the protocol";
-    Engine = 20, "engine", "what draws the session, nxproxy, is missing or failed";
+    Engine = 20, "engine", "what draws the session failed, or nxproxy is missing";
     Display = 21, "display", "the display cannot be used";
     SessionLost = 22, "session-lost", "the connection broke while the session was running";
     VmChoice = 23, "vm-choice", "it is not clear which VM is meant";

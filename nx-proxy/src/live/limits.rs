@@ -43,7 +43,8 @@ pub(super) const SETTLE: Duration = Duration::from_secs(5);
 /// For a connection to the X server.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
-/// From the order to leave to the agent's end.
+/// From the order to leave to a session that is up, where it was not yet, and
+/// from leaving to the agent's end.
 pub(super) const LEAVE: Duration = Duration::from_secs(4);
 
 /// For the last bytes to the agent.

@@ -222,10 +222,11 @@ impl Life<'_> {
             Order::Run => None,
             Order::Suspend if self.started => {
                 (self.events)(Event::Ending);
-                self.until = Some(Instant::now() + limits::LEAVE);
-                self.leaving = !self.up;
                 if self.up {
                     self.leave(driver);
+                } else {
+                    self.leaving = true;
+                    self.until = Some(Instant::now() + limits::LEAVE);
                 }
                 None
             }
@@ -234,6 +235,7 @@ impl Life<'_> {
         }
     }
 
+    /// Takes the session off the display.
     fn leave(&mut self, driver: &mut Driver) {
         self.leaving = false;
         self.until = Some(Instant::now() + limits::LEAVE);

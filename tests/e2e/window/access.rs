@@ -27,18 +27,6 @@ const ENTRY: &str = "79";
 /// Deepest and widest tree that is walked.
 const MAX_NODES: usize = 400;
 
-/// A node as a reader tells it: its role and its name.
-async fn node(scene: &Scene, bus: &str, (name, path): (&str, &str)) -> Result<(String, String)> {
-    let role = ask(scene, bus, &["call", name, path, ACCESSIBLE, "GetRole"]).await?;
-    let title = ask(
-        scene,
-        bus,
-        &["get-property", name, path, ACCESSIBLE, "Name"],
-    )
-    .await?;
-    Ok((first(&role).to_string(), text(&title)))
-}
-
 async fn children(
     scene: &Scene,
     bus: &str,
@@ -53,18 +41,31 @@ async fn children(
         .collect())
 }
 
+/// What is on the bus: where it is, its role and its name.
+type Node = ((String, String), String, String);
+
 /// All nodes of all programs on the bus.
-pub(super) async fn tree(scene: &Scene, bus: &str) -> Result<Vec<(String, String)>> {
+async fn nodes(scene: &Scene, bus: &str) -> Result<Vec<Node>> {
     let mut open = children(scene, bus, REGISTRY).await?;
     let mut found = Vec::new();
     while let Some((name, path)) = open.pop() {
         if found.len() > MAX_NODES {
             break;
         }
-        found.push(node(scene, bus, (&name, &path)).await?);
+        let line = ["call", &name, &path, ACCESSIBLE, "GetRole"];
+        let role = ask(scene, bus, &line).await?;
+        let line = ["get-property", &name, &path, ACCESSIBLE, "Name"];
+        let title = ask(scene, bus, &line).await?;
         open.extend(children(scene, bus, (&name, &path)).await?);
+        found.push(((name, path), first(&role).to_string(), text(&title)));
     }
     Ok(found)
+}
+
+/// The same as a reader tells it: roles and names.
+pub(super) async fn tree(scene: &Scene, bus: &str) -> Result<Vec<(String, String)>> {
+    let nodes = nodes(scene, bus).await?.into_iter();
+    Ok(nodes.map(|(_, role, title)| (role, title)).collect())
 }
 
 /// What of a window has a role that is wanted: its name, and its place in the
@@ -74,26 +75,16 @@ pub(super) async fn places(
     bus: &str,
     roles: &[&str],
 ) -> Result<Vec<(String, [i64; 4])>> {
-    let mut open = children(scene, bus, REGISTRY).await?;
-    let (mut found, mut seen) = (Vec::new(), 0);
-    while let Some((name, path)) = open.pop() {
-        seen += 1;
-        if seen > MAX_NODES {
-            break;
-        }
-        let line = ["call", &name, &path, ACCESSIBLE, "GetRole"];
-        let role = ask(scene, bus, &line).await?;
-        if roles.contains(&first(&role).to_string().as_str()) {
-            let (_, title) = node(scene, bus, (&name, &path)).await?;
-            let component = "org.a11y.atspi.Component";
-            let line = ["call", &name, &path, component, "GetExtents", "u", "1"];
-            let place = ask(scene, bus, &line).await?;
-            let part = |at| first(&place).get(at).and_then(Value::as_i64);
-            let parts = [0, 1, 2, 3].map(|at| part(at).unwrap_or(-1));
-            found.push((title, parts));
+    let mut found = Vec::new();
+    for ((name, path), role, title) in nodes(scene, bus).await? {
+        if !roles.contains(&role.as_str()) {
             continue;
         }
-        open.extend(children(scene, bus, (&name, &path)).await?);
+        let component = "org.a11y.atspi.Component";
+        let line = ["call", &name, &path, component, "GetExtents", "u", "1"];
+        let place = ask(scene, bus, &line).await?;
+        let part = |at| first(&place).get(at).and_then(Value::as_i64);
+        found.push((title, [0, 1, 2, 3].map(|at| part(at).unwrap_or(-1))));
     }
     Ok(found)
 }

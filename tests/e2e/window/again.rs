@@ -1,6 +1,6 @@
 //! A window that is started once more, and what it shows of a session.
 
-use qvd_rpc::{Call, SessionState};
+use qvd_rpc::SessionState;
 use qvd_tests::{Result, Scene, play};
 
 use super::seat::{Seat, WAIT, broker, log_in, login, program, stage};
@@ -92,12 +92,7 @@ fn a_session_shows_what_it_is_and_is_left_from_there() {
         seat.looks_like(scene, &page, "running").await?;
         agent.wait_for_state(SessionState::Connected, WAIT).await?;
 
-        seat.press(scene, &["shift+Tab", "Return"]).await?;
-        seat.page("Connect").await?;
-        agent.wait_for_state(SessionState::Suspended, WAIT).await?;
-        seat.leave(scene).await?;
-        agent.call(Call::XStop).await?;
-        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        seat.disconnect(scene, &agent).await?;
         Ok(())
     });
 }

@@ -1,10 +1,10 @@
 //! A session that the client draws itself: the window tells what it carries.
 
-use qvd_rpc::{Call, SessionState};
+use qvd_rpc::SessionState;
 use qvd_tests::play;
 
 use super::access::{buses, tree};
-use super::seat::{Seat, WAIT, display, log_in, login, program, stage};
+use super::seat::{Seat, WAIT, log_in, login, program, stage};
 
 /// Figures that grow as soon as there is a desktop.
 const GROWING: [&str; 3] = ["Received: ", "Sent: ", "Round trips: "];
@@ -16,12 +16,7 @@ fn a_session_that_is_drawn_here_tells_what_it_carries() {
         let (agent, server, user) = stage(scene).await?;
         let conf =
             login(&server, &user) + "client.file_sharing.enable = 0\nclient.nx.engine = native\n";
-        let display = display(scene).await?;
-        let client = program(scene, &conf)?
-            .env("DBUS_SESSION_BUS_ADDRESS", &socket)
-            .args(["--vm-id", "1"]);
-        let client = scene.start(display.dress(client))?;
-        let seat = Seat { display, client };
+        let seat = Seat::take_on(scene, &socket, &conf, &["--vm-id", "1"]).await?;
         log_in(scene, &seat, &user.password).await?;
         agent.wait_for_state(SessionState::Connected, WAIT).await?;
         seat.no_page().await?;
@@ -47,12 +42,7 @@ fn a_session_that_is_drawn_here_tells_what_it_carries() {
         assert!(found.is_ok(), "{last:#?}");
         found??;
         seat.looks_like(scene, &page, "statistics").await?;
-        seat.press(scene, &["shift+Tab", "Return"]).await?;
-        seat.page("Connect").await?;
-        agent.wait_for_state(SessionState::Suspended, WAIT).await?;
-        seat.leave(scene).await?;
-        agent.call(Call::XStop).await?;
-        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        seat.disconnect(scene, &agent).await?;
         Ok(())
     });
 }

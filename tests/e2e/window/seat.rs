@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use qvd_rpc::{Call, SessionState};
 use qvd_tests::display::{Display, Image, Options, Region, Window};
 use qvd_tests::process::{Process, Program};
 use qvd_tests::rig::{Agent, Desktop, Inventory, Server, User, Vm};
@@ -36,6 +37,19 @@ impl Seat {
         let display = display(scene).await?;
         let program = program(scene, conf)?.args(arguments);
         let client = scene.start(display.dress(program))?;
+        Ok(Self { display, client })
+    }
+
+    /// As [`Seat::take`], with this session bus.
+    pub(super) async fn take_on(
+        scene: &Scene,
+        bus: &str,
+        conf: &str,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let display = display(scene).await?;
+        let program = program(scene, conf)?.env("DBUS_SESSION_BUS_ADDRESS", bus);
+        let client = scene.start(display.dress(program.args(arguments)))?;
         Ok(Self { display, client })
     }
 
@@ -95,6 +109,15 @@ impl Seat {
         let status = self.client.wait(WAIT).await?;
         assert_eq!(status.code(), Some(0), "{}", self.client.log().text());
         Ok(())
+    }
+
+    /// Leaves the session by its page, then the window; the session is stopped.
+    pub(super) async fn disconnect(self, scene: &Scene, agent: &Agent) -> Result<()> {
+        self.press(scene, &["shift+Tab", "Return"]).await?;
+        self.page("Connect").await?;
+        agent.wait_for_state(SessionState::Suspended, WAIT).await?;
+        self.leave(scene).await?;
+        stop(agent).await
     }
 
     /// Waits until the page is as the stored picture of that name shows it, as
@@ -214,6 +237,12 @@ pub(super) async fn stage(scene: &Scene) -> Result<(Agent, Server, User)> {
     };
     let server = Server::start(scene, &inventory, true, &[]).await?;
     Ok((agent, server, user))
+}
+
+/// Stops the VM's session.
+pub(super) async fn stop(agent: &Agent) -> Result<()> {
+    agent.call(Call::XStop).await?;
+    agent.wait_for_state(SessionState::Stopped, WAIT).await
 }
 
 /// Types the password on the login page.

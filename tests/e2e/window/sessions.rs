@@ -5,7 +5,7 @@ use qvd_tests::fault::{Cut, Endpoint, FaultProxy};
 use qvd_tests::play;
 use rustix::process::Signal;
 
-use super::seat::{Seat, WAIT, broker, configuration, log_in, login, stage};
+use super::seat::{Seat, WAIT, broker, configuration, log_in, login, stage, stop};
 
 #[test]
 fn from_login_to_the_list_to_the_desktop_and_back() {
@@ -52,8 +52,7 @@ fn a_session_is_left_in_order_when_the_machine_ends_the_window() {
         let status = seat.client.wait(WAIT).await?;
         assert_eq!(status.code(), Some(0), "{}", seat.client.log().text());
         agent.wait_for_state(SessionState::Suspended, WAIT).await?;
-        agent.call(Call::XStop).await?;
-        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        stop(&agent).await?;
         Ok(())
     });
 }
@@ -81,8 +80,7 @@ fn a_lost_session_shows_that_it_is_being_got_back() {
         seat.client.signal(Signal::TERM)?;
         let status = seat.client.wait(WAIT).await?;
         assert_eq!(status.code(), Some(0), "{}", seat.client.log().text());
-        agent.call(Call::XStop).await?;
-        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        stop(&agent).await?;
         Ok(())
     });
 }

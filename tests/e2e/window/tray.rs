@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use qvd_rpc::{Call, SessionState};
+use qvd_rpc::SessionState;
 use qvd_tests::process::{Process, Program};
 use qvd_tests::{Result, Scene, play};
 use serde_json::Value;
 
 use super::bus::{ask, first, session_bus, text};
-use super::seat::{Seat, WAIT, display, log_in, login, program, stage};
+use super::seat::{Seat, WAIT, log_in, login, stage, stop};
 
 /// What panels of several desktops have take items.
 const WATCHER: &str =
@@ -133,12 +133,7 @@ fn the_panel_shows_a_session_and_ends_it() {
         let mut watcher = watch(scene, &bus).await?;
         let (agent, server, user) = stage(scene).await?;
         let conf = login(&server, &user) + "client.file_sharing.enable = 0\n";
-        let display = display(scene).await?;
-        let client = program(scene, &conf)?
-            .env("DBUS_SESSION_BUS_ADDRESS", &bus)
-            .args(["--vm-id", "1"]);
-        let client = scene.start(display.dress(client))?;
-        let seat = Seat { display, client };
+        let seat = Seat::take_on(scene, &bus, &conf, &["--vm-id", "1"]).await?;
         seat.page("Connect").await?;
         assert!(items(scene, &bus).await?.is_empty());
         log_in(scene, &seat, &user.password).await?;
@@ -182,8 +177,7 @@ fn the_panel_shows_a_session_and_ends_it() {
         })
         .await?;
         seat.leave(scene).await?;
-        agent.call(Call::XStop).await?;
-        agent.wait_for_state(SessionState::Stopped, WAIT).await?;
+        stop(&agent).await?;
         Ok(())
     });
 }

@@ -3,16 +3,10 @@
 
 use qvd_rpc::{Call, SessionState};
 use qvd_tests::display::{Display, Options, Window};
-use qvd_tests::rig::Agent;
-use qvd_tests::{Outcome, Result, Scene, play};
+use qvd_tests::{Outcome, Scene, play};
 use rustix::process::Signal;
 
-use super::seat::{Seat, WAIT, configuration, display, log_in, login, program, stage};
-
-async fn stop(agent: &Agent) -> Result<()> {
-    agent.call(Call::XStop).await?;
-    agent.wait_for_state(SessionState::Stopped, WAIT).await
-}
+use super::seat::{Seat, WAIT, configuration, display, log_in, login, program, stage, stop};
 
 /// The middle of a page's last button.
 fn last_button(page: &Window) -> (i32, i32) {
