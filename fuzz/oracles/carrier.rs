@@ -133,7 +133,10 @@ pub fn peer(data: &[u8]) {
                     },
                     6 => Frame::HalfClose { stream },
                     7 => Frame::Reset { stream, code },
-                    8 => Frame::Ack(carrier.stats().sent.saturating_sub(u64::from(number / 64))),
+                    8 => Frame::Ack {
+                        position: carrier.stats().sent.saturating_sub(u64::from(number / 64)),
+                        kept: number,
+                    },
                     _ => Frame::End { code, text: "" },
                 };
                 let mut out = Vec::new();

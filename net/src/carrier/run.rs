@@ -4,7 +4,7 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use qvd_carrier::{Carrier, Error, Loss, Token};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,22 +12,16 @@ use tokio::time::{Sleep, sleep_until};
 
 use super::{Ended, Session, Shared};
 
-/// Bytes that are handed to the connection at a time, on a slow one and on a
-/// fast one. What is handed over can no more be overtaken by what is more
-/// urgent.
-const LEAST_ROOM: usize = 4 * 1024;
-const MOST_ROOM: usize = 64 * 1024;
-
-/// A connection that takes what it is handed within this time is fast, and one
-/// that takes longer than the other is slow.
-const FAST: Duration = Duration::from_millis(1);
-const SLOW: Duration = Duration::from_millis(3);
+/// Bytes that are handed to the connection at a time: what is more urgent
+/// overtakes no more than these.
+const ROOM: usize = 64 * 1024;
 
 /// Bytes read from the connection at a time.
-const READ: usize = 32 * 1024;
+const READ: usize = 64 * 1024;
 
-/// Rounds of reading and writing before others have their turn.
-const ROUNDS: usize = 32;
+/// Rounds of reading and writing before others have their turn: who reads NX
+/// is not to wait for what has come behind it.
+const ROUNDS: usize = 2;
 
 impl Session {
     /// Runs a connection until it is lost, or the session is over. `early` was
@@ -84,10 +78,8 @@ impl Session {
             shared: &self.shared,
             connection,
             generation,
-            out: Vec::with_capacity(LEAST_ROOM),
+            out: Vec::new(),
             written: 0,
-            room: LEAST_ROOM,
-            handed: Instant::now(),
             unflushed: false,
             buffer: vec![0; READ],
             timer: Box::pin(sleep_until(Instant::now().into())),
@@ -125,9 +117,6 @@ struct Driver<'a, C> {
     /// What is to be written, and how much of it was.
     out: Vec<u8>,
     written: usize,
-    /// How much is handed over next time, and when it was last.
-    room: usize,
-    handed: Instant,
     unflushed: bool,
     buffer: Vec<u8>,
     timer: Pin<Box<Sleep>>,
@@ -177,9 +166,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
         if self.out.len() == self.written && !self.unflushed {
             self.out.clear();
             self.written = 0;
-            inner
-                .carrier
-                .output(Instant::now(), &mut self.out, LEAST_ROOM);
+            inner.carrier.output(Instant::now(), &mut self.out, ROOM);
         }
         let quiet = self.out.len() == self.written && !self.unflushed;
         quiet.then_some(Ended::Lost(loss))
@@ -190,15 +177,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
         let mut any = false;
         loop {
             if self.written == self.out.len() {
-                let now = Instant::now();
-                self.judge(now);
                 self.out.clear();
                 self.written = 0;
                 let mut inner = self.shared.lock();
-                inner.carrier.output(now, &mut self.out, self.room);
+                inner.carrier.output(Instant::now(), &mut self.out, ROOM);
                 inner.gather();
                 drop(inner);
-                self.handed = now;
                 if self.out.is_empty() {
                     break;
                 }
@@ -221,20 +205,6 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
             self.unflushed = false;
         }
         Poll::Ready(Ok(any))
-    }
-
-    /// What was handed over is written: how much it may be next time.
-    fn judge(&mut self, now: Instant) {
-        // Less than there was room for says nothing.
-        if self.written < self.room {
-            return;
-        }
-        let took = now.saturating_duration_since(self.handed);
-        if took <= FAST {
-            self.room = self.room.saturating_mul(2).min(MOST_ROOM);
-        } else if took >= SLOW {
-            self.room = (self.room / 2).max(LEAST_ROOM);
-        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -41,8 +41,9 @@ pub enum Frame<'a> {
     Ping([u8; 8]),
     /// I am.
     Pong([u8; 8]),
-    /// Processed up to this position.
-    Ack(u64),
+    /// Processed up to this position, whose last byte came so many
+    /// microseconds before this was written.
+    Ack { position: u64, kept: u32 },
 }
 
 pub(crate) const OPEN: u8 = 0x01;
@@ -86,7 +87,8 @@ impl Header {
             CREDIT => (4, 4),
             HALF_CLOSE => (0, 0),
             RESET => (1, 1),
-            PING | PONG | ACK => (8, 8),
+            PING | PONG => (8, 8),
+            ACK => (12, 12),
             kind => return Err(Violation::Type(kind)),
         };
         if !(least..=most).contains(&self.length) {
@@ -163,7 +165,13 @@ impl<'a> Frame<'a> {
             }
             PING => Self::Ping(payload.try_into().ok()?),
             PONG => Self::Pong(payload.try_into().ok()?),
-            ACK => Self::Ack(u64::from_be_bytes(payload.try_into().ok()?)),
+            ACK => {
+                let (position, kept) = payload.split_first_chunk::<8>()?;
+                Self::Ack {
+                    position: u64::from_be_bytes(*position),
+                    kept: u32::from_be_bytes(kept.try_into().ok()?),
+                }
+            }
             _ => return None,
         })
     }
@@ -218,9 +226,10 @@ impl<'a> Frame<'a> {
                 header(PONG, 0, 8, out);
                 out.extend_from_slice(&bytes);
             }
-            Self::Ack(position) => {
-                header(ACK, 0, 8, out);
+            Self::Ack { position, kept } => {
+                header(ACK, 0, 12, out);
                 out.extend_from_slice(&position.to_be_bytes());
+                out.extend_from_slice(&kept.to_be_bytes());
             }
         }
     }
@@ -228,7 +237,7 @@ impl<'a> Frame<'a> {
     /// Whether it counts for the position and is replayed.
     #[must_use]
     pub const fn is_numbered(&self) -> bool {
-        !matches!(self, Self::Ping(_) | Self::Pong(_) | Self::Ack(_))
+        !matches!(self, Self::Ping(_) | Self::Pong(_) | Self::Ack { .. })
     }
 }
 

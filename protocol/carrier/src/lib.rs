@@ -59,6 +59,7 @@ mod hello;
 mod kind;
 pub mod limits;
 mod liveness;
+mod pace;
 mod reason;
 mod replay;
 mod stream;

@@ -8,9 +8,10 @@ pub const HEADER: usize = 7;
 /// Most bytes of a frame's payload.
 pub const MAX_PAYLOAD: usize = 16 * 1024;
 
-/// Bytes of data in one frame of a stream that is not NX's: what NX may have
-/// to wait for, 3.3 ms on a link of 10 Mbit/s.
-pub const CHUNK: usize = 4 * 1024;
+/// Least bytes of data in a full frame of a stream that is not NX's: what NX
+/// has to wait for on a slow link, 1.1 ms at 10 Mbit/s. With its header and
+/// TLS's it fits a segment of TCP.
+pub const LEAST_CHUNK: usize = 1400;
 
 /// Most bytes of metadata in OPEN and ACCEPT: room for a path of Linux.
 pub const MAX_METADATA: usize = 4096;
@@ -43,11 +44,45 @@ pub const SEND_BUFFER: usize = 256 * 1024;
 /// Credit a stream is opened with, unless configured: what may lie unread.
 pub const WINDOW: u32 = 1024 * 1024;
 
+/// Most credit of a stream whose peer is far away and fast.
+pub const MAX_WINDOW: u32 = 8 * 1024 * 1024;
+
 /// Unacknowledged bytes at which an ACK is due.
 pub const ACK_BYTES: u64 = 64 * 1024;
 
 /// Time after which an ACK is due for the first byte that has none.
 pub const ACK_DELAY: Duration = Duration::from_millis(25);
+
+/// Unacknowledged bytes that are more than what a user types: their ACK is due
+/// after [`ACK_SOON`].
+pub const ACK_FEW: u64 = 1024;
+
+/// See [`ACK_FEW`].
+pub const ACK_SOON: Duration = Duration::from_millis(1);
+
+/// Bytes that may be on their way at the beginning of a connection before bulk
+/// data waits.
+pub const START_WINDOW: usize = 32 * 1024;
+
+/// Least bytes that may be: on a link of 10 Mbit/s these are 3.4 ms.
+pub const LEAST_WINDOW: usize = 3 * (LEAST_CHUNK + HEADER);
+
+/// How long bulk data may wait on its way, where the network does not vary
+/// more by itself.
+pub const WAITING: Duration = Duration::from_micros(500);
+
+/// Most time that one frame is taken to need, on the slowest link.
+pub const MAX_WAITING: Duration = Duration::from_millis(200);
+
+/// How long bulk data may be held back to find out how long the way takes,
+/// where that is not longer itself.
+pub const PROBE: Duration = Duration::from_millis(200);
+
+/// Positions of which it is known when they were sent.
+pub const MAX_MARKS: usize = 512;
+
+/// Bytes that all windows of a session together may have grown by.
+pub const MAX_GROWTH: u32 = 24 * 1024 * 1024;
 
 /// Silence after which a PING is sent, unless configured.
 pub const KEEPALIVE: Duration = Duration::from_secs(2);

@@ -101,6 +101,22 @@ impl Replay {
         self.given = self.bytes.len();
     }
 
+    /// Position of the first byte kept.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Bytes this connection has been given and not acknowledged.
+    pub(crate) fn under_way(&self) -> usize {
+        self.given
+    }
+
+    /// Position after the last frame this connection has been given.
+    pub(crate) fn given(&self) -> u64 {
+        let given = u64::try_from(self.given).unwrap_or(u64::MAX);
+        self.acknowledged.saturating_add(given)
+    }
+
     /// Position after the last frame kept.
     pub(crate) fn end(&self) -> u64 {
         let kept = u64::try_from(self.bytes.len()).unwrap_or(u64::MAX);

@@ -2,11 +2,12 @@
 //! for either.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crate::error::Violation;
 use crate::frame;
 use crate::kind::Kind;
-use crate::limits::{MAX_CREDIT, SEND_BUFFER};
+use crate::limits::{MAX_CREDIT, MAX_WINDOW, SEND_BUFFER};
 
 /// Where a stream is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(crate) struct Stream {
     pub(crate) granted: u32,
     /// Bytes that were read and not granted again.
     pub(crate) ungranted: u32,
+    /// When the last were.
+    pub(crate) granted_at: Option<Instant>,
     /// HALF-CLOSE has been received.
     pub(crate) closing: bool,
     /// The program has been told of it, after the last byte.
@@ -63,6 +66,7 @@ impl Stream {
             window,
             granted: window,
             ungranted: 0,
+            granted_at: None,
             closing: false,
             closed: false,
             sent: 0,
@@ -101,11 +105,23 @@ impl Stream {
             && self.ungranted >= self.window / 4
     }
 
-    /// Takes the credit to grant.
-    pub(crate) fn grant(&mut self) -> u32 {
-        let bytes = std::mem::take(&mut self.ungranted);
+    /// Takes the credit to grant, to an end that is so far away, if that is
+    /// known. A window that is used up before more can be there is too small: it
+    /// may grow by `most`, and what it has grown by is told.
+    pub(crate) fn grant(&mut self, far: Option<Duration>, most: u32, now: Instant) -> (u32, u32) {
+        let since = self.granted_at.replace(now);
+        let took = since.map(|since| now.saturating_duration_since(since));
+        let short = far.zip(took).is_some_and(|(far, took)| took < far / 2);
+        let more = if short {
+            let room = MAX_WINDOW.saturating_sub(self.window);
+            self.window.min(room).min(most)
+        } else {
+            0
+        };
+        self.window = self.window.saturating_add(more);
+        let bytes = std::mem::take(&mut self.ungranted).saturating_add(more);
         self.granted = self.granted.saturating_add(bytes);
-        bytes
+        (bytes, more)
     }
 
     /// Credit came.

@@ -48,7 +48,10 @@ impl Parts {
             7 => Frame::End { code, text },
             8 => Frame::Ping(eight),
             9 => Frame::Pong(eight),
-            _ => Frame::Ack(u64::from(self.number) << 17),
+            _ => Frame::Ack {
+                position: u64::from(self.number) << 17,
+                kept: self.number,
+            },
         }
     }
 }

@@ -42,7 +42,10 @@ impl Agent {
         agent.greet(1);
         agent.carrier.input(&hello(0, [0; 16], 0), now);
         assert_eq!(agent.event(), Event::Connected { resumed: false });
-        agent.send(&Frame::Ack(0));
+        agent.send(&Frame::Ack {
+            position: 0,
+            kept: 0,
+        });
         agent.output();
         agent
     }
@@ -193,7 +196,13 @@ fn wrong_frames_end_the_session() {
                 },
             ],
         ),
-        ("a position never reached", &[Frame::Ack(u64::MAX)]),
+        (
+            "a position never reached",
+            &[Frame::Ack {
+                position: u64::MAX,
+                kept: 0,
+            }],
+        ),
     ];
     for (what, frames) in cases {
         let mut agent = Agent::new();
@@ -264,7 +273,7 @@ fn ten_thousand_streams_are_refused_and_the_session_lives() {
                 rest = &rest[length..];
             }
             let position = agent.carrier.stats().sent;
-            agent.send(&Frame::Ack(position));
+            agent.send(&Frame::Ack { position, kept: 0 });
         }
     }
     assert!(refused > 8000, "{refused}");
@@ -310,7 +319,10 @@ fn wrong_tokens_and_positions_are_refused_and_the_session_untouched() {
     assert!(matches!(agent.event(), Event::Opened { .. }));
     agent.output();
     let sent = agent.carrier.stats().sent;
-    agent.send(&Frame::Ack(sent));
+    agent.send(&Frame::Ack {
+        position: sent,
+        kept: u32::MAX,
+    });
     agent.carrier.write(1, b"hello").unwrap();
     agent.output();
     let (old, between, beyond) = (sent - 1, sent + 1, sent + 13);
@@ -367,6 +379,7 @@ fn without_acknowledgement_memory_has_its_limit_and_nx_its_room() {
     let share = pair.open(Side::Client, Kind::Share).unwrap();
     let nx = pair.open(Side::Client, Kind::Nx).unwrap();
     pair.settle();
+    widen(&mut pair, share);
     let now = pair.now;
     let mut filled = Vec::new();
     for _ in 0..100 {
@@ -374,7 +387,7 @@ fn without_acknowledgement_memory_has_its_limit_and_nx_its_room() {
         pair.client.carrier.output(now, &mut filled, usize::MAX);
     }
     let kept = pair.client.carrier.stats().unacknowledged;
-    assert!(kept > 180 * 1024 && kept <= 192 * 1024, "{kept}");
+    assert!(kept > 100 * 1024 && kept <= 192 * 1024, "{kept}");
     // NX still goes, at once.
     pair.client.write(nx, 1000);
     let mut out = Vec::new();
@@ -387,15 +400,30 @@ fn without_acknowledgement_memory_has_its_limit_and_nx_its_room() {
     assert!(pair.client.carrier.stats().unacknowledged <= config.replay);
 }
 
+/// Has bulk data arrive at once for a while, so that it is not held back.
+fn widen(pair: &mut Pair, share: u32) {
+    for _ in 0..200 {
+        pair.client.write(share, 256 * 1024);
+        for side in [Side::Client, Side::Agent] {
+            pair.write_out(side, usize::MAX);
+            pair.arrive(side.other(), usize::MAX);
+            pair.agent.read_all();
+        }
+    }
+    pair.settle();
+}
+
 #[test]
 fn nx_goes_before_what_waited_longer() {
     let mut pair = Pair::connected(&Config::default());
     let share = pair.open(Side::Client, Kind::Share).unwrap();
+    pair.settle();
+    widen(&mut pair, share);
     let tcp = pair.open(Side::Client, Kind::Tcp).unwrap();
     let nx = pair.open(Side::Client, Kind::Nx).unwrap();
     pair.settle();
     for id in [share, tcp, nx] {
-        pair.client.write(id, 10_000);
+        pair.client.write(id, 40_000);
     }
     let mut out = Vec::new();
     pair.client.carrier.output(pair.now, &mut out, usize::MAX);
@@ -407,7 +435,8 @@ fn nx_goes_before_what_waited_longer() {
         }
         rest = &rest[length..];
     }
-    assert_eq!(order, [nx, tcp, tcp, tcp, share, share, share]);
+    order.dedup();
+    assert_eq!(order, [nx, tcp, share]);
 }
 
 #[test]
@@ -415,6 +444,10 @@ fn bulk_costs_less_than_a_hundredth() {
     let mut pair = Pair::connected(&Config::default());
     let share = pair.open(Side::Client, Kind::Share).unwrap();
     pair.settle();
+    widen(&mut pair, share);
+    pair.settle();
+    pair.agent.read_all();
+    pair.agent.read.clear();
     let (mut there, mut back) = (0, 0);
     for _ in 0..100 {
         pair.client.write(share, 100_000);

@@ -11,6 +11,7 @@ use crate::hello::{
 };
 use crate::limits::HELLO_TIME;
 use crate::liveness::Liveness;
+use crate::pace::Pace;
 use crate::reason::Reason;
 use crate::token::Token;
 
@@ -232,7 +233,9 @@ impl Carrier {
         let mut liveness = Liveness::new(self.config.keepalive, self.round_trip, now);
         // The round trip is known early.
         self.ping = Some(liveness.ask(now));
-        self.link = Link::Up(liveness);
+        let begin = self.replay.acknowledged();
+        let pace = Pace::new(begin, self.replay.limit(), now);
+        self.link = Link::Up(liveness, pace);
         // The client's first frame shows that it has the token.
         self.ack_now = self.role == Role::Client;
         // The peer was told in the hello.

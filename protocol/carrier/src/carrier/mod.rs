@@ -24,8 +24,9 @@ use crate::error::Violation;
 use crate::event::{Config, Event, KindStats, Loss, Role, Stats, StreamStats};
 use crate::frame::{self, Frame};
 use crate::kind::Kind;
-use crate::limits::{ACK_DELAY, LINGER, MAX_CREDIT, MAX_EVENTS};
+use crate::limits::{ACK_DELAY, ACK_FEW, ACK_SOON, LINGER, MAX_CREDIT, MAX_EVENTS};
 use crate::liveness::{Due, Liveness};
+use crate::pace::Pace;
 use crate::reason::Reason;
 use crate::replay::Replay;
 use crate::stream::Stream;
@@ -41,7 +42,7 @@ enum Link {
     /// Waiting for a hello until then.
     Hello(hellos::Awaited, Instant),
     /// Frames flow.
-    Up(Liveness),
+    Up(Liveness, Pace),
 }
 
 /// How far the end of the session has come.
@@ -77,6 +78,8 @@ pub struct Carrier {
     confirmed: bool,
 
     streams: BTreeMap<u32, Stream>,
+    /// What the windows of these have grown by, together.
+    grown: u32,
     /// The streams that are gone.
     gone: BTreeMap<Kind, KindStats>,
     /// The ids of the next streams, of either side.
@@ -88,8 +91,9 @@ pub struct Carrier {
     /// Position of what was received, and what of it was acknowledged.
     received: u64,
     acknowledged: u64,
-    /// When the first byte came that is not acknowledged.
+    /// When the first byte came that is not acknowledged, and when the last.
     owed_since: Option<Instant>,
+    received_at: Option<Instant>,
     ack_now: bool,
 
     /// Hellos to be written.
@@ -126,6 +130,7 @@ impl Carrier {
             presented: None,
             confirmed: false,
             streams: BTreeMap::new(),
+            grown: 0,
             gone: BTreeMap::new(),
             next_here,
             next_there,
@@ -133,6 +138,7 @@ impl Carrier {
             received: 0,
             acknowledged: 0,
             owed_since: None,
+            received_at: None,
             ack_now: false,
             hello: Vec::new(),
             ping: None,
@@ -157,10 +163,10 @@ impl Carrier {
         let link = match &self.link {
             Link::Down | Link::Closing => None,
             Link::Hello(_, until) => Some(*until),
-            Link::Up(liveness) => Some(liveness.deadline()),
+            Link::Up(liveness, _) => Some(liveness.deadline()),
         };
         let ack = match &self.link {
-            Link::Up(_) => self.owed_since.map(|since| since + ACK_DELAY),
+            Link::Up(..) => self.owed(),
             _ => None,
         };
         let end = match self.ending {
@@ -178,10 +184,7 @@ impl Carrier {
         {
             self.ending = Ending::Over;
         }
-        if self
-            .owed_since
-            .is_some_and(|since| now >= since + ACK_DELAY)
-        {
+        if self.owed().is_some_and(|due| now >= due) {
             self.ack_now = true;
             self.owed_since = None;
         }
@@ -192,7 +195,7 @@ impl Carrier {
                     self.down(Loss::Hello);
                 }
             }
-            Link::Up(liveness) => match liveness.due(now) {
+            Link::Up(liveness, _) => match liveness.due(now) {
                 Due::Nothing => {}
                 Due::Ping => self.ping = Some(liveness.ask(now)),
                 Due::Lost => self.down(Loss::Silent),
@@ -207,7 +210,7 @@ impl Carrier {
             Link::Down => {}
             // Told when it was refused.
             Link::Closing => self.unlink(),
-            Link::Hello(..) | Link::Up(_) => self.down(Loss::Closed),
+            Link::Hello(..) | Link::Up(..) => self.down(Loss::Closed),
         }
     }
 
@@ -228,7 +231,7 @@ impl Carrier {
     /// Whether frames flow.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        matches!(self.link, Link::Up(_))
+        matches!(self.link, Link::Up(..))
     }
 
     /// The numbers of the session.
@@ -267,9 +270,22 @@ impl Carrier {
         kinds.into_values().collect()
     }
 
+    /// When an ACK is due, if one is.
+    fn owed(&self) -> Option<Instant> {
+        let bytes = self.received.saturating_sub(self.acknowledged);
+        let delay = if bytes >= ACK_FEW {
+            ACK_SOON
+        } else {
+            ACK_DELAY
+        };
+        self.owed_since.map(|since| since + delay)
+    }
+
     /// A stream is gone.
     fn forget(&mut self, id: u32) {
         if let Some(stream) = self.streams.remove(&id) {
+            let more = stream.window.saturating_sub(self.config.window);
+            self.grown = self.grown.saturating_sub(more);
             let kind = self.gone.entry(stream.kind);
             let kind = kind.or_insert_with(|| KindStats::of(stream.kind));
             kind.add(stream.sent, stream.received);

@@ -1,13 +1,13 @@
 //! What comes over the connection.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::carrier::{Carrier, Ending, Link};
 use crate::error::Violation;
 use crate::event::{Event, Role};
 use crate::frame::{self, Frame};
 use crate::kind::Kind;
-use crate::limits::{ACK_BYTES, MAX_CONTROL};
+use crate::limits::{ACK_BYTES, ACK_FEW, ACK_SOON, MAX_CONTROL};
 use crate::reason::{Code, Reason};
 use crate::stream::{State, Stream};
 
@@ -34,7 +34,7 @@ impl Carrier {
     /// Keeps the beginning of a hello or a frame.
     fn keep(&mut self, rest: &[u8]) {
         let listens = matches!(self.ending, Ending::No | Ending::Said(_));
-        if listens && matches!(self.link, Link::Hello(..) | Link::Up(_)) {
+        if listens && matches!(self.link, Link::Hello(..) | Link::Up(..)) {
             self.partial.extend_from_slice(rest);
         }
     }
@@ -49,7 +49,7 @@ impl Carrier {
                     let awaited = awaited.clone();
                     self.take_hello(awaited, rest, now)
                 }
-                Link::Up(liveness) => {
+                Link::Up(liveness, _) => {
                     liveness.heard(now);
                     self.take_frame(rest, now)
                 }
@@ -94,21 +94,26 @@ impl Carrier {
         if frame.is_numbered() {
             let length = u64::try_from(length).unwrap_or(u64::MAX);
             self.received = self.received.saturating_add(length);
-            self.owed_since.get_or_insert(now);
-            if self.received.saturating_sub(self.acknowledged) >= ACK_BYTES {
-                self.ack_now = true;
-            }
+            self.received_at = Some(now);
+            let since = *self.owed_since.get_or_insert(now);
+            let bytes = self.received.saturating_sub(self.acknowledged);
+            self.ack_now |= bytes >= ACK_BYTES || (bytes >= ACK_FEW && now >= since + ACK_SOON);
         }
         match frame {
             Frame::Ping(bytes) => self.pong = Some(bytes),
             Frame::Pong(bytes) => {
-                if let Link::Up(liveness) = &mut self.link {
+                if let Link::Up(liveness, _) = &mut self.link {
                     liveness.answered(bytes, now);
                     self.round_trip = liveness.round_trip();
                 }
             }
-            Frame::Ack(position) => {
+            Frame::Ack { position, kept } => {
+                let given = self.replay.given();
                 self.replay.acknowledge(position)?;
+                if let Link::Up(_, pace) = &mut self.link {
+                    let kept = Duration::from_micros(u64::from(kept));
+                    pace.acknowledged(position, kept, given, now);
+                }
                 if self.replay.len() == 0
                     && self.control.is_empty()
                     && matches!(self.ending, Ending::Said(_))

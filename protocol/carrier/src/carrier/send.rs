@@ -6,7 +6,7 @@ use crate::carrier::{Carrier, Ending, Link};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::kind::Priority;
-use crate::limits::{ACK_DELAY, CHUNK, HEADER, MAX_PAYLOAD, SEND_BUFFER};
+use crate::limits::{HEADER, MAX_GROWTH, MAX_PAYLOAD, SEND_BUFFER};
 
 impl Carrier {
     /// Appends to `out` what is to be written now, whole frames, until it is
@@ -26,6 +26,9 @@ impl Carrier {
                 break;
             }
         }
+        if let Link::Up(_, pace) = &mut self.link {
+            pace.given(self.replay.given(), self.replay.under_way(), now);
+        }
         self.settle_ending();
         out.len().saturating_sub(start)
     }
@@ -36,18 +39,18 @@ impl Carrier {
             out.append(&mut self.hello);
             return;
         }
-        if !matches!(self.link, Link::Up(_)) || self.ending == Ending::Over {
+        if !matches!(self.link, Link::Up(..)) || self.ending == Ending::Over {
             return;
         }
-        if self.ack_now
-            || self
-                .owed_since
-                .is_some_and(|since| now >= since + ACK_DELAY)
-        {
+        if self.ack_now || self.owed().is_some_and(|due| now >= due) {
             self.ack_now = false;
             self.owed_since = None;
             self.acknowledged = self.received;
-            Frame::Ack(self.received).write(out);
+            let kept = self.received_at.map(|at| now.saturating_duration_since(at));
+            let kept = kept.unwrap_or_default().as_micros();
+            let kept = u32::try_from(kept).unwrap_or(u32::MAX);
+            let position = self.received;
+            Frame::Ack { position, kept }.write(out);
         } else if let Some(bytes) = self.pong.take() {
             Frame::Pong(bytes).write(out);
         } else if let Some(bytes) = self.ping.take() {
@@ -57,12 +60,12 @@ impl Carrier {
         } else if self.replay.is_behind() {
             self.replay.give(out);
         } else {
-            self.step_new(out);
+            self.step_new(now, out);
         }
     }
 
     /// Appends a frame that is new, if the replay buffer has room for it.
-    fn step_new(&mut self, out: &mut Vec<u8>) {
+    fn step_new(&mut self, now: Instant, out: &mut Vec<u8>) {
         let start = out.len();
         let room = self.replay.room();
         if let Some(waiting) = self.control.front() {
@@ -72,7 +75,7 @@ impl Carrier {
                 out.extend_from_slice(waiting);
                 self.control.pop_front();
             }
-        } else if room > HEADER.saturating_mul(2) && !self.step_notice(out) {
+        } else if room > HEADER.saturating_mul(2) && !self.step_notice(now, out) {
             self.step_data(room, out);
         }
         self.replay.push(out.get(start..).unwrap_or_default());
@@ -81,7 +84,11 @@ impl Carrier {
     }
 
     /// Appends a CREDIT or a HALF-CLOSE.
-    fn step_notice(&mut self, out: &mut Vec<u8>) -> bool {
+    fn step_notice(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+        let far = match &self.link {
+            Link::Up(_, pace) => pace.distance(),
+            _ => None,
+        };
         let due = self
             .streams
             .iter_mut()
@@ -91,7 +98,8 @@ impl Carrier {
         };
         let id = *id;
         if stream.wants_credit() {
-            let bytes = stream.grant();
+            let (bytes, more) = stream.grant(far, MAX_GROWTH.saturating_sub(self.grown), now);
+            self.grown = self.grown.saturating_add(more);
             Frame::Credit { stream: id, bytes }.write(out);
         } else {
             stream.finished = true;
@@ -105,11 +113,15 @@ impl Carrier {
     fn step_data(&mut self, room: usize, out: &mut Vec<u8>) {
         let [nx, interactive, bulk] = &mut self.turns;
         let limit = self.replay.limit();
+        let Link::Up(_, pace) = &mut self.link else {
+            return;
+        };
+        let under_way = self.replay.under_way();
         // What each leaves to those before it, and NX to frames without data.
-        for (priority, turn, left, most) in [
-            (Priority::Nx, nx, limit / 16, MAX_PAYLOAD),
-            (Priority::Interactive, interactive, limit / 8, CHUNK),
-            (Priority::Bulk, bulk, limit / 4, CHUNK),
+        for (priority, turn, left) in [
+            (Priority::Nx, nx, limit / 16),
+            (Priority::Interactive, interactive, limit / 8),
+            (Priority::Bulk, bulk, limit / 4),
         ] {
             let ready = |id: &u32| {
                 self.streams
@@ -123,6 +135,11 @@ impl Carrier {
                 .chain(self.streams.range(..after));
             let Some(id) = ids.map(|(id, _)| *id).find(ready) else {
                 continue;
+            };
+            let most = match priority {
+                Priority::Nx => MAX_PAYLOAD,
+                Priority::Interactive => pace.interactive(under_way),
+                Priority::Bulk => pace.bulk(under_way),
             };
             let most = most.min(room.saturating_sub(left).saturating_sub(HEADER));
             let Some(stream) = self.streams.get_mut(&id) else {

@@ -56,7 +56,7 @@ impl End {
     }
 
     /// Hears what happened; takes every stream that is offered.
-    fn hear(&mut self) {
+    pub fn hear(&mut self) {
         while let Some(event) = self.carrier.event() {
             match &event {
                 Event::Opened { stream, .. } => self.carrier.accept(*stream, b"").unwrap(),
