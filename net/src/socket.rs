@@ -21,9 +21,9 @@ pub const KEEPALIVE_COUNT: u32 = 6;
 const BACKLOG: i32 = 1024;
 
 /// Bytes that may wait in the kernel to be sent on a connection of a session,
-/// beside those under way. What waits there can be overtaken by nothing: on a
-/// link of 10 Mbit/s these are 13 ms.
-pub const UNSENT: u32 = 16 * 1024;
+/// beside those under way. What waits there can be overtaken by nothing. Bulk
+/// data beneath the carrier never waits there on a slow link.
+pub const UNSENT: u32 = 128 * 1024;
 
 /// Sets what every connection of a session has: no delay for small packets,
 /// little that waits in the kernel ([`UNSENT`]), and keep-alive, so that a peer that vanished is noticed within

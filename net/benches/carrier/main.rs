@@ -131,13 +131,33 @@ async fn direct(far: &Far, found: &mut Found) -> Result<()> {
 }
 
 async fn through(tunnel: &Tunnel, found: &mut Found) -> Result<()> {
-    found.add("plain tunnel up", sink(tunnel.plain().await?, BULK).await?);
+    let stream = tunnel.plain().await?;
+    let begin = processor();
+    found.add("plain tunnel up", sink(stream, BULK).await?);
+    found.add("plain tunnel up, processor", spent(begin));
     let near = Near::on(tunnel.carrier().await?).await?;
+    let begin = processor();
     found.add("tunnel up", sink(near.open(Kind::Share)?, BULK).await?);
-    let plain = source(tunnel.plain().await?, BULK).await?;
-    found.add("plain tunnel down", plain);
+    found.add("tunnel up, processor", spent(begin));
+    let stream = tunnel.plain().await?;
+    let begin = processor();
+    found.add("plain tunnel down", source(stream, BULK).await?);
+    found.add("plain tunnel down, processor", spent(begin));
+    let begin = processor();
     found.add("tunnel down", source(near.open(Kind::Share)?, BULK).await?);
+    found.add("tunnel down, processor", spent(begin));
     Ok(())
+}
+
+/// The processor time of all that takes part.
+fn processor() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Seconds of it for a gigabyte.
+fn spent(begin: f64) -> f64 {
+    (processor() - begin) / (BULK as f64 / 1e9)
 }
 
 async fn over_a_slow_link(slow: &Far, found: &mut Found) -> Result<()> {

@@ -1,10 +1,15 @@
 //! A stream joined with a socket of this machine.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, copy_buf, split};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::Stream;
@@ -12,29 +17,136 @@ use super::Stream;
 /// How long one end may stay open when the other has closed.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Bytes read ahead of one end.
-const BUFFER: usize = 16 * 1024;
+/// Bytes read of the socket at a time.
+const READ: usize = 64 * 1024;
+
+thread_local! {
+    /// Lent within one poll, so that streams at rest hold no memory.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
 
 impl Stream {
     /// Copies both ways until both have ended, or one has and the other has
     /// not followed within five seconds.
-    pub async fn join(self, local: UnixStream) {
-        let (from_stream, to_stream) = split(self);
+    pub async fn join(mut self, local: UnixStream) {
         let (from_local, to_local) = local.into_split();
-        let mut down = std::pin::pin!(pass(from_stream, to_local));
-        let mut up = std::pin::pin!(pass(from_local, to_stream));
-        tokio::select! {
-            () = &mut down => { let _ = timeout(LINGER, up).await; }
-            () = &mut up => { let _ = timeout(LINGER, down).await; }
+        let finished = {
+            let mut down = pin!(told(self.down(to_local)));
+            let mut up = pin!(async {
+                told(self.up(from_local)).await;
+                // However it ended, there is no more.
+                let _ = self.put(&[]);
+            });
+            tokio::select! {
+                () = &mut down => timeout(LINGER, up).await.is_ok(),
+                () = &mut up => {
+                    let _ = timeout(LINGER, down).await;
+                    true
+                }
+            }
+        };
+        if finished {
+            self.finish();
+        }
+    }
+
+    /// From the stream to the socket, which is told of the end.
+    async fn down(&self, mut local: OwnedWriteHalf) -> io::Result<()> {
+        loop {
+            poll_fn(|cx| self.poll_has_come(cx)).await?;
+            // Also takes from tokio's cooperative budget.
+            local.writable().await?;
+            let mut inner = self.lock();
+            let bytes = inner.carrier.readable(self.id());
+            if bytes.is_empty() {
+                break;
+            }
+            match local.try_write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    inner.carrier.consume(self.id(), count);
+                    // The end may have come with the last byte.
+                    inner.gather();
+                    inner.wake_driver();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        local.shutdown().await
+    }
+
+    /// From the socket to the stream, whose other end is told of the end.
+    async fn up(&self, local: OwnedReadHalf) -> io::Result<()> {
+        loop {
+            let room = poll_fn(|cx| self.poll_room(cx)).await?;
+            local.readable().await?;
+            let read = SCRATCH.with_borrow_mut(|buffer| {
+                let most = room.min(buffer.len());
+                let buffer = buffer.get_mut(..most).unwrap_or_default();
+                let count = local.try_read(buffer)?;
+                let bytes = buffer.get(..count).unwrap_or_default();
+                self.put(bytes)
+            });
+            match read {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes what there is room for; with nothing to write, the end.
+    fn put(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut inner = self.lock();
+        let done = match bytes.is_empty() {
+            true => inner.carrier.half_close(self.id()).map(|()| 0),
+            false => inner.carrier.write(self.id(), bytes),
+        };
+        inner.wake_driver();
+        done.map_err(|error| io::Error::new(io::ErrorKind::BrokenPipe, error))
+    }
+
+    /// Ready when there is something to read, or its end.
+    fn poll_has_come(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.lock();
+        if !inner.carrier.readable(self.id()).is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(local) = inner.local(self.id()) else {
+            return Poll::Ready(Ok(()));
+        };
+        if local.ended {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(error) = local.failure() {
+            return Poll::Ready(Err(error));
+        }
+        local.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ready when there is room to write: how much.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut inner = self.lock();
+        if let Some(error) = inner.local(self.id()).and_then(|local| local.failure()) {
+            return Poll::Ready(Err(error));
+        }
+        match inner.carrier.want(self.id()) {
+            0 => {
+                if let Some(local) = inner.local(self.id()) {
+                    local.writer = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+            room => Poll::Ready(Ok(room)),
         }
     }
 }
 
-async fn pass(from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
-    let mut from = BufReader::with_capacity(BUFFER, from);
-    let copied: io::Result<u64> = copy_buf(&mut from, &mut to).await;
-    if let Err(error) = copied {
+async fn told(work: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = work.await {
         tracing::debug!(%error, "carrier's stream");
     }
-    let _ = to.shutdown().await;
 }

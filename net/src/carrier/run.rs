@@ -1,7 +1,8 @@
 //! One connection of a session.
 
 use std::future::{Future as _, poll_fn};
-use std::io;
+use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -78,8 +79,8 @@ impl Session {
             shared: &self.shared,
             connection,
             generation,
-            out: Vec::new(),
-            written: 0,
+            head: Vec::new(),
+            numbered: 0..0,
             unflushed: false,
             buffer: vec![0; READ],
             timer: Box::pin(sleep_until(Instant::now().into())),
@@ -114,9 +115,10 @@ struct Driver<'a, C> {
     shared: &'a Shared,
     connection: C,
     generation: u64,
-    /// What is to be written, and how much of it was.
-    out: Vec<u8>,
-    written: usize,
+    /// What is to be written: first this, then what the machine keeps between
+    /// these positions.
+    head: Vec<u8>,
+    numbered: Range<u64>,
     unflushed: bool,
     buffer: Vec<u8>,
     timer: Pin<Box<Sleep>>,
@@ -163,35 +165,47 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
         }
         let loss = inner.lost?;
         // What a refusal says is still to be written.
-        if self.out.len() == self.written && !self.unflushed {
-            self.out.clear();
-            self.written = 0;
-            inner.carrier.output(Instant::now(), &mut self.out, ROOM);
+        if self.is_written() && !self.unflushed {
+            let now = Instant::now();
+            self.numbered = inner.carrier.transmit(now, &mut self.head, ROOM);
         }
-        let quiet = self.out.len() == self.written && !self.unflushed;
-        quiet.then_some(Ended::Lost(loss))
+        (self.is_written() && !self.unflushed).then_some(Ended::Lost(loss))
+    }
+
+    fn is_written(&self) -> bool {
+        self.head.is_empty() && self.numbered.is_empty()
     }
 
     /// Writes what there is; whether that was anything.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut any = false;
         loop {
-            if self.written == self.out.len() {
-                self.out.clear();
-                self.written = 0;
-                let mut inner = self.shared.lock();
-                inner.carrier.output(Instant::now(), &mut self.out, ROOM);
-                inner.gather();
-                drop(inner);
-                if self.out.is_empty() {
-                    break;
-                }
+            // The machine keeps what is written: it stays locked meanwhile.
+            let mut inner = self.shared.lock();
+            if inner.generation != self.generation {
+                // What there is to write is the next connection's.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            let rest = self.out.get(self.written..).unwrap_or_default();
-            match Pin::new(&mut self.connection).poll_write(cx, rest) {
+            if self.is_written() {
+                let now = Instant::now();
+                self.numbered = inner.carrier.transmit(now, &mut self.head, ROOM);
+                inner.gather();
+            }
+            if self.is_written() {
+                break;
+            }
+            let [first, second] = inner.carrier.numbered(&self.numbered);
+            let parts = [&self.head, first, second];
+            let written = put(Pin::new(&mut self.connection), cx, parts);
+            drop(inner);
+            match written {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(count)) => {
-                    self.written = self.written.saturating_add(count);
+                    let headed = count.min(self.head.len());
+                    self.head.drain(..headed);
+                    let count = u64::try_from(count - headed).unwrap_or(u64::MAX);
+                    self.numbered.start = self.numbered.start.saturating_add(count);
                     self.unflushed = true;
                     any = true;
                 }
@@ -267,4 +281,17 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
             None => Ended::Lost(inner.lost.unwrap_or(loss)),
         }
     }
+}
+
+/// Writes as much of these parts as the connection takes at once.
+fn put<C: AsyncWrite>(
+    connection: Pin<&mut C>,
+    cx: &mut Context<'_>,
+    parts: [&[u8]; 3],
+) -> Poll<io::Result<usize>> {
+    if connection.is_write_vectored() {
+        return connection.poll_write_vectored(cx, &parts.map(IoSlice::new));
+    }
+    let part = parts.into_iter().find(|part| !part.is_empty());
+    connection.poll_write(cx, part.unwrap_or_default())
 }

@@ -31,6 +31,11 @@ impl Stream {
         self.id
     }
 
+    /// Its last was written: let go, what was written still goes.
+    pub(super) fn finish(&mut self) {
+        self.finished = true;
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.shared.lock()
     }
@@ -126,7 +131,8 @@ impl AsyncWrite for Stream {
             let _ = inner.carrier.half_close(this.id);
             inner.wake_driver();
         }
-        this.finished = true;
+        drop(inner);
+        this.finish();
         Poll::Ready(Ok(()))
     }
 }

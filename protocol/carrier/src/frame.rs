@@ -234,6 +234,13 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// The header of a DATA frame of so many bytes, at most [`MAX_PAYLOAD`].
+    pub(crate) fn data_header(stream: u32, length: usize) -> [u8; HEADER] {
+        let [a, b, c, d] = stream.to_be_bytes();
+        let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+        [DATA, a, b, c, d, high, low]
+    }
+
     /// Whether it counts for the position and is replayed.
     #[must_use]
     pub const fn is_numbered(&self) -> bool {

@@ -48,7 +48,7 @@ pub const WINDOW: u32 = 1024 * 1024;
 pub const MAX_WINDOW: u32 = 8 * 1024 * 1024;
 
 /// Unacknowledged bytes at which an ACK is due.
-pub const ACK_BYTES: u64 = 64 * 1024;
+pub const ACK_BYTES: u64 = 256 * 1024;
 
 /// Time after which an ACK is due for the first byte that has none.
 pub const ACK_DELAY: Duration = Duration::from_millis(25);
@@ -69,7 +69,7 @@ pub const LEAST_WINDOW: usize = 3 * (LEAST_CHUNK + HEADER);
 
 /// How long bulk data may wait on its way, where the network does not vary
 /// more by itself.
-pub const WAITING: Duration = Duration::from_micros(500);
+pub const WAITING: Duration = Duration::from_millis(1);
 
 /// Most time that one frame is taken to need, on the slowest link.
 pub const MAX_WAITING: Duration = Duration::from_millis(200);

@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    ACK_BYTES, ACK_SOON, HEADER, LEAST_CHUNK, LEAST_WINDOW, MAX_MARKS, MAX_PAYLOAD, MAX_WAITING,
-    PROBE, START_WINDOW, WAITING,
+    HEADER, LEAST_CHUNK, LEAST_WINDOW, MAX_MARKS, MAX_PAYLOAD, MAX_WAITING, PROBE, START_WINDOW,
+    WAITING,
 };
 
 /// How long the least time is believed; after twice as long it is forgotten.
@@ -310,15 +310,11 @@ impl Pace {
     /// to be sent, or as good as nothing; but what the network does by itself
     /// is not taken for waiting.
     fn waiting(&self) -> Duration {
-        let takes = |bytes: f64| {
-            let takes = Duration::try_from_secs_f64(bytes / self.speed);
-            takes.unwrap_or(MAX_WAITING).min(MAX_WAITING)
-        };
-        let segment = takes(LEAST_CHUNK as f64);
-        let ack = takes(ACK_BYTES as f64).min(ACK_SOON);
+        let segment = Duration::try_from_secs_f64(LEAST_CHUNK as f64 / self.speed);
+        let segment = segment.unwrap_or(MAX_WAITING).min(MAX_WAITING);
         let noise = self.noise.saturating_mul(2);
         let far = self.distance().unwrap_or_default() / 32;
-        WAITING.max(segment).max(noise).max(ack).max(far)
+        WAITING.max(segment).max(noise).max(far)
     }
 
     /// What waits too long is too much.

@@ -47,31 +47,30 @@ impl Replay {
         self.given < self.bytes.len()
     }
 
-    /// Keeps a frame that is new.
-    pub(crate) fn push(&mut self, frame: &[u8]) {
-        self.bytes.extend(frame);
+    /// Keeps a part of a frame that is new.
+    pub(crate) fn push(&mut self, part: &[u8]) {
+        self.bytes.extend(part);
     }
 
-    /// Appends the next frame this connection has not had.
-    pub(crate) fn give(&mut self, out: &mut Vec<u8>) {
-        let Some(length) = self.frame_at(self.given) else {
-            return;
+    /// Gives this connection the next frame it has not had.
+    pub(crate) fn give(&mut self) {
+        if let Some(length) = self.frame_at(self.given) {
+            self.given = self.given.saturating_add(length).min(self.bytes.len());
+        }
+    }
+
+    /// What is kept between two positions: the ring's two halves.
+    pub(crate) fn between(&self, from: u64, to: u64) -> [&[u8]; 2] {
+        let at = |position: u64| {
+            let at = position.saturating_sub(self.acknowledged);
+            usize::try_from(at).unwrap_or(usize::MAX)
         };
-        let end = self.given.saturating_add(length).min(self.bytes.len());
-        // By the two halves of the ring, not byte by byte.
+        let (from, to) = (at(from), at(to));
         let (front, back) = self.bytes.as_slices();
         let split = front.len();
-        out.extend_from_slice(
-            front
-                .get(self.given.min(split)..end.min(split))
-                .unwrap_or_default(),
-        );
-        let from = self.given.saturating_sub(split);
-        out.extend_from_slice(
-            back.get(from..end.saturating_sub(split))
-                .unwrap_or_default(),
-        );
-        self.given = end;
+        let first = front.get(from.min(split)..to.min(split));
+        let second = back.get(from.saturating_sub(split)..to.saturating_sub(split));
+        [first.unwrap_or_default(), second.unwrap_or_default()]
     }
 
     /// Lets go of what is before `position`.

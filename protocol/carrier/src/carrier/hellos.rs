@@ -235,7 +235,7 @@ impl Carrier {
         self.ping = Some(liveness.ask(now));
         let begin = self.replay.acknowledged();
         let pace = Pace::new(begin, self.replay.limit(), now);
-        self.link = Link::Up(liveness, pace);
+        self.link = Link::Up(liveness, Box::new(pace));
         // The client's first frame shows that it has the token.
         self.ack_now = self.role == Role::Client;
         // The peer was told in the hello.

@@ -42,7 +42,7 @@ enum Link {
     /// Waiting for a hello until then.
     Hello(hellos::Awaited, Instant),
     /// Frames flow.
-    Up(Liveness, Pace),
+    Up(Liveness, Box<Pace>),
 }
 
 /// How far the end of the session has come.

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use crate::carrier::{Carrier, Ending, Link};
 use crate::error::Violation;
 use crate::event::{Event, Role};
-use crate::frame::{self, Frame};
+use crate::frame::{self, Frame, Header};
+use crate::hello::HELLO;
 use crate::kind::Kind;
-use crate::limits::{ACK_BYTES, ACK_FEW, ACK_SOON, MAX_CONTROL};
+use crate::limits::{ACK_BYTES, ACK_FEW, ACK_SOON, HEADER, MAX_CONTROL};
 use crate::reason::{Code, Reason};
 use crate::stream::{State, Stream};
 
@@ -18,17 +19,32 @@ impl Carrier {
         if matches!(self.link, Link::Down | Link::Closing) {
             return;
         }
-        if self.partial.is_empty() {
-            let used = self.consume_input(bytes, now);
-            let rest = bytes.get(used..).unwrap_or_default();
-            self.keep(rest);
-            return;
+        let mut rest = bytes;
+        // Only what has begun is completed in a copy.
+        while !self.partial.is_empty() && !rest.is_empty() {
+            let mut begun = std::mem::take(&mut self.partial);
+            let missing = self.missing(&begun).clamp(1, rest.len());
+            let (more, after) = rest.split_at_checked(missing).unwrap_or((rest, &[]));
+            begun.extend_from_slice(more);
+            rest = after;
+            let used = self.consume_input(&begun, now);
+            self.keep(begun.get(used..).unwrap_or_default());
         }
-        let mut buffer = std::mem::take(&mut self.partial);
-        buffer.extend_from_slice(bytes);
-        let used = self.consume_input(&buffer, now);
-        let rest = buffer.get(used..).unwrap_or_default();
-        self.keep(rest);
+        let used = self.consume_input(rest, now);
+        self.keep(rest.get(used..).unwrap_or_default());
+    }
+
+    /// Bytes that are missing of the hello or frame that has begun; of a frame
+    /// whose header is not all there, those of the header.
+    fn missing(&self, begun: &[u8]) -> usize {
+        let whole = match (&self.link, begun.first_chunk::<HEADER>()) {
+            (Link::Up(..), Some(header)) => HEADER.saturating_add(Header::read(*header).length),
+            (Link::Up(..), None) => HEADER,
+            // The longest of them; what comes behind a shorter one is looked
+            // at again.
+            _ => HELLO,
+        };
+        whole.saturating_sub(begun.len())
     }
 
     /// Keeps the beginning of a hello or a frame.

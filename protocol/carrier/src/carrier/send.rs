@@ -1,5 +1,6 @@
 //! What goes over the connection, most urgent first.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use crate::carrier::{Carrier, Ending, Link};
@@ -18,28 +19,52 @@ impl Carrier {
     /// sooner NX is on the line. 16 to 64 KiB are a good `room`.
     pub fn output(&mut self, now: Instant, out: &mut Vec<u8>, room: usize) -> usize {
         let start = out.len();
-        let end = start.saturating_add(room);
-        while out.len() < end {
-            let before = out.len();
-            self.step(now, out);
-            if out.len() == before {
-                break;
-            }
+        let numbered = self.transmit(now, out, room);
+        for part in self.numbered(&numbered) {
+            out.extend_from_slice(part);
         }
-        if let Link::Up(_, pace) = &mut self.link {
-            pace.given(self.replay.given(), self.replay.under_way(), now);
-        }
-        self.settle_ending();
         out.len().saturating_sub(start)
     }
 
-    /// Appends one frame, or the hello.
-    fn step(&mut self, now: Instant, out: &mut Vec<u8>) {
-        if !self.hello.is_empty() {
-            out.append(&mut self.hello);
-            return;
+    /// As [`Carrier::output`] without a copy: what is to be written first is
+    /// appended to `head`, then comes what [`Carrier::numbered`] has between
+    /// these positions. All of it is to be written before this is called again.
+    pub fn transmit(&mut self, now: Instant, head: &mut Vec<u8>, room: usize) -> Range<u64> {
+        self.step_head(now, head);
+        let room = room.saturating_sub(head.len());
+        let from = self.replay.given();
+        while self.replay.given().saturating_sub(from) < as_position(room) {
+            let before = self.replay.given();
+            self.step(now);
+            if self.replay.given() == before {
+                break;
+            }
         }
-        if !matches!(self.link, Link::Up(..)) || self.ending == Ending::Over {
+        let to = self.replay.given();
+        if let Link::Up(_, pace) = &mut self.link {
+            pace.given(to, self.replay.under_way(), now);
+        }
+        self.settle_ending();
+        from..to
+    }
+
+    /// The bytes of numbered frames between two positions, in two parts.
+    /// Nothing of what is acknowledged meanwhile.
+    #[must_use]
+    pub fn numbered(&self, positions: &Range<u64>) -> [&[u8]; 2] {
+        self.replay.between(positions.start, positions.end)
+    }
+
+    /// Whether frames flow and may be sent.
+    fn flows(&self) -> bool {
+        matches!(self.link, Link::Up(..)) && self.ending != Ending::Over
+    }
+
+    /// Appends what has no number: the hello, or what says that this end is
+    /// there.
+    fn step_head(&mut self, now: Instant, out: &mut Vec<u8>) {
+        out.append(&mut self.hello);
+        if !self.flows() {
             return;
         }
         if self.ack_now || self.owed().is_some_and(|due| now >= due) {
@@ -51,40 +76,47 @@ impl Carrier {
             let kept = u32::try_from(kept).unwrap_or(u32::MAX);
             let position = self.received;
             Frame::Ack { position, kept }.write(out);
-        } else if let Some(bytes) = self.pong.take() {
+        }
+        if let Some(bytes) = self.pong.take() {
             Frame::Pong(bytes).write(out);
-        } else if let Some(bytes) = self.ping.take() {
+        }
+        if let Some(bytes) = self.ping.take() {
             Frame::Ping(bytes).write(out);
-        } else if self.ending == Ending::Heard {
-            // Nobody listens.
-        } else if self.replay.is_behind() {
-            self.replay.give(out);
-        } else {
-            self.step_new(now, out);
         }
     }
 
-    /// Appends a frame that is new, if the replay buffer has room for it.
-    fn step_new(&mut self, now: Instant, out: &mut Vec<u8>) {
-        let start = out.len();
+    /// Gives one numbered frame, an old one or a new one.
+    fn step(&mut self, now: Instant) {
+        // With an END that was heard, nobody listens.
+        if !self.flows() || self.ending == Ending::Heard {
+            return;
+        }
+        if self.replay.is_behind() {
+            self.replay.give();
+        } else {
+            self.step_new(now);
+            // What is kept has been given, too.
+            self.replay.skip();
+        }
+    }
+
+    /// Makes a frame that is new, if the replay buffer has room for it.
+    fn step_new(&mut self, now: Instant) {
         let room = self.replay.room();
         if let Some(waiting) = self.control.front() {
             // The order of these counts, so nothing passes one that waits. An
             // END, which is the last, need not.
             if waiting.len() <= room || self.ending != Ending::No {
-                out.extend_from_slice(waiting);
+                self.replay.push(waiting);
                 self.control.pop_front();
             }
-        } else if room > HEADER.saturating_mul(2) && !self.step_notice(now, out) {
-            self.step_data(room, out);
+        } else if room > HEADER.saturating_mul(2) && !self.step_notice(now) {
+            self.step_data(room);
         }
-        self.replay.push(out.get(start..).unwrap_or_default());
-        // What is kept has been given, too.
-        self.replay.skip();
     }
 
-    /// Appends a CREDIT or a HALF-CLOSE.
-    fn step_notice(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+    /// Makes a CREDIT or a HALF-CLOSE.
+    fn step_notice(&mut self, now: Instant) -> bool {
         let far = match &self.link {
             Link::Up(_, pace) => pace.distance(),
             _ => None,
@@ -97,20 +129,27 @@ impl Carrier {
             return false;
         };
         let id = *id;
+        let mut bytes = Vec::with_capacity(HEADER * 2);
         if stream.wants_credit() {
-            let (bytes, more) = stream.grant(far, MAX_GROWTH.saturating_sub(self.grown), now);
+            let most = MAX_GROWTH.saturating_sub(self.grown);
+            let (credit, more) = stream.grant(far, most, now);
             self.grown = self.grown.saturating_add(more);
-            Frame::Credit { stream: id, bytes }.write(out);
+            let credit = Frame::Credit {
+                stream: id,
+                bytes: credit,
+            };
+            credit.write(&mut bytes);
         } else {
             stream.finished = true;
-            Frame::HalfClose { stream: id }.write(out);
+            Frame::HalfClose { stream: id }.write(&mut bytes);
             self.settle(id);
         }
+        self.replay.push(&bytes);
         true
     }
 
-    /// Appends the data of the stream whose turn it is.
-    fn step_data(&mut self, room: usize, out: &mut Vec<u8>) {
+    /// Makes a frame of the data of the stream whose turn it is.
+    fn step_data(&mut self, room: usize) {
         let [nx, interactive, bulk] = &mut self.turns;
         let limit = self.replay.limit();
         let Link::Up(_, pace) = &mut self.link else {
@@ -153,7 +192,8 @@ impl Carrier {
                 // Those after it have less room still.
                 return;
             }
-            Frame::Data { stream: id, bytes }.write(out);
+            self.replay.push(&Frame::data_header(id, bytes.len()));
+            self.replay.push(bytes);
             stream.unsent.drain(..count);
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             stream.credit = stream.credit.saturating_sub(count);
@@ -176,4 +216,8 @@ impl Carrier {
             _ => {}
         }
     }
+}
+
+fn as_position(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }

@@ -128,6 +128,17 @@ impl Carrier {
         self.streams.get(&id).map_or(0, Stream::room)
     }
 
+    /// As [`Carrier::room`]; where it is 0, [`Event::Writable`] says when there
+    /// is again.
+    pub fn want(&mut self, id: u32) -> usize {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return 0;
+        };
+        let room = stream.room();
+        stream.blocked |= room == 0;
+        room
+    }
+
     /// What there is to read of a stream, or the first part of it: it stays
     /// until [`Carrier::consume`].
     #[must_use]
