@@ -156,7 +156,7 @@ pub fn peer(data: &[u8]) {
                     assert_eq!(taken, count.min(room));
                 }
             }
-            14 => carrier.consume(stream, usize::from(acts.byte())),
+            14 => drop(carrier.consume(stream, usize::from(acts.byte()))),
             15 => drop(carrier.half_close(stream)),
             16 => drop(carrier.reset(stream, Code::Cancelled)),
             17 => {

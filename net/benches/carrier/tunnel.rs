@@ -8,11 +8,18 @@ use anyhow::{Context as _, Result};
 use qvd_net::relay::{self, Meter, Side};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::ends::{Far, bind, on_a_thread};
+
+/// The client's end, which reads as the client does.
+type Secured = TlsStream<BufReader<TcpStream>>;
+
+/// Bytes it reads at a time.
+const READ: usize = 32 * 1024;
 
 pub(super) struct Tunnel {
     plain: SocketAddr,
@@ -59,19 +66,20 @@ impl Tunnel {
     }
 
     /// A plain connection through it.
-    pub(super) async fn plain(&self) -> Result<TlsStream<TcpStream>> {
+    pub(super) async fn plain(&self) -> Result<Secured> {
         self.connect(self.plain).await
     }
 
     /// One for a carrier.
-    pub(super) async fn carrier(&self) -> Result<TlsStream<TcpStream>> {
+    pub(super) async fn carrier(&self) -> Result<Secured> {
         self.connect(self.carrier).await
     }
 
-    async fn connect(&self, address: SocketAddr) -> Result<TlsStream<TcpStream>> {
+    async fn connect(&self, address: SocketAddr) -> Result<Secured> {
         let stream = TcpStream::connect(address).await?;
         qvd_net::socket::tune(&stream)?;
         let name = ServerName::try_from("localhost")?;
+        let stream = BufReader::with_capacity(READ, stream);
         let connected = self.connector.connect(name, stream).await;
         connected.context("TLS to the tunnel")
     }

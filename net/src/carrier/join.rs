@@ -64,10 +64,12 @@ impl Stream {
             match local.try_write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
-                    inner.carrier.consume(self.id(), count);
+                    let due = inner.carrier.consume(self.id(), count);
                     // The end may have come with the last byte.
                     inner.gather();
-                    inner.wake_driver();
+                    if due {
+                        inner.wake_driver();
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -100,11 +102,14 @@ impl Stream {
     /// Writes what there is room for; with nothing to write, the end.
     fn put(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut inner = self.lock();
+        let waiting = inner.carrier.is_waiting(self.id());
         let done = match bytes.is_empty() {
             true => inner.carrier.half_close(self.id()).map(|()| 0),
             false => inner.carrier.write(self.id(), bytes),
         };
-        inner.wake_driver();
+        if !waiting || bytes.is_empty() {
+            inner.wake_driver();
+        }
         done.map_err(|error| io::Error::new(io::ErrorKind::BrokenPipe, error))
     }
 

@@ -57,7 +57,7 @@ impl AsyncRead for Stream {
             return Poll::Ready(Ok(()));
         }
         let mut inner = self.shared.lock();
-        let mut taken = 0_usize;
+        let (mut taken, mut due) = (0_usize, false);
         loop {
             let bytes = inner.carrier.readable(self.id);
             let count = bytes.len().min(buf.remaining());
@@ -65,13 +65,15 @@ impl AsyncRead for Stream {
                 break;
             }
             buf.put_slice(bytes.get(..count).unwrap_or_default());
-            inner.carrier.consume(self.id, count);
+            due |= inner.carrier.consume(self.id, count);
             taken = taken.saturating_add(count);
         }
         if taken > 0 {
             // The end may have come with the last byte.
             inner.gather();
-            inner.wake_driver();
+            if due {
+                inner.wake_driver();
+            }
             return Poll::Ready(Ok(()));
         }
         let Some(local) = inner.local(self.id) else {
@@ -98,6 +100,7 @@ impl AsyncWrite for Stream {
         if let Some(error) = inner.local(self.id).and_then(|local| local.failure()) {
             return Poll::Ready(Err(error));
         }
+        let waiting = inner.carrier.is_waiting(self.id);
         let count = match inner.carrier.write(self.id, buf) {
             Ok(count) => count,
             Err(error) => {
@@ -105,7 +108,9 @@ impl AsyncWrite for Stream {
             }
         };
         if count > 0 || buf.is_empty() {
-            inner.wake_driver();
+            if !waiting {
+                inner.wake_driver();
+            }
             return Poll::Ready(Ok(count));
         }
         if let Some(local) = inner.local(self.id) {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -25,6 +26,13 @@ const HANDSHAKE: Duration = Duration::from_secs(15);
 /// may be writing, a home may be far away.
 const WRITE: Duration = Duration::from_secs(10);
 
+/// Bytes read of the network at a time. The TLS library asks for four
+/// thousand, which would be a system call each.
+const READ: usize = 32 * 1024;
+
+/// A connection to the broker.
+pub(crate) type Secured = TlsStream<BufReader<TcpStream>>;
+
 /// Connects, and asks the user where the certificate is in doubt.
 ///
 /// # Errors
@@ -34,7 +42,7 @@ pub(crate) async fn connect(
     port: u16,
     policy: &TlsPolicy,
     events: Events<'_>,
-) -> Result<Box<TlsStream<TcpStream>>, Failure> {
+) -> Result<Box<Secured>, Failure> {
     let faulty = match attempt(host, port, policy, events).await? {
         Attempt::Connected(stream) => return Ok(stream),
         Attempt::InDoubt(faulty) => faulty,
@@ -53,7 +61,7 @@ pub(crate) async fn connect(
 }
 
 enum Attempt {
-    Connected(Box<TlsStream<TcpStream>>),
+    Connected(Box<Secured>),
     InDoubt(Box<Faulty>),
 }
 
@@ -73,6 +81,7 @@ async fn attempt(
     let name = ServerName::try_from(host.to_owned()).map_err(|e| {
         Failure::new(Code::UnknownHost, format!("{host} is no host name")).because(e)
     })?;
+    let stream = BufReader::with_capacity(READ, stream);
     let handshake = TlsConnector::from(config).connect(name, stream);
     let done = timeout(HANDSHAKE, handshake).await.map_err(|_| {
         let message = format!("{host} does not finish the TLS handshake");

@@ -149,12 +149,24 @@ impl Carrier {
     }
 
     /// Lets go of the first `count` bytes there are to read, at most of all,
-    /// and lets the other end send as many more.
-    pub fn consume(&mut self, id: u32, count: usize) {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.consume(count);
-            self.settle(id);
-        }
+    /// and lets the other end send as many more; whether that is to be told
+    /// now.
+    pub fn consume(&mut self, id: u32, count: usize) -> bool {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return false;
+        };
+        stream.consume(count);
+        let due = stream.wants_credit();
+        self.settle(id);
+        due
+    }
+
+    /// Whether bytes wait to be sent: more of them are nothing that
+    /// [`Carrier::output`] need be asked for anew.
+    #[must_use]
+    pub fn is_waiting(&self, id: u32) -> bool {
+        let stream = self.streams.get(&id);
+        stream.is_some_and(|stream| !stream.unsent.is_empty())
     }
 
     /// Says that nothing more will be written to a stream. What was written is
