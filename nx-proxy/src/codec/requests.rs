@@ -68,6 +68,8 @@ pub(super) struct XChannel {
     pub(super) expose: [bool; 3],
     pub(super) images: Images,
     pub(super) split: bool,
+    /// Bytes of the last request that are still to be passed on as they are.
+    pub(super) raw: usize,
 }
 
 /// Decodes the requests of a session.
@@ -75,8 +77,8 @@ pub(super) struct XChannel {
 pub(super) struct Requests {
     delta: bool,
     hide_render: bool,
-    state: State,
-    stores: Vec<Option<Store>>,
+    state: Box<State>,
+    stores: Vec<Option<Box<Store>>>,
     used: Used,
     pub(super) render: Option<u8>,
     pub(super) shape: Option<u8>,
@@ -115,7 +117,8 @@ impl Requests {
         Self {
             delta,
             hide_render,
-            state: State::default(),
+            // Made where it stays: it is large.
+            state: Box::default(),
             stores,
             used: Used::default(),
             render: None,
@@ -151,7 +154,11 @@ impl Requests {
             channel.big = out.first() == Some(&b'B');
             channel.expose = [true; 3];
         }
-        while let Some(op) = self.state.req_op.read(&mut bits)? {
+        pass_on(&mut bits, channel, out)?;
+        while channel.raw == 0 && out.len() < limits::PIECE {
+            let Some(op) = self.state.req_op.read(&mut bits)? else {
+                return Ok(None);
+            };
             self.count += 1;
             self.mapped |= matches!(op, 8 | 9);
             let offset = out.len();
@@ -168,11 +175,8 @@ impl Requests {
                     hit,
                 });
             }
-            if out.len() >= limits::PIECE {
-                return Ok(Some(bits.at()));
-            }
         }
-        Ok(None)
+        Ok(Some(bits.at()))
     }
 
     /// Decodes one request; whether it was a hit. `minor` is RENDER's minor
@@ -185,7 +189,9 @@ impl Requests {
         out: &mut Vec<u8>,
         minor: &mut Option<u8>,
     ) -> Result<bool, CodecError> {
-        if matches!(op, 236..=239 | 244) {
+        // nxproxy ends the session as well. What it does not know it passes on,
+        // and the X server refuses it.
+        if matches!(op, 236 | 237) {
             return bad("opcode", op);
         }
         channel.sequence = channel.sequence.wrapping_add(1);
@@ -202,7 +208,7 @@ impl Requests {
         if op == 98 {
             return self.query_extension(bits, channel, out).map(|()| false);
         }
-        let own = matches!(op, 241..=243 | 246) || op == 72 && channel.split;
+        let own = matches!(op, 238 | 239 | 241..=244 | 246) || op == 72 && channel.split;
         if !self.delta && !own {
             self.plain(op, bits, channel, out)?;
             return Ok(false);
@@ -263,13 +269,12 @@ impl Requests {
         let Some(rest) = (usize::from(words) * 4).checked_sub(4) else {
             return bad("request length", words);
         };
-        let start = out.len();
-        out.extend_from_slice(head);
-        out.extend_from_slice(bits.memory(rest)?);
-        if let Some(first) = out.get_mut(start) {
-            *first = op;
-        }
-        Ok(())
+        let [_, data, low, high] = *head else {
+            return Err(CodecError::Short);
+        };
+        out.extend([op, data, low, high]);
+        channel.raw = rest;
+        pass_on(bits, channel, out)
     }
 
     fn key(&self, op: u8) -> Option<u8> {
@@ -302,7 +307,9 @@ impl Requests {
         let key = self.key(op);
         let slot = key.and_then(|key| self.stores.get_mut(usize::from(key)));
         let mut store = match (key.and_then(store), slot) {
-            (Some(slots), Some(slot)) => Some(slot.get_or_insert_with(|| Store::new(slots))),
+            (Some(slots), Some(slot)) => {
+                Some(slot.get_or_insert_with(|| Box::new(Store::new(slots))))
+            }
             _ => None,
         };
         let action = match &mut store {
@@ -437,6 +444,24 @@ fn replied(op: u8) -> bool {
                 | 117
                 | 119
     )
+}
+
+/// Passes on what is left of a request as it is, as far as it belongs into this
+/// piece.
+fn pass_on(
+    bits: &mut Bits<'_>,
+    channel: &mut XChannel,
+    out: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    if channel.raw == 0 {
+        // Even nothing would be read from a whole byte on.
+        return Ok(());
+    }
+    let now = channel.raw.min(limits::PIECE.saturating_sub(out.len()));
+    out.reserve_exact(now);
+    out.extend_from_slice(bits.memory(now)?);
+    channel.raw -= now;
+    Ok(())
 }
 
 fn expect(channel: &mut XChannel, op: u8, what: What) -> Result<(), CodecError> {

@@ -85,6 +85,8 @@ struct Session {
     paused: Option<usize>,
     /// Buffers to be filled again.
     spare: Vec<Vec<u8>>,
+    /// The same for a frame to the agent.
+    payload: Vec<u8>,
 }
 
 enum Channel {
@@ -153,6 +155,30 @@ impl Codec {
         {
             bytes.clear();
             session.spare.push(bytes);
+        }
+    }
+
+    /// The same of [`Codec::take_output`]'s bytes.
+    pub fn recycle_output(&mut self, mut bytes: Vec<u8>) {
+        if self.output.capacity() == 0 && bytes.capacity() <= limits::SPARE_FRAME {
+            bytes.clear();
+            self.output = bytes;
+        }
+    }
+
+    /// Where the agent's next bytes may be put instead of being given to
+    /// [`Codec::receive`], if that spares a copy. [`Codec::filled`] takes them.
+    pub fn room(&mut self) -> Option<&mut [u8]> {
+        match &mut self.stage {
+            Stage::Session(session) => session.reader.room(),
+            Stage::Handshake(_) => None,
+        }
+    }
+
+    /// Takes so many bytes of the agent from the start of [`Codec::room`].
+    pub fn filled(&mut self, count: usize) {
+        if let Stage::Session(session) = &mut self.stage {
+            session.reader.filled(count);
         }
     }
 
@@ -330,6 +356,7 @@ impl Session {
             greeting: Some(greeting),
             paused: None,
             spare: Vec::new(),
+            payload: Vec::new(),
         }
     }
 
@@ -518,7 +545,7 @@ impl Session {
             return Ok(());
         };
         cutter.receive(bytes);
-        let mut bits = BitWriter::default();
+        let mut bits = BitWriter::into(std::mem::take(&mut self.payload));
         loop {
             let setup = !cutter.setup;
             let Some(message) = cutter.poll(x.big)? else {
@@ -528,16 +555,20 @@ impl Session {
                 self.replies += 1;
             }
             if setup {
-                self.encoder.setup(&message, x, &mut bits);
+                self.encoder.setup(message, x, &mut bits);
             } else {
                 self.encoder
-                    .message(&message, x, &mut self.requests, &mut bits)?;
+                    .message(message, x, &mut self.requests, &mut bits)?;
             }
         }
+        cutter.settle();
         let payload = bits.finish();
         if !payload.is_empty() {
             self.switch(id);
             self.writer.data(&payload);
+        }
+        if payload.capacity() <= limits::SPARE_FRAME {
+            self.payload = payload;
         }
         Ok(())
     }
@@ -613,6 +644,41 @@ mod tests {
         assert!(pieces > 200);
         assert!(codec.whole());
         assert_eq!(codec.sequence(1), Some(5001));
+    }
+
+    #[test]
+    fn a_large_request_is_passed_on_in_pieces_wherever_they_are_read_to() {
+        let picture: Vec<u8> = (0..65534 * 4_u32).map(|k| k.to_le_bytes()[0]).collect();
+        let bytes = frame(|bits| {
+            for _ in 0..2 {
+                bits.miss();
+                bits.value(72, 8, 0);
+                bits.memory(&[0, 1, 0xff, 0xff]);
+                bits.memory(&picture);
+            }
+        });
+        for step in [1000, usize::MAX] {
+            let mut codec = session(0);
+            let (mut got, mut rest) = (Vec::new(), bytes.as_slice());
+            while !rest.is_empty() {
+                let room = codec.room().unwrap();
+                let count = room.len().min(rest.len()).min(step);
+                room[..count].copy_from_slice(&rest[..count]);
+                codec.filled(count);
+                rest = &rest[count..];
+                while let Some(output) = codec.poll().unwrap() {
+                    let Output::X(1, piece) = output else {
+                        panic!("{output:?}");
+                    };
+                    assert!(piece.len() <= limits::PIECE + 4);
+                    got.extend_from_slice(&piece);
+                    codec.recycle(piece);
+                }
+            }
+            assert!(codec.whole());
+            let request = [&[72, 1, 0xff, 0xff][..], &picture].concat();
+            assert!(got[12..] == request.repeat(2), "steps of {step}");
+        }
     }
 
     #[test]
