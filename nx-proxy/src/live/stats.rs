@@ -135,6 +135,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_open_and_what_is_closed_are_counted_once_each() {
+        let channel = |bytes| {
+            let (end, _) = tokio::io::duplex(1);
+            let mut channel = Channel::there(Kind::Service(Service::Media), Box::new(end));
+            channel.bytes = bytes;
+            channel
+        };
+        let (shared, mut counter) = (Shared::default(), Counter::default());
+        let (one, other) = (channel((1, 20)), channel((300, 4000)));
+        for _ in 0..2 {
+            shared.update(&counter, Totals::default(), [&one, &other].into_iter());
+            assert_eq!(shared.get().channels["media"], (301, 4020));
+        }
+        counter.close(&one);
+        shared.update(&counter, Totals::default(), [&other].into_iter());
+        assert_eq!(shared.get().channels["media"], (301, 4020));
+        shared.clear();
+        assert!(shared.get().channels.is_empty());
+    }
+
+    #[test]
     fn what_was_carried_is_told_in_lines() {
         let statistics = Statistics {
             carried: (1000, 200),
