@@ -37,6 +37,11 @@ pub(super) struct Reader {
     end: usize,
     /// Bytes that the frame at `at` lacks, where that is known.
     lacks: usize,
+    /// Those of it that are there.
+    there: usize,
+    /// Bytes of the frame at `at`, of which the beginning was taken before the
+    /// whole of it was there; 0 where a frame begins.
+    left: usize,
     /// The payload of the last data frame.
     payload: Range<usize>,
     /// Bytes of frames, unpacked.
@@ -53,6 +58,8 @@ impl Reader {
             at: 0,
             end: 0,
             lacks: 0,
+            there: 0,
+            left: 0,
             payload: 0..0,
             unpacked: 0,
         }
@@ -114,7 +121,7 @@ impl Reader {
 
     /// Whether no part of a frame is left.
     pub(super) fn is_empty(&self) -> bool {
-        self.at == self.end && self.packed_at == self.packed.len()
+        self.at == self.end && self.left == 0 && self.packed_at == self.packed.len()
     }
 
     /// Forgets what is read, but for a payload that may still be looked at.
@@ -175,9 +182,35 @@ impl Reader {
         Ok(taken > 0 || given > 0)
     }
 
+    /// What is there of the payload of a large data frame that is not there as a
+    /// whole. Asked for after [`Reader::poll`] gave nothing.
+    pub(super) fn begun(&self) -> &[u8] {
+        if self.left == 0 && self.there + self.lacks < limits::PIECE {
+            return &[];
+        }
+        // The last byte, which is no payload, is not among them.
+        let from = self.end - self.there;
+        self.plain.get(from..self.end).unwrap_or_default()
+    }
+
+    /// Takes so many bytes of what has begun: the frame goes on behind them.
+    pub(super) fn skip(&mut self, count: usize) {
+        let count = count.min(self.there);
+        if count > 0 {
+            self.left = self.there + self.lacks - count;
+            self.there -= count;
+            let at = self.end - self.there;
+            self.unpacked += u64::try_from(at - self.at).unwrap_or(0);
+            self.at = at;
+        }
+    }
+
     fn cut(&mut self) -> Result<Option<Frame>, CodecError> {
-        self.lacks = 0;
+        (self.lacks, self.there) = (0, 0);
         let rest = self.plain.get(self.at..self.end).unwrap_or_default();
+        if self.left > 0 {
+            return Ok(self.data(rest.len(), self.left));
+        }
         let mut length = 0_usize;
         let mut bytes = rest.iter();
         loop {
@@ -208,17 +241,22 @@ impl Reader {
             self.unpacked += 3;
             return Ok(Some(frame));
         }
-        let Some(data) = rest.get(..length) else {
-            self.lacks = length - rest.len();
-            return Ok(None);
+        Ok(self.data(rest.len(), length))
+    }
+
+    /// A frame of `length` bytes, of which and behind which there are `there`.
+    fn data(&mut self, there: usize, length: usize) -> Option<Frame> {
+        let Some(after) = there.checked_sub(length) else {
+            (self.lacks, self.there) = (length - there, there);
+            return None;
         };
-        let after = rest.len() - length;
         let at = self.end - after;
         // The last byte is no payload.
-        self.payload = at - data.len()..at - 1;
+        self.payload = at - length..at - 1;
         self.unpacked += u64::try_from(at - self.at).unwrap_or(0);
         self.at = at;
-        Ok(Some(Frame::Data))
+        self.left = 0;
+        Some(Frame::Data)
     }
 }
 

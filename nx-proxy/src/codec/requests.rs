@@ -8,6 +8,7 @@ use super::error::{Place as _, bad};
 use super::image::Images;
 use super::message::{Fields, low8, low16, pad4, u8_at, u16_at};
 use super::nx_requests::{self, Simple};
+use super::raw::{pass_on, plain};
 use super::state::State;
 use super::store::{Store, Used};
 use super::{CodecError, core_requests, draw_requests, generic, limits, render, text_requests};
@@ -75,15 +76,15 @@ pub(super) struct XChannel {
 /// Decodes the requests of a session.
 #[derive(Debug)]
 pub(super) struct Requests {
-    delta: bool,
+    pub(super) delta: bool,
     hide_render: bool,
-    state: Box<State>,
+    pub(super) state: Box<State>,
     stores: Vec<Option<Box<Store>>>,
     used: Used,
     pub(super) render: Option<u8>,
     pub(super) shape: Option<u8>,
     message: Vec<u8>,
-    count: u64,
+    pub(super) count: u64,
     /// Whether a window was shown.
     pub(super) mapped: bool,
     pub(super) trace: Option<Vec<Decoded>>,
@@ -166,17 +167,21 @@ impl Requests {
             let hit = self
                 .request(op, &mut bits, channel, out, &mut minor)
                 .at(self.count, op)?;
-            if let Some(trace) = &mut self.trace {
-                trace.push(Decoded {
-                    opcode: op,
-                    render: minor.filter(|_| op != 243),
-                    image: minor.filter(|_| op == 243),
-                    offset,
-                    hit,
-                });
-            }
+            self.note(op, minor, offset, hit);
         }
         Ok(Some(bits.at()))
+    }
+
+    pub(super) fn note(&mut self, opcode: u8, minor: Option<u8>, offset: usize, hit: bool) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(Decoded {
+                opcode,
+                render: minor.filter(|_| opcode != 243),
+                image: minor.filter(|_| opcode == 243),
+                offset,
+                hit,
+            });
+        }
     }
 
     /// Decodes one request; whether it was a hit. `minor` is RENDER's minor
@@ -264,16 +269,7 @@ impl Requests {
             header(99, 1, channel.big, out);
             return Ok(());
         }
-        let head = bits.memory(4)?;
-        let words = u16_at(head, 2, channel.big);
-        let Some(rest) = (usize::from(words) * 4).checked_sub(4) else {
-            return bad("request length", words);
-        };
-        let [_, data, low, high] = *head else {
-            return Err(CodecError::Short);
-        };
-        out.extend([op, data, low, high]);
-        channel.raw = rest;
+        plain(op, bits.memory(4)?, channel, out)?;
         pass_on(bits, channel, out)
     }
 
@@ -444,24 +440,6 @@ fn replied(op: u8) -> bool {
                 | 117
                 | 119
     )
-}
-
-/// Passes on what is left of a request as it is, as far as it belongs into this
-/// piece.
-fn pass_on(
-    bits: &mut Bits<'_>,
-    channel: &mut XChannel,
-    out: &mut Vec<u8>,
-) -> Result<(), CodecError> {
-    if channel.raw == 0 {
-        // Even nothing would be read from a whole byte on.
-        return Ok(());
-    }
-    let now = channel.raw.min(limits::PIECE.saturating_sub(out.len()));
-    out.reserve_exact(now);
-    out.extend_from_slice(bits.memory(now)?);
-    channel.raw -= now;
-    Ok(())
 }
 
 fn expect(channel: &mut XChannel, op: u8, what: What) -> Result<(), CodecError> {
