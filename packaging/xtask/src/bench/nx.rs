@@ -16,7 +16,7 @@ use qvd_tests::nx::Agent;
 use qvd_tests::process::Process;
 use rustix::process::Signal;
 
-use super::figure::{Aim, Figure};
+use super::figure::{Aim, Figure, Samples};
 use super::{Bench, usage};
 
 /// For anything that is to happen.
@@ -105,9 +105,8 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     }
     let Both { own, stock } = found;
     let limit = |values: &[f64], part: f64| {
-        let mut values = values.to_vec();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(0.0) * part
+        let samples = Samples::of(values.to_vec());
+        samples.map_or(0.0, |samples| samples.median * part)
     };
     let figure = |name: &str, unit, own: Vec<f64>, stock: Vec<f64>| {
         Figure::new("nx", name, unit, own).beside("nxproxy", stock)
