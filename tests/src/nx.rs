@@ -233,14 +233,34 @@ pub async fn record(
 ) -> Result<Recorded> {
     let began = Instant::now();
     let agent = Agent::start(scene, options).await?;
-    let front = scene.path(format!("record-{}.sock", agent.number()));
-    let nx = Recorder::start(&front, agent.socket(), folder, "nx", began)?;
+    let socket = agent.socket();
+    let (proxy, relays, own) = start_recorded(scene, display, socket, folder, began)?;
+    agent.expect_session(0, "Session started", START).await?;
+    Ok(Recorded {
+        agent,
+        proxy,
+        _relays: relays,
+        _number: own,
+    })
+}
+
+/// Starts nxproxy on `display`, connecting to `socket`, with a recorder on
+/// either side of it.
+fn start_recorded(
+    scene: &Scene,
+    display: &Display,
+    socket: &Path,
+    folder: &Path,
+    began: Instant,
+) -> Result<(Process, [Recorder; 2], Lease)> {
     // nxproxy draws on a display which is the recorder.
     let number = ports::display()?;
+    let front = scene.path(format!("record-{}.sock", number.number()));
+    let nx = Recorder::start(&front, socket, folder, "nx", began)?;
     let server = ports::display_socket(display.number());
     let shown = ports::display_socket(number.number());
     let x11 = Recorder::start(&shown, &server, folder, "x11", began)?;
-    let authority = scene.path(format!("record-{}.authority", agent.number()));
+    let authority = scene.path(format!("record-{}.authority", number.number()));
     display
         .cookie()
         .write_authority(&authority, number.number())?;
@@ -250,12 +270,83 @@ pub async fn record(
         .args(["-S", &session])
         .env("DISPLAY", format!(":{}", number.number()))
         .env("XAUTHORITY", &authority);
-    let proxy = scene.start(program)?;
-    agent.expect_session(0, "Session started", START).await?;
-    Ok(Recorded {
-        agent,
-        proxy,
-        _relays: [nx, x11],
-        _number: number,
-    })
+    Ok((scene.start(program)?, [nx, x11], number))
+}
+
+/// nxproxy in nxagent's place: X clients of its display say what nxagent never
+/// would.
+#[derive(Debug)]
+pub struct Front {
+    /// The program.
+    pub process: Process,
+    socket: PathBuf,
+    number: Lease,
+}
+
+impl Front {
+    /// Starts it with these options, each as `key=value`, and waits until it
+    /// listens for the other end.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing or does not start.
+    pub async fn start(scene: &Scene, options: &str) -> Result<Self> {
+        let number = ports::display()?;
+        // Of a program that was killed; the number is lent to nobody else.
+        let _gone = std::fs::remove_file(ports::display_socket(number.number()));
+        let socket = scene.path(format!("front-{}.sock", number.number()));
+        let options = format!(
+            "nx/nx,{options},listen=unix:{}:{}",
+            socket.display(),
+            number.number()
+        );
+        let program = scene
+            .installed("nxproxy", "nxproxy")?
+            .env("NX_CLIENT", "/bin/true")
+            .args(["-C", &options]);
+        let process = scene.start(program)?;
+        process.expect("Waiting for connection", START).await?;
+        Ok(Self {
+            process,
+            socket,
+            number,
+        })
+    }
+
+    /// The Unix socket on which it listens for the other end.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its display's number.
+    pub fn number(&self) -> u16 {
+        self.number.number()
+    }
+
+    /// Starts nxproxy on `display` as its other end, and records both
+    /// connections of that one into `folder` as long as they are held.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing or does not start.
+    pub async fn record(
+        &self,
+        scene: &Scene,
+        display: &Display,
+        folder: &Path,
+    ) -> Result<(Process, [Recorder; 2], Lease)> {
+        let began = Instant::now();
+        let recorded = start_recorded(scene, display, &self.socket, folder, began)?;
+        for process in [&self.process, &recorded.0] {
+            process.expect("Session: Session started", START).await?;
+        }
+        Ok(recorded)
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        // nxproxy leaves it.
+        let _gone = std::fs::remove_file(ports::display_socket(self.number()));
+    }
 }

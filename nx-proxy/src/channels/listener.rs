@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::time::sleep;
 
 use crate::LocalEnd;
+use crate::quiet::Quiet;
 
 /// Before the next try when the machine has no room for a connection.
 const FULL: Duration = Duration::from_millis(100);
@@ -68,7 +69,9 @@ impl Listener {
             let accepted: io::Result<LocalEnd> = match &self.0 {
                 Kind::Unix(listener, _) => match listener.accept().await {
                     Ok((stream, _)) => match stream.peer_cred() {
-                        Ok(peer) if admitted(peer.uid()) => Ok(Box::new(stream)),
+                        Ok(peer) if admitted(peer.uid()) => {
+                            Quiet::new(stream).map(|end| Box::new(end) as LocalEnd)
+                        }
                         peer => {
                             tracing::warn!(?peer, "slave connection of another user closed");
                             continue;

@@ -121,6 +121,15 @@ pub(super) struct BitWriter {
 }
 
 impl BitWriter {
+    /// Writes into `bytes`, whatever was in it.
+    pub(super) fn into(mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
+        Self {
+            bytes,
+            ..Self::default()
+        }
+    }
+
     fn put(&mut self, value: u64, count: u32) {
         if count == 0 {
             return;

@@ -226,6 +226,8 @@ impl Opcodes {
 /// XID: ids, expected after the one before.
 #[derive(Debug, Clone)]
 pub(super) struct Xids {
+    /// One for each low byte of an id, as far as they were needed: a session
+    /// has dozens of these, of which it uses some.
     lists: Vec<Int>,
     slot: u32,
     last: u32,
@@ -241,7 +243,7 @@ impl Default for Xids {
 impl Xids {
     fn of(bits: u32) -> Self {
         Self {
-            lists: vec![Int::default(); 256],
+            lists: Vec::new(),
             slot: 0,
             last: 0,
             bits,
@@ -249,7 +251,11 @@ impl Xids {
     }
 
     fn list(&mut self) -> Result<&mut Int, CodecError> {
-        let slot = usize::try_from(self.slot).unwrap_or(usize::MAX);
+        // It is a byte.
+        let slot = usize::try_from(self.slot & 0xff).unwrap_or(0);
+        if slot >= self.lists.len() {
+            self.lists.resize_with(slot + 1, Int::default);
+        }
         self.lists.get_mut(slot).ok_or(CodecError::Short)
     }
 

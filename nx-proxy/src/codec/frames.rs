@@ -10,6 +10,12 @@ use super::{CodecError, limits};
 /// somebody looks at it.
 const STEP: usize = 64 * 1024;
 
+/// The least that is read at once.
+const LITTLE: usize = 4 * 1024;
+
+/// Room that is kept when no part of a frame is left.
+const KEPT: usize = 512 * 1024;
+
 /// One frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame {
@@ -24,8 +30,18 @@ pub(super) struct Reader {
     inflate: Option<Decompress>,
     packed: Vec<u8>,
     packed_at: usize,
+    /// Frames up to `end`, and room behind them: as large as it was needed once,
+    /// so that it is cleared once.
     plain: Vec<u8>,
     at: usize,
+    end: usize,
+    /// Bytes that the frame at `at` lacks, where that is known.
+    lacks: usize,
+    /// Those of it that are there.
+    there: usize,
+    /// Bytes of the frame at `at`, of which the beginning was taken before the
+    /// whole of it was there; 0 where a frame begins.
+    left: usize,
     /// The payload of the last data frame.
     payload: Range<usize>,
     /// Bytes of frames, unpacked.
@@ -40,6 +56,10 @@ impl Reader {
             packed_at: 0,
             plain: Vec::new(),
             at: 0,
+            end: 0,
+            lacks: 0,
+            there: 0,
+            left: 0,
             payload: 0..0,
             unpacked: 0,
         }
@@ -50,20 +70,58 @@ impl Reader {
         self.plain.get(self.payload.clone()).unwrap_or_default()
     }
 
-    pub(super) fn receive(&mut self, bytes: &[u8]) {
+    pub(super) fn receive(&mut self, mut bytes: &[u8]) {
         if self.inflate.is_some() {
             self.packed.drain(..self.packed_at);
             self.packed_at = 0;
             self.packed.extend_from_slice(bytes);
-        } else {
-            self.compact();
-            self.plain.extend_from_slice(bytes);
+            return;
         }
+        while !bytes.is_empty() {
+            let room = self.room().unwrap_or_default();
+            let (now, later) = bytes.split_at(bytes.len().min(room.len()));
+            if let Some(room) = room.get_mut(..now.len()) {
+                room.copy_from_slice(now);
+            }
+            self.filled(now.len());
+            bytes = later;
+        }
+    }
+
+    /// Where the next bytes go, unless they are compressed: no more of them
+    /// than the frame that has begun lacks, so that a large one is alone here.
+    pub(super) fn room(&mut self) -> Option<&mut [u8]> {
+        if self.inflate.is_some() {
+            return None;
+        }
+        let most = match self.lacks {
+            0 => STEP,
+            lacks => lacks.clamp(LITTLE, STEP),
+        };
+        Some(self.space(most))
+    }
+
+    /// Notes that so many bytes were put into the room.
+    pub(super) fn filled(&mut self, count: usize) {
+        self.end = (self.end + count).min(self.plain.len());
+        self.lacks = self.lacks.saturating_sub(count);
+    }
+
+    /// Room for so many bytes behind the frames.
+    fn space(&mut self, count: usize) -> &mut [u8] {
+        self.compact();
+        let end = self.end + count;
+        if self.plain.len() < end {
+            // A frame as large as this one is no reason to have twice the room.
+            self.plain.reserve_exact(end - self.plain.len());
+            self.plain.resize(end, 0);
+        }
+        self.plain.get_mut(self.end..end).unwrap_or_default()
     }
 
     /// Whether no part of a frame is left.
     pub(super) fn is_empty(&self) -> bool {
-        self.at == self.plain.len() && self.packed_at == self.packed.len()
+        self.at == self.end && self.left == 0 && self.packed_at == self.packed.len()
     }
 
     /// Forgets what is read, but for a payload that may still be looked at.
@@ -72,8 +130,14 @@ impl Reader {
             true => self.at,
             false => self.payload.start,
         };
-        self.plain.drain(..read);
-        self.at -= read;
+        if read > 0 {
+            self.plain.copy_within(read..self.end, 0);
+            self.at -= read;
+            self.end -= read;
+        }
+        if self.end == 0 && self.plain.len() > KEPT {
+            self.plain = Vec::new();
+        }
         self.payload = match self.payload.is_empty() {
             true => 0..0,
             false => 0..self.payload.end - read,
@@ -95,26 +159,58 @@ impl Reader {
 
     /// Inflates a step; false when there is nothing more.
     fn unpack(&mut self) -> Result<bool, CodecError> {
-        self.compact();
+        if self.inflate.is_none() {
+            return Ok(false);
+        }
+        self.space(STEP);
         let Some(inflate) = &mut self.inflate else {
             return Ok(false);
         };
-        self.plain.reserve(STEP);
-        let before = (inflate.total_in(), self.plain.len());
+        let before = (inflate.total_in(), inflate.total_out());
         let input = self.packed.get(self.packed_at..).unwrap_or_default();
+        let room = self.plain.get_mut(self.end..).unwrap_or_default();
         let status = inflate
-            .decompress_vec(input, &mut self.plain, FlushDecompress::Sync)
+            .decompress(input, room, FlushDecompress::Sync)
             .map_err(|_| CodecError::Inflate)?;
         let taken = inflate.total_in() - before.0;
+        let given = inflate.total_out() - before.1;
         self.packed_at += usize::try_from(taken).unwrap_or(usize::MAX);
+        self.filled(usize::try_from(given).unwrap_or(usize::MAX));
         if status == Status::StreamEnd {
             return Err(CodecError::Inflate);
         }
-        Ok(taken > 0 || self.plain.len() > before.1)
+        Ok(taken > 0 || given > 0)
+    }
+
+    /// What is there of the payload of a large data frame that is not there as a
+    /// whole. Asked for after [`Reader::poll`] gave nothing.
+    pub(super) fn begun(&self) -> &[u8] {
+        if self.left == 0 && self.there + self.lacks < limits::PIECE {
+            return &[];
+        }
+        // The last byte, which is no payload, is not among them.
+        let from = self.end - self.there;
+        self.plain.get(from..self.end).unwrap_or_default()
+    }
+
+    /// Takes so many bytes of what has begun: the frame goes on behind them.
+    pub(super) fn skip(&mut self, count: usize) {
+        let count = count.min(self.there);
+        if count > 0 {
+            self.left = self.there + self.lacks - count;
+            self.there -= count;
+            let at = self.end - self.there;
+            self.unpacked += u64::try_from(at - self.at).unwrap_or(0);
+            self.at = at;
+        }
     }
 
     fn cut(&mut self) -> Result<Option<Frame>, CodecError> {
-        let rest = self.plain.get(self.at..).unwrap_or_default();
+        (self.lacks, self.there) = (0, 0);
+        let rest = self.plain.get(self.at..self.end).unwrap_or_default();
+        if self.left > 0 {
+            return Ok(self.data(rest.len(), self.left));
+        }
         let mut length = 0_usize;
         let mut bytes = rest.iter();
         loop {
@@ -145,16 +241,22 @@ impl Reader {
             self.unpacked += 3;
             return Ok(Some(frame));
         }
-        let Some(data) = rest.get(..length) else {
-            return Ok(None);
+        Ok(self.data(rest.len(), length))
+    }
+
+    /// A frame of `length` bytes, of which and behind which there are `there`.
+    fn data(&mut self, there: usize, length: usize) -> Option<Frame> {
+        let Some(after) = there.checked_sub(length) else {
+            (self.lacks, self.there) = (length - there, there);
+            return None;
         };
-        let after = rest.len() - length;
-        let at = self.plain.len() - after;
+        let at = self.end - after;
         // The last byte is no payload.
-        self.payload = at - data.len()..at - 1;
+        self.payload = at - length..at - 1;
         self.unpacked += u64::try_from(at - self.at).unwrap_or(0);
         self.at = at;
-        Ok(Some(Frame::Data))
+        self.left = 0;
+        Some(Frame::Data)
     }
 }
 
@@ -182,21 +284,15 @@ impl Writer {
 
     pub(super) fn data(&mut self, payload: &[u8]) {
         let length = payload.len() + 1;
-        let mut groups = Vec::new();
-        let mut rest = length;
-        loop {
-            let group = u8::try_from(rest & 0x7f).unwrap_or(0);
-            groups.push(if groups.is_empty() {
-                group
-            } else {
-                group | 0x80
-            });
-            rest >>= 7;
-            if rest == 0 {
-                break;
-            }
+        let groups = (length.max(1).ilog2() / 7) + 1;
+        if length > STEP {
+            // A large one is rare, and no reason to have twice the room.
+            self.plain.reserve_exact(length + 8);
         }
-        self.plain.extend(groups.iter().rev());
+        for group in (0..groups).rev() {
+            let bits = u8::try_from(length >> (7 * group) & 0x7f).unwrap_or(0);
+            self.plain.push(if group > 0 { bits | 0x80 } else { bits });
+        }
         self.plain.extend_from_slice(payload);
         self.plain.push(0);
     }
@@ -213,7 +309,11 @@ impl Writer {
         }
         self.unpacked += u64::try_from(self.plain.len()).unwrap_or(0);
         let Some(deflate) = &mut self.deflate else {
-            out.append(&mut self.plain);
+            if out.is_empty() {
+                std::mem::swap(out, &mut self.plain);
+            } else {
+                out.append(&mut self.plain);
+            }
             return Ok(());
         };
         let mut at = 0;

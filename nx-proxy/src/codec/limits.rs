@@ -19,11 +19,17 @@ pub const IMAGE: usize = REQUEST - 24;
 pub const SCANS: usize = 64;
 
 /// X11 bytes after which the decoding of a frame pauses: a few bits can stand
-/// for a stored image, so a frame may become a million times its size.
-pub const PIECE: usize = 256 << 10;
+/// for a stored image, so a frame may become a million times its size. As much
+/// as is read at once, so that a picture goes on while it is in the processor's
+/// cache.
+pub const PIECE: usize = 64 << 10;
 
 /// Buffers that are kept to be filled again, and the largest of them.
-pub(super) const SPARE: (usize, usize) = (4, 512 << 10);
+pub(super) const SPARE: (usize, usize) = (1, 2 * PIECE);
+
+/// The largest buffer of frames to the agent that is kept; they are small but
+/// for the lists of fonts at the start.
+pub(super) const SPARE_FRAME: usize = 80 << 10;
 
 /// Bytes that all message stores of a session may hold. The agent keeps them
 /// within its option `cache`, 8 MB by default.

@@ -24,6 +24,7 @@ mod nx_requests;
 mod pixels;
 #[doc(hidden)]
 pub mod probe;
+mod raw;
 mod render;
 mod replay;
 mod replies;

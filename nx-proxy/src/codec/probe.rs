@@ -142,11 +142,11 @@ impl Server {
                 return Ok(bits.finish());
             };
             if setup {
-                self.encoder.setup(&message, &mut self.channel, &mut bits);
+                self.encoder.setup(message, &mut self.channel, &mut bits);
             } else {
                 let (channel, requests) = (&mut self.channel, &mut self.requests);
                 self.encoder
-                    .message(&message, channel, requests, &mut bits)?;
+                    .message(message, channel, requests, &mut bits)?;
             }
         }
     }

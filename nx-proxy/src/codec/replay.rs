@@ -37,12 +37,12 @@ impl Replay {
         let mut number = 0_u64;
         while let Some(message) = cutter.poll(false)? {
             // Keymap events have no number.
-            if !messages.is_empty() && u8_at(&message, 0) & 0x7f != 11 {
+            if !messages.is_empty() && u8_at(message, 0) & 0x7f != 11 {
                 let [low, high, ..] = number.to_le_bytes();
                 let last = u16::from_le_bytes([low, high]);
-                number += u64::from(u16_at(&message, 2, false).wrapping_sub(last));
+                number += u64::from(u16_at(message, 2, false).wrapping_sub(last));
             }
-            messages.push_back((number, message));
+            messages.push_back((number, message.to_vec()));
         }
         Ok(Self {
             codec: Codec::new(None).traced(),

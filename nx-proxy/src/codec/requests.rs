@@ -8,6 +8,7 @@ use super::error::{Place as _, bad};
 use super::image::Images;
 use super::message::{Fields, low8, low16, pad4, u8_at, u16_at};
 use super::nx_requests::{self, Simple};
+use super::raw::{pass_on, plain};
 use super::state::State;
 use super::store::{Store, Used};
 use super::{CodecError, core_requests, draw_requests, generic, limits, render, text_requests};
@@ -68,20 +69,22 @@ pub(super) struct XChannel {
     pub(super) expose: [bool; 3],
     pub(super) images: Images,
     pub(super) split: bool,
+    /// Bytes of the last request that are still to be passed on as they are.
+    pub(super) raw: usize,
 }
 
 /// Decodes the requests of a session.
 #[derive(Debug)]
 pub(super) struct Requests {
-    delta: bool,
+    pub(super) delta: bool,
     hide_render: bool,
-    state: State,
-    stores: Vec<Option<Store>>,
+    pub(super) state: Box<State>,
+    stores: Vec<Option<Box<Store>>>,
     used: Used,
     pub(super) render: Option<u8>,
     pub(super) shape: Option<u8>,
     message: Vec<u8>,
-    count: u64,
+    pub(super) count: u64,
     /// Whether a window was shown.
     pub(super) mapped: bool,
     pub(super) trace: Option<Vec<Decoded>>,
@@ -115,7 +118,8 @@ impl Requests {
         Self {
             delta,
             hide_render,
-            state: State::default(),
+            // Made where it stays: it is large.
+            state: Box::default(),
             stores,
             used: Used::default(),
             render: None,
@@ -151,7 +155,11 @@ impl Requests {
             channel.big = out.first() == Some(&b'B');
             channel.expose = [true; 3];
         }
-        while let Some(op) = self.state.req_op.read(&mut bits)? {
+        pass_on(&mut bits, channel, out)?;
+        while channel.raw == 0 && out.len() < limits::PIECE {
+            let Some(op) = self.state.req_op.read(&mut bits)? else {
+                return Ok(None);
+            };
             self.count += 1;
             self.mapped |= matches!(op, 8 | 9);
             let offset = out.len();
@@ -159,20 +167,21 @@ impl Requests {
             let hit = self
                 .request(op, &mut bits, channel, out, &mut minor)
                 .at(self.count, op)?;
-            if let Some(trace) = &mut self.trace {
-                trace.push(Decoded {
-                    opcode: op,
-                    render: minor.filter(|_| op != 243),
-                    image: minor.filter(|_| op == 243),
-                    offset,
-                    hit,
-                });
-            }
-            if out.len() >= limits::PIECE {
-                return Ok(Some(bits.at()));
-            }
+            self.note(op, minor, offset, hit);
         }
-        Ok(None)
+        Ok(Some(bits.at()))
+    }
+
+    pub(super) fn note(&mut self, opcode: u8, minor: Option<u8>, offset: usize, hit: bool) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(Decoded {
+                opcode,
+                render: minor.filter(|_| opcode != 243),
+                image: minor.filter(|_| opcode == 243),
+                offset,
+                hit,
+            });
+        }
     }
 
     /// Decodes one request; whether it was a hit. `minor` is RENDER's minor
@@ -185,7 +194,9 @@ impl Requests {
         out: &mut Vec<u8>,
         minor: &mut Option<u8>,
     ) -> Result<bool, CodecError> {
-        if matches!(op, 236..=239 | 244) {
+        // nxproxy ends the session as well. What it does not know it passes on,
+        // and the X server refuses it.
+        if matches!(op, 236 | 237) {
             return bad("opcode", op);
         }
         channel.sequence = channel.sequence.wrapping_add(1);
@@ -202,7 +213,7 @@ impl Requests {
         if op == 98 {
             return self.query_extension(bits, channel, out).map(|()| false);
         }
-        let own = matches!(op, 241..=243 | 246) || op == 72 && channel.split;
+        let own = matches!(op, 238 | 239 | 241..=244 | 246) || op == 72 && channel.split;
         if !self.delta && !own {
             self.plain(op, bits, channel, out)?;
             return Ok(false);
@@ -258,18 +269,8 @@ impl Requests {
             header(99, 1, channel.big, out);
             return Ok(());
         }
-        let head = bits.memory(4)?;
-        let words = u16_at(head, 2, channel.big);
-        let Some(rest) = (usize::from(words) * 4).checked_sub(4) else {
-            return bad("request length", words);
-        };
-        let start = out.len();
-        out.extend_from_slice(head);
-        out.extend_from_slice(bits.memory(rest)?);
-        if let Some(first) = out.get_mut(start) {
-            *first = op;
-        }
-        Ok(())
+        plain(op, bits.memory(4)?, channel, out)?;
+        pass_on(bits, channel, out)
     }
 
     fn key(&self, op: u8) -> Option<u8> {
@@ -302,7 +303,9 @@ impl Requests {
         let key = self.key(op);
         let slot = key.and_then(|key| self.stores.get_mut(usize::from(key)));
         let mut store = match (key.and_then(store), slot) {
-            (Some(slots), Some(slot)) => Some(slot.get_or_insert_with(|| Store::new(slots))),
+            (Some(slots), Some(slot)) => {
+                Some(slot.get_or_insert_with(|| Box::new(Store::new(slots))))
+            }
             _ => None,
         };
         let action = match &mut store {

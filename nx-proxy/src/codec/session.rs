@@ -85,6 +85,8 @@ struct Session {
     paused: Option<usize>,
     /// Buffers to be filled again.
     spare: Vec<Vec<u8>>,
+    /// The same for a frame to the agent.
+    payload: Vec<u8>,
 }
 
 enum Channel {
@@ -153,6 +155,30 @@ impl Codec {
         {
             bytes.clear();
             session.spare.push(bytes);
+        }
+    }
+
+    /// The same of [`Codec::take_output`]'s bytes.
+    pub fn recycle_output(&mut self, mut bytes: Vec<u8>) {
+        if self.output.capacity() == 0 && bytes.capacity() <= limits::SPARE_FRAME {
+            bytes.clear();
+            self.output = bytes;
+        }
+    }
+
+    /// Where the agent's next bytes may be put instead of being given to
+    /// [`Codec::receive`], if that spares a copy. [`Codec::filled`] takes them.
+    pub fn room(&mut self) -> Option<&mut [u8]> {
+        match &mut self.stage {
+            Stage::Session(session) => session.reader.room(),
+            Stage::Handshake(_) => None,
+        }
+    }
+
+    /// Takes so many bytes of the agent from the start of [`Codec::room`].
+    pub fn filled(&mut self, count: usize) {
+        if let Stage::Session(session) = &mut self.stage {
+            session.reader.filled(count);
         }
     }
 
@@ -330,6 +356,7 @@ impl Session {
             greeting: Some(greeting),
             paused: None,
             spare: Vec::new(),
+            payload: Vec::new(),
         }
     }
 
@@ -359,7 +386,29 @@ impl Session {
                 return Ok(output);
             }
         }
-        Ok(None)
+        self.part()
+    }
+
+    /// What can be passed on of a frame that is not there as a whole.
+    fn part(&mut self) -> Result<Option<Output>, CodecError> {
+        let Some(id) = self.from else {
+            return Ok(None);
+        };
+        let Some(Channel::X(x, _)) = self.channels.get_mut(&id) else {
+            return Ok(None);
+        };
+        let payload = self.reader.begun();
+        if payload.is_empty() {
+            return Ok(None);
+        }
+        let mut out = self.spare.pop().unwrap_or_default();
+        let taken = self.requests.part(payload, x, &mut out)?;
+        self.reader.skip(taken);
+        if out.is_empty() {
+            self.spare.push(out);
+            return Ok(None);
+        }
+        Ok(Some(Output::X(id, out)))
     }
 
     fn control(&mut self, code: u8, argument: u8) -> Result<Option<Output>, CodecError> {
@@ -518,7 +567,7 @@ impl Session {
             return Ok(());
         };
         cutter.receive(bytes);
-        let mut bits = BitWriter::default();
+        let mut bits = BitWriter::into(std::mem::take(&mut self.payload));
         loop {
             let setup = !cutter.setup;
             let Some(message) = cutter.poll(x.big)? else {
@@ -528,133 +577,24 @@ impl Session {
                 self.replies += 1;
             }
             if setup {
-                self.encoder.setup(&message, x, &mut bits);
+                self.encoder.setup(message, x, &mut bits);
             } else {
                 self.encoder
-                    .message(&message, x, &mut self.requests, &mut bits)?;
+                    .message(message, x, &mut self.requests, &mut bits)?;
             }
         }
+        cutter.settle();
         let payload = bits.finish();
         if !payload.is_empty() {
             self.switch(id);
             self.writer.data(&payload);
+        }
+        if payload.capacity() <= limits::SPARE_FRAME {
+            self.payload = payload;
         }
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::cache::Int;
-    use super::*;
-
-    /// A session of which the handshake and the X channel are there.
-    fn session(delta: u8) -> Codec {
-        let mut codec = Codec::new(None);
-        let words = format!("NXPROXY-3.5.0-3.5.99 delta={delta},stream=0 cachelist=none ");
-        codec.receive(words.as_bytes()).unwrap();
-        codec.receive(&[0, 0, 1, 0, 5, 1]).unwrap();
-        assert!(matches!(codec.poll(), Ok(Some(Output::Greeting(_)))));
-        assert_eq!(codec.poll(), Ok(Some(Output::OpenX(1))));
-        assert_eq!(codec.poll(), Ok(None));
-        codec
-    }
-
-    /// A frame of an X channel's setup message and what `requests` writes.
-    fn frame(requests: impl FnOnce(&mut BitWriter)) -> Vec<u8> {
-        let mut bits = BitWriter::default();
-        bits.value(12, 8, 0);
-        for byte in *b"l\0\x0b\0\0\0\0\0\0\0\0\0" {
-            bits.value(u32::from(byte), 8, 0);
-        }
-        requests(&mut bits);
-        let mut writer = Writer::new(0);
-        writer.data(&bits.finish());
-        let mut bytes = Vec::new();
-        writer.flush(&mut bytes).unwrap();
-        bytes
-    }
-
-    #[test]
-    fn a_frame_that_becomes_large_comes_in_pieces() {
-        const HITS: usize = 5000;
-        const NAME: usize = 60_000;
-        // One InternAtom that is stored, then two bits for each time it is
-        // sent again.
-        let bytes = frame(|bits| {
-            let mut actions = Int::<8>::default();
-            bits.miss();
-            bits.value(16, 8, 0);
-            actions.write(bits, 1 << 13, 15, 0);
-            bits.value(u32::try_from(NAME).unwrap(), 16, 6);
-            bits.bit(false);
-            bits.memory(&[b'a'; NAME]);
-            bits.miss();
-            bits.value(16, 8, 0);
-            actions.write(bits, 3 << 13, 15, 0);
-            for _ in 1..HITS {
-                bits.index(0);
-                actions.write(bits, 0, 15, 0);
-            }
-        });
-        let mut codec = session(1);
-        codec.receive(&bytes).unwrap();
-        let mut total = 0;
-        let mut pieces = 0;
-        while let Some(output) = codec.poll().unwrap() {
-            let Output::X(1, piece) = output else {
-                panic!("{output:?}");
-            };
-            assert!(piece.len() <= limits::PIECE + limits::REQUEST);
-            total += piece.len();
-            pieces += 1;
-        }
-        assert_eq!(total, 12 + (HITS + 1) * (8 + NAME));
-        assert!(pieces > 200);
-        assert!(codec.whole());
-        assert_eq!(codec.sequence(1), Some(5001));
-    }
-
-    #[test]
-    fn a_piece_of_a_channel_that_is_gone_is_nobodys() {
-        let mut codec = session(0);
-        let bytes = frame(|bits| {
-            for _ in 0..20 {
-                bits.miss();
-                bits.value(127, 8, 0);
-                bits.memory(&[127, 0, 0xff, 0xff]);
-                bits.memory(&[0; 65534 * 4]);
-            }
-        });
-        codec.receive(&bytes).unwrap();
-        codec.receive(&[0, 31, 0]).unwrap();
-        assert!(matches!(codec.poll(), Ok(Some(Output::X(1, _)))));
-        assert!(!codec.whole());
-        codec.drop_channel(1);
-        assert!(matches!(codec.poll(), Ok(Some(Output::Control(_)))));
-        assert!(codec.whole());
-    }
-
-    #[test]
-    fn answers_that_nobody_takes_have_a_limit() {
-        let mut codec = session(0);
-        codec
-            .receive(&[0, 20, 1].repeat(limits::ANSWERS / 3 + 2))
-            .unwrap();
-        let error = codec.poll().unwrap_err().to_string();
-        assert!(error.contains("answers to the agent"), "{error}");
-    }
-
-    #[test]
-    fn x_channels_have_a_limit() {
-        let mut codec = session(0);
-        let ids = (2..=u8::MAX).filter(|id| id & 7 != 0);
-        for id in ids.clone().take(limits::X_CHANNELS - 1) {
-            codec.receive(&[0, 0, id]).unwrap();
-            assert_eq!(codec.poll(), Ok(Some(Output::OpenX(id))));
-        }
-        let more = ids.clone().nth(limits::X_CHANNELS).unwrap();
-        codec.receive(&[0, 0, more]).unwrap();
-        assert!(codec.poll().is_err());
-    }
-}
+mod tests;

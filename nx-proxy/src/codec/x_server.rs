@@ -3,6 +3,9 @@
 use super::message::{size, u8_at, u16_at, u32_at};
 use super::{CodecError, limits};
 
+/// Room that is kept when no part of a message is left.
+const KEPT: usize = 64 * 1024;
+
 /// Cuts what the X server sends.
 #[derive(Debug, Default)]
 pub(super) struct Cutter {
@@ -14,13 +17,21 @@ pub(super) struct Cutter {
 
 impl Cutter {
     pub(super) fn receive(&mut self, bytes: &[u8]) {
-        self.bytes.drain(..self.given);
-        self.given = 0;
+        self.settle();
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Forgets what was given.
+    pub(super) fn settle(&mut self) {
+        self.bytes.drain(..self.given);
+        self.given = 0;
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT {
+            self.bytes = Vec::new();
+        }
+    }
+
     /// The next whole message.
-    pub(super) fn poll(&mut self, big: bool) -> Result<Option<Vec<u8>>, CodecError> {
+    pub(super) fn poll(&mut self, big: bool) -> Result<Option<&[u8]>, CodecError> {
         let rest = self.bytes.get(self.given..).unwrap_or_default();
         let head = if self.setup { 32 } else { 8 };
         if rest.len() < head {
@@ -46,6 +57,6 @@ impl Cutter {
         };
         self.setup = true;
         self.given += length;
-        Ok(Some(message.to_vec()))
+        Ok(Some(message))
     }
 }

@@ -87,6 +87,7 @@ impl Driver {
         ends: Arc<dyn LocalEnds>,
         shared: Shared,
     ) -> Self {
+        shared.clear();
         Self {
             codec,
             agent: Pipe::new(stream),
@@ -139,8 +140,8 @@ impl Driver {
     /// Has others know what was carried.
     pub(super) fn count(&self) {
         let channels = self.channels.values();
-        let statistics = self.counter.statistics(self.codec.totals(), channels);
-        self.shared.set(statistics);
+        self.shared
+            .update(&self.counter, self.codec.totals(), channels);
     }
 
     /// Asks the agent for a sign of life.
@@ -333,11 +334,22 @@ impl Driver {
             self.heard = Instant::now();
             return Ok(false);
         }
-        let step = match self.agent.poll_read(cx, &mut self.buffer) {
+        let read = match self.codec.room() {
+            Some(room) => self.agent.poll_read(cx, room).map_ok(|count| (count, true)),
+            None => self
+                .agent
+                .poll_read(cx, &mut self.buffer)
+                .map_ok(|count| (count, false)),
+        };
+        let step = match read {
             Poll::Pending => return Ok(false),
-            Poll::Ready(Ok(count)) if count > 0 => {
-                let bytes = self.buffer.get(..count).unwrap_or_default();
-                self.codec.receive(bytes)?;
+            Poll::Ready(Ok((count, there))) if count > 0 => {
+                if there {
+                    self.codec.filled(count);
+                } else {
+                    let bytes = self.buffer.get(..count).unwrap_or_default();
+                    self.codec.receive(bytes)?;
+                }
                 self.counter.carried.0 += u64::try_from(count).unwrap_or(0);
                 self.hungry = false;
                 self.heard = Instant::now();
@@ -364,6 +376,9 @@ impl Driver {
             // It may have said before why it goes.
             tracing::debug!(%error, "agent cannot be written to");
             self.agent_deaf = true;
+        }
+        for chunk in self.agent.queue.spent() {
+            self.codec.recycle_output(chunk);
         }
         Ok(self.agent.queue.waiting() < before)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// X11 bytes waiting for the X server beyond which the agent is not read.
-pub(super) const TO_DISPLAY: usize = 512 << 10;
+pub(super) const TO_DISPLAY: usize = 16 << 10;
 
 /// NX bytes waiting for the agent beyond which the X server is not read.
 pub(super) const FROM_DISPLAY: usize = 256 << 10;
@@ -24,7 +24,7 @@ pub(super) const CONGESTION: (usize, usize) = (256 << 10, 64 << 10);
 pub(super) const CHANNEL: usize = 16 << 20;
 
 /// Bytes read at once.
-pub(super) const READ: usize = 64 << 10;
+pub(super) const READ: usize = 32 << 10;
 
 /// Turns after which others on the same thread get theirs.
 pub(super) const TURNS: usize = 64;

@@ -17,8 +17,9 @@ const JOIN: usize = 16 * 1024;
 /// Chunks that are written at once.
 const AT_ONCE: usize = 16;
 
-/// Written chunks that are kept until somebody asks for them.
-const SPENT: usize = 4;
+/// Written chunks that are kept until somebody asks for them, and the largest
+/// of them in bytes.
+const SPENT: (usize, usize) = (2, 128 * 1024);
 
 /// Bytes that wait to be written.
 #[derive(Debug, Default)]
@@ -75,7 +76,7 @@ impl Queue {
     }
 
     fn spend(&mut self, chunk: Vec<u8>) {
-        if self.spent.len() < SPENT {
+        if self.spent.len() < SPENT.0 && chunk.capacity() <= SPENT.1 {
             self.spent.push(chunk);
         }
     }

@@ -69,8 +69,32 @@ impl Shared {
             .clone()
     }
 
-    pub(super) fn set(&self, statistics: Statistics) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = statistics;
+    /// Of a session that begins.
+    pub(super) fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Statistics::default();
+    }
+
+    /// Brings it up to date. It is asked for once in a session and changes with
+    /// every message, so what was there is filled again.
+    pub(super) fn update<'c>(
+        &self,
+        counter: &Counter,
+        totals: Totals,
+        open: impl Iterator<Item = &'c Channel>,
+    ) {
+        let mut statistics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        statistics.carried = counter.carried;
+        statistics.totals = totals;
+        let channels = &mut statistics.channels;
+        for bytes in channels.values_mut() {
+            *bytes = (0, 0);
+        }
+        for (name, bytes) in &counter.closed {
+            channels.insert(name, *bytes);
+        }
+        for channel in open {
+            add(channels, channel);
+        }
     }
 }
 
@@ -86,22 +110,6 @@ impl Counter {
     /// Keeps the bytes of a channel that is closed.
     pub(super) fn close(&mut self, channel: &Channel) {
         add(&mut self.closed, channel);
-    }
-
-    pub(super) fn statistics<'c>(
-        &self,
-        totals: Totals,
-        open: impl Iterator<Item = &'c Channel>,
-    ) -> Statistics {
-        let mut channels = self.closed.clone();
-        for channel in open {
-            add(&mut channels, channel);
-        }
-        Statistics {
-            carried: self.carried,
-            totals,
-            channels,
-        }
     }
 }
 
@@ -125,6 +133,27 @@ fn name(kind: Kind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_open_and_what_is_closed_are_counted_once_each() {
+        let channel = |bytes| {
+            let (end, _) = tokio::io::duplex(1);
+            let mut channel = Channel::there(Kind::Service(Service::Media), Box::new(end));
+            channel.bytes = bytes;
+            channel
+        };
+        let (shared, mut counter) = (Shared::default(), Counter::default());
+        let (one, other) = (channel((1, 20)), channel((300, 4000)));
+        for _ in 0..2 {
+            shared.update(&counter, Totals::default(), [&one, &other].into_iter());
+            assert_eq!(shared.get().channels["media"], (301, 4020));
+        }
+        counter.close(&one);
+        shared.update(&counter, Totals::default(), [&other].into_iter());
+        assert_eq!(shared.get().channels["media"], (301, 4020));
+        shared.clear();
+        assert!(shared.get().channels.is_empty());
+    }
 
     #[test]
     fn what_was_carried_is_told_in_lines() {

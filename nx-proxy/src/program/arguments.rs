@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -155,6 +156,22 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
+/// The words of a command line that is nothing but `-S` and words, as those
+/// who start nxproxy write it. Such a session goes without the parser, whose
+/// pages it would hold to its end.
+pub(super) fn plain(arguments: impl Iterator<Item = OsString>) -> Option<Vec<String>> {
+    let mut server = false;
+    let mut words = Vec::new();
+    for argument in arguments {
+        match argument.into_string().ok()? {
+            role if role == "-S" && !server => server = true,
+            word if word.starts_with('-') || word.is_empty() => return None,
+            word => words.push(word),
+        }
+    }
+    server.then_some(words)
+}
+
 impl Arguments {
     /// Of this process; else what it ends with, which has been said.
     pub(super) fn read() -> Result<Self, ExitCode> {
@@ -202,6 +219,34 @@ mod tests {
             panic!("no session");
         };
         assert_eq!(words, ["media=4713", "localhost:40"]);
+    }
+
+    #[test]
+    fn a_plain_session_is_read_as_the_parser_reads_it() {
+        let plain = |line: &[&str]| plain(line.iter().map(OsString::from));
+        for line in [
+            &["-S", "localhost:40"][..],
+            &["media=4713", "-S", "nx/nx,kill=1:40"],
+            &["-S"],
+        ] {
+            let all = ["qvd-nxproxy"].iter().chain(line);
+            let parsed = Arguments::try_parse_from(all).unwrap();
+            let Ok(Work::Session(words)) = parsed.work() else {
+                panic!("no session");
+            };
+            assert_eq!(plain(line).as_deref(), Some(words), "{line:?}");
+        }
+        for line in [
+            &["localhost:40"][..],
+            &["-S", "-S", "a:1"],
+            &["-S", "--", "a:1"],
+            &["-S", "-d", "7", "a:1"],
+            &["-S", "--help"],
+            &["-S", ""],
+            &[],
+        ] {
+            assert_eq!(plain(line), None, "{line:?}");
+        }
     }
 
     #[test]

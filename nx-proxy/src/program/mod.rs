@@ -24,6 +24,9 @@ const USAGE: u8 = 64;
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(words) = arguments::plain(std::env::args_os().skip(1)) {
+        return ended(session(&words));
+    }
     let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(status) => return status,
@@ -37,6 +40,11 @@ pub fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    ended(done)
+}
+
+/// The exit status of what was done.
+fn ended(done: Result<bool, String>) -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         // The log says why.
@@ -67,7 +75,8 @@ fn session(given: &[String]) -> Result<bool, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("runtime: {error}"))?;
-    Ok(runtime.block_on(run::run(&settings, &display, report)))
+    // Not on the stack, of which what was used once stays.
+    Ok(runtime.block_on(Box::pin(run::run(&settings, &display, report))))
 }
 
 fn tell(reason: &str) {

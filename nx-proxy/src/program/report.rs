@@ -42,8 +42,8 @@ impl Report {
     }
 
     fn line(&mut self, line: &str) {
-        // Nobody may be listening any more.
-        let _ = writeln!(self.out, "{line}");
+        // At once, and nobody may be listening any more.
+        let _ = self.out.write_all(format!("{line}\n").as_bytes());
     }
 
     pub(super) fn info(&mut self, words: &str) {

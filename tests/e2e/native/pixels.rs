@@ -155,7 +155,7 @@ fn links_of_all_speeds_show_what_nxproxy_shows() {
 #[test]
 fn links_given_as_bandwidths_show_what_nxproxy_shows() {
     play("native_pixels_bandwidths", async |scene| {
-        for link in ["link=34m", "link=256k", "link=56k"] {
+        for link in ["link=10m", "link=34m", "link=1m", "link=256k", "link=56k"] {
             same(scene, link).await?;
         }
         Ok(())

@@ -55,7 +55,7 @@ impl Session {
         cutter.receive(&x11);
         let mut server = Vec::new();
         while let Some(message) = cutter.poll(false).unwrap() {
-            server.push(message);
+            server.push(message.to_vec());
         }
         Self {
             name,

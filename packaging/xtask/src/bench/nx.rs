@@ -1,20 +1,22 @@
 //! `qvd-nxproxy` beside nxproxy: the same load on the same machine, each in
-//! turn.
+//! turn. Both sessions are there at once, so that what else the machine does in
+//! a moment falls on both.
+
+mod trips;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use qvd_tests::display::{Display, Options, Window};
 use qvd_tests::nx::Agent;
-use qvd_tests::ports;
 use qvd_tests::process::Process;
 use rustix::process::Signal;
 
-use super::figure::{Aim, Figure};
+use super::figure::{Aim, Figure, Samples};
 use super::{Bench, usage};
 
 /// For anything that is to happen.
@@ -38,8 +40,11 @@ const DRAWN: &[(&str, u32)] = &[
 const PICTURES: u32 = 150;
 const SIDE: u32 = 500;
 
-/// Round trips of one measurement.
-const TRIPS: usize = 4000;
+/// How often pictures are streamed, and bytes carried, in turn.
+const TURNS: usize = 3;
+
+/// Sessions that are started in a run; the last one of each is drawn in.
+const STARTS: usize = 3;
 
 /// Bytes over the slave channel, to the VM and from it.
 const UP: usize = 4_000_000;
@@ -65,9 +70,20 @@ struct Found {
     peak: Vec<f64>,
     window: Vec<f64>,
     pictures: Vec<f64>,
+    picture_work: Vec<f64>,
     trip: Vec<f64>,
+    late_trip: Vec<f64>,
+    trip_work: Vec<f64>,
+    trip_wakes: Vec<f64>,
     up: Vec<f64>,
     down: Vec<f64>,
+}
+
+/// The same of both.
+#[derive(Default)]
+struct Both {
+    own: Found,
+    stock: Found,
 }
 
 /// Measures both.
@@ -79,45 +95,67 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         height: 1200,
         ..Options::default()
     };
-    let display = Display::start(&bench.scene, options).await?;
-    let (mut own, mut stock) = (Found::default(), Found::default());
+    // Neither's window covers the other's.
+    let own = Display::start(&bench.scene, options).await?;
+    let stock = Display::start(&bench.scene, options).await?;
+    let mut found = Both::default();
     for _ in 0..bench.runs {
-        for (proxy, found) in [(Proxy::Own, &mut own), (Proxy::Stock, &mut stock)] {
-            session(bench, &display, proxy, found).await?;
-            round_trips(bench, &display, proxy, found).await?;
-        }
+        sessions(bench, [&own, &stock], &mut found).await?;
+        trips::measure(bench, &own, &mut found).await?;
     }
+    let Both { own, stock } = found;
     let limit = |values: &[f64], part: f64| {
-        let mut values = values.to_vec();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(0.0) * part
+        let samples = Samples::of(values.to_vec());
+        samples.map_or(0.0, |samples| samples.median * part)
     };
     let figure = |name: &str, unit, own: Vec<f64>, stock: Vec<f64>| {
         Figure::new("nx", name, unit, own).beside("nxproxy", stock)
     };
+    let most = |part: f64, stock: &[f64]| Aim::AtMost(limit(stock, part));
+    let least = |part: f64, stock: &[f64]| Aim::AtLeast(limit(stock, part));
+    let aims = [
+        most(0.6, &stock.processor),
+        most(0.5, &stock.peak),
+        most(1.0, &stock.window),
+        least(1.5, &stock.pictures),
+        least(1.0, &stock.down),
+    ];
+    let [processor, peak, window, pictures, down] = aims;
     Ok(vec![
-        figure("drawing", "CPU s", own.processor, stock.processor.clone())
-            .aim(Aim::AtMost(limit(&stock.processor, 0.6))),
-        figure("peak memory", "MiB", own.peak, stock.peak.clone())
-            .aim(Aim::AtMost(limit(&stock.peak, 0.5))),
+        figure("drawing", "CPU s", own.processor, stock.processor).aim(processor),
+        figure("peak memory", "MiB", own.peak, stock.peak).aim(peak),
+        figure("start to first window", "s", own.window, stock.window).aim(window),
+        figure("stream of pictures", "MB/s", own.pictures, stock.pictures).aim(pictures),
+        // The rest is x11perf's, nxagent's and the X server's.
         figure(
-            "start to first window",
-            "s",
-            own.window,
-            stock.window.clone(),
-        )
-        .aim(Aim::AtMost(limit(&stock.window, 1.0))),
-        figure(
-            "stream of pictures",
-            "MB/s",
-            own.pictures,
-            stock.pictures.clone(),
-        )
-        .aim(Aim::AtLeast(limit(&stock.pictures, 1.5))),
+            "proxy's work on a picture",
+            "CPU ms",
+            own.picture_work,
+            stock.picture_work,
+        ),
         // nxproxy of the agent's side is part of it with both.
-        figure("added per round trip, p99", "µs", own.trip, stock.trip),
+        figure("added per round trip, median", "µs", own.trip, stock.trip),
+        figure(
+            "added per round trip, p99",
+            "µs",
+            own.late_trip,
+            stock.late_trip,
+        )
+        .aim(Aim::AtMost(50.0)),
+        figure(
+            "proxy's work on a round trip",
+            "CPU µs",
+            own.trip_work,
+            stock.trip_work,
+        ),
+        figure(
+            "wake-ups per round trip",
+            "times",
+            own.trip_wakes,
+            stock.trip_wakes,
+        ),
         figure("slave channel to the VM", "MB/s", own.up, stock.up),
-        figure("slave channel from the VM", "MB/s", own.down, stock.down),
+        figure("slave channel from the VM", "MB/s", own.down, stock.down).aim(down),
     ])
 }
 
@@ -137,8 +175,17 @@ fn is_session(window: &Window) -> bool {
     window.name == "QVD" && window.width > 100
 }
 
-/// A session: its window, what is drawn, pictures, the slave channel.
-async fn session(bench: &Bench, display: &Display, proxy: Proxy, found: &mut Found) -> Result<()> {
+/// A session that is drawn in.
+struct Running {
+    kind: Proxy,
+    agent: Agent,
+    proxy: Process,
+    /// Where slave connections are taken.
+    place: PathBuf,
+}
+
+/// Starts a session; it is there once its window is.
+async fn open(bench: &Bench, display: &Display, kind: Proxy, found: &mut Found) -> Result<Running> {
     let scene = &bench.scene;
     let server = scene.write("slave-server", SERVER)?;
     std::fs::set_permissions(&server, std::fs::Permissions::from_mode(0o755))?;
@@ -149,53 +196,120 @@ async fn session(bench: &Bench, display: &Display, proxy: Proxy, found: &mut Fou
         "nx/nx,connect=unix:{},slave=unix:{}:{}",
         agent.socket().display(),
         place.display(),
-        display.number()
+        agent.number()
     );
     let began = Instant::now();
-    let mut process = start(bench, display, proxy, &word)?;
+    let proxy = start(bench, display, kind, &word)?;
     let screen = display.screen();
     screen.wait_for_window("QVD", WAIT, is_session).await?;
     found.window.push(began.elapsed().as_secs_f64());
     agent.expect_session(0, "Session started", WAIT).await?;
+    Ok(Running {
+        kind,
+        agent,
+        proxy,
+        place,
+    })
+}
 
-    let before = usage::processor_time_of(process.pid())?;
-    for (test, repetitions) in DRAWN {
-        draw(bench, &agent, test, *repetitions).await?;
+impl Running {
+    async fn close(mut self, display: &Display) -> Result<()> {
+        // It may have ended with the session.
+        let _ = self.proxy.signal(Signal::TERM);
+        self.proxy.wait(WAIT).await?;
+        let screen = display.screen();
+        Ok(screen.wait_for_no_window("QVD", WAIT, is_session).await?)
     }
-    let spent = usage::processor_time_of(process.pid())?.saturating_sub(before);
-    found.processor.push(spent.as_secs_f64());
-    let rate = draw(bench, &agent, &format!("-putimage{SIDE}"), PICTURES).await?;
-    found.pictures.push(f64::from(SIDE * SIDE * 4) / 1e6 * rate);
-    found.peak.push(usage::peak_of(process.pid())? / 1024.0);
+}
 
-    for (way, count, speeds) in [("up", UP, &mut found.up), ("down", DOWN, &mut found.down)] {
-        speeds.push(match slave(&place, way, count).await {
-            // With nxproxy, nxagent loses its place in what comes this fast now
-            // and then, which ends the session: nothing was carried.
-            Err(_) if proxy == Proxy::Stock => 0.0,
-            speed => speed?,
-        });
+/// A session of each: its window, what is drawn, pictures, the slave channel.
+async fn sessions(bench: &Bench, displays: [&Display; 2], found: &mut Both) -> Result<()> {
+    let Both { own, stock } = found;
+    let [left, right] = displays;
+    for _ in 1..STARTS {
+        let one = open(bench, left, Proxy::Own, own).await?;
+        one.close(left).await?;
+        let other = open(bench, right, Proxy::Stock, stock).await?;
+        other.close(right).await?;
     }
-    // It may have ended with the session.
-    let _ = process.signal(Signal::TERM);
-    process.wait(WAIT).await?;
+    let ours = open(bench, left, Proxy::Own, own).await?;
+    let theirs = open(bench, right, Proxy::Stock, stock).await?;
+    for (running, found) in [(&ours, &mut *own), (&theirs, &mut *stock)] {
+        let pid = running.proxy.pid();
+        let before = usage::processor_time_of(pid)?;
+        for (test, repetitions) in DRAWN {
+            draw(bench, &running.agent, test, *repetitions).await?;
+        }
+        let spent = usage::processor_time_of(pid)?.saturating_sub(before);
+        found.processor.push(spent.as_secs_f64());
+    }
+    for _ in 0..TURNS {
+        for (running, found) in [(&ours, &mut *own), (&theirs, &mut *stock)] {
+            let before = usage::running_time_of(running.proxy.pid())?;
+            let test = format!("-putimage{SIDE}");
+            let (rate, drawn) = draw(bench, &running.agent, &test, PICTURES).await?;
+            found.pictures.push(f64::from(SIDE * SIDE * 4) / 1e6 * rate);
+            let spent = usage::running_time_of(running.proxy.pid())?.saturating_sub(before);
+            found.picture_work.push(spent.as_secs_f64() * 1e3 / drawn);
+        }
+    }
+    for (running, found) in [(&ours, &mut *own), (&theirs, &mut *stock)] {
+        found
+            .peak
+            .push(usage::peak_of(running.proxy.pid())? / 1024.0);
+    }
+    for (way, count) in [("down", DOWN), ("up", UP)] {
+        carried(way, count, (&ours, &mut *own), (&theirs, &mut *stock)).await?;
+    }
+    ours.close(left).await?;
+    theirs.close(right).await
+}
+
+/// Carries bytes over the slave channel of each, in turn.
+async fn carried(
+    way: &str,
+    count: usize,
+    ours: (&Running, &mut Found),
+    theirs: (&Running, &mut Found),
+) -> Result<()> {
+    let mut all = [ours, theirs];
+    for _ in 0..TURNS {
+        for (running, found) in &mut all {
+            let speeds = match way {
+                "up" => &mut found.up,
+                _ => &mut found.down,
+            };
+            match slave(&running.place, way, count).await {
+                Ok(speed) => speeds.push(speed),
+                // With nxproxy, nxagent loses its place in what comes this fast
+                // now and then, which ends the session: nothing was carried.
+                Err(_) if running.kind == Proxy::Stock => speeds.push(0.0),
+                Err(error) => return Err(error),
+            }
+        }
+    }
     Ok(())
 }
 
-/// Has x11perf draw; how often a second, to the last pixel.
-async fn draw(bench: &Bench, agent: &Agent, test: &str, repetitions: u32) -> Result<f64> {
+/// Has x11perf draw; how often a second, to the last pixel, and how often.
+async fn draw(bench: &Bench, agent: &Agent, test: &str, repetitions: u32) -> Result<(f64, f64)> {
     let repetitions = repetitions.to_string();
     let arguments = ["-repeat", "1", "-time", "1", "-reps", &repetitions, test];
     let x11perf = agent.dress(bench.scene.installed("x11perf", "x11-apps")?);
     let mut x11perf = bench.scene.start(x11perf.args(arguments))?;
     x11perf.expect("/sec)", WAIT).await?;
     x11perf.wait(WAIT).await?;
+    // "    600 reps @   1.0582 msec (   945.0/sec): PutImage 500x500 square"
     let said = x11perf.log().text();
-    let rate = said.rsplit_once("/sec)").and_then(|(said, _)| {
-        let (_, rate) = said.rsplit_once('(')?;
-        rate.trim().parse().ok()
+    let line = said.lines().rfind(|line| line.contains("/sec)"));
+    let numbers = line.and_then(|line| {
+        let (count, rest) = line.split_once(" reps @")?;
+        let (_, rate) = rest.split_once('(')?;
+        let (rate, _) = rate.split_once("/sec)")?;
+        let count = count.split_whitespace().next_back()?;
+        Some((rate.trim().parse().ok()?, count.parse().ok()?))
     });
-    rate.with_context(|| format!("x11perf {test}: {said}"))
+    numbers.with_context(|| format!("x11perf {test}: {said}"))
 }
 
 /// Carries so many bytes over a slave channel; megabytes a second.
@@ -231,86 +345,4 @@ async fn slave(place: &Path, way: &str, count: usize) -> Result<f64> {
         Ok(count as f64 / 1e6 / began.elapsed().as_secs_f64())
     });
     carried.await?
-}
-
-/// The time of a round trip through nxproxy at the agent's side and `proxy`:
-/// the 99th of a hundred, in microseconds.
-async fn round_trips(
-    bench: &Bench,
-    display: &Display,
-    proxy: Proxy,
-    found: &mut Found,
-) -> Result<()> {
-    let scene = &bench.scene;
-    let number = ports::display()?;
-    let socket = scene.path(format!("front-{}.sock", number.number()));
-    let front = scene
-        .installed("nxproxy", "nxproxy")?
-        .env("NX_CLIENT", "/bin/true")
-        .args([
-            "-C",
-            &format!(
-                "nx/nx,link=lan,listen=unix:{}:{}",
-                socket.display(),
-                number.number()
-            ),
-        ]);
-    let mut front = scene.start(front)?;
-    front.expect("Waiting for connection", WAIT).await?;
-    let word = format!(
-        "nx/nx,connect=unix:{}:{}",
-        socket.display(),
-        number.number()
-    );
-    let mut process = start(bench, display, proxy, &word)?;
-    process.expect("Session: Session started", WAIT).await?;
-    front.expect("Session: Session started", WAIT).await?;
-    let cookie = display.cookie().bytes();
-    let number = number.number();
-    let trip = tokio::task::spawn_blocking(move || trips(number, &cookie)).await??;
-    // What the display takes by itself is not added.
-    found.trip.push(trip - direct(display)?);
-    for process in [&mut process, &mut front] {
-        process.signal(Signal::TERM)?;
-        process.wait(WAIT).await?;
-    }
-    Ok(())
-}
-
-/// The same without any proxy.
-fn direct(display: &Display) -> Result<f64> {
-    trips(display.number(), &display.cookie().bytes())
-}
-
-/// Asks display `number` who has the focus, over and over.
-fn trips(number: u16, cookie: &[u8]) -> Result<f64> {
-    let name = b"MIT-MAGIC-COOKIE-1";
-    let mut setup = b"l\0\x0b\0\0\0\x12\0\x10\0\0\0".to_vec();
-    setup.extend_from_slice(name);
-    setup.extend([0, 0]);
-    setup.extend_from_slice(cookie);
-    let mut stream = UnixStream::connect(ports::display_socket(number))?;
-    stream.set_read_timeout(Some(WAIT))?;
-    stream.write_all(&setup)?;
-    let mut head = [0; 8];
-    stream.read_exact(&mut head)?;
-    let [1, _, _, _, _, _, low, high] = head else {
-        anyhow::bail!("display :{number} refuses");
-    };
-    let mut rest = vec![0; usize::from(u16::from_le_bytes([low, high])) * 4];
-    stream.read_exact(&mut rest)?;
-    let mut times = Vec::with_capacity(TRIPS);
-    for _ in 0..TRIPS {
-        let began = Instant::now();
-        // GetInputFocus.
-        stream.write_all(&[43, 0, 1, 0])?;
-        let mut reply = [0; 32];
-        stream.read_exact(&mut reply)?;
-        times.push(began.elapsed().as_secs_f64() * 1e6);
-    }
-    times.sort_by(f64::total_cmp);
-    times
-        .get(TRIPS * 99 / 100)
-        .copied()
-        .context("no round trips")
 }

@@ -45,6 +45,30 @@ pub(crate) fn processor_time_of(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks.saturating_mul(1000) / each))
 }
 
+/// Processor time of the first thread of the process `pid`, to the nanosecond.
+///
+/// # Errors
+///
+/// When there is none.
+pub(crate) fn running_time_of(pid: u32) -> Result<Duration> {
+    let path = format!("/proc/{pid}/schedstat");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let time = text.split_whitespace().next();
+    let time = time.and_then(|time| time.parse().ok());
+    Ok(Duration::from_nanos(time.unwrap_or_default()))
+}
+
+/// How often the first thread of the process `pid` has waited and was woken up.
+///
+/// # Errors
+///
+/// When there is none.
+pub(crate) fn wakes_of(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    Ok(field(&text, "voluntary_ctxt_switches:"))
+}
+
 /// Memory of the process group `group`.
 ///
 /// # Errors
