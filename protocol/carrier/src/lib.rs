@@ -61,6 +61,7 @@ pub mod limits;
 mod liveness;
 mod reason;
 mod replay;
+mod road;
 mod stream;
 mod token;
 
@@ -72,4 +73,5 @@ pub use frame::Frame;
 pub use hello::{Detected, MAGIC, Offer, Refusal, detect, greeting, offer};
 pub use kind::{Kind, Priority};
 pub use reason::{Code, Reason};
+pub use road::{ROAD_VARIABLE, Road};
 pub use token::Token;

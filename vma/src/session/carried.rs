@@ -1,14 +1,15 @@
 //! The client's carrier: its connections, which come and go, and its streams,
 //! of which one is nxagent's and the others are folders.
 
+use std::convert::Infallible;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use qvd_carrier::{Code, Config, Kind, Loss, Reason, Role, Token};
-use qvd_net::carrier::{Ended, Incoming, Session};
-use tokio::net::{TcpStream, UnixStream};
+use qvd_net::carrier::{Ended, Incoming, Session, tell_road};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -50,6 +51,8 @@ pub(super) type StartShare = Rc<dyn Fn(std::os::unix::net::UnixStream) -> io::Re
 pub(super) struct Place {
     /// nxagent's socket.
     pub(super) nx: PathBuf,
+    /// The socket on which programs are told of outages.
+    pub(super) road: PathBuf,
     /// `None` where no folders are shared.
     pub(super) share: Option<StartShare>,
     pub(super) settings: Settings,
@@ -97,6 +100,7 @@ async fn run(
         ended = carry => ended,
         // The streams are over for good, and the client has had its time.
         () = serve(&session, &place) => "the session has let its client go".to_owned(),
+        never = tell_programs(&session, &place.road) => match never {},
     };
     let (stats, _) = session.stats();
     tracing::info!(
@@ -106,6 +110,17 @@ async fn run(
         resumes = stats.resumes,
         "client's carrier is over"
     );
+}
+
+/// Tells the programs that serve folders of outages.
+async fn tell_programs(session: &Session, road: &Path) -> Infallible {
+    // Of the carrier before.
+    let _ = std::fs::remove_file(road);
+    match UnixListener::bind(road) {
+        Ok(listener) => tell_road(listener, session.link()).await,
+        Err(error) => tracing::warn!(%error, "an outage is no pause for folders"),
+    }
+    std::future::pending().await
 }
 
 /// Runs one connection after the other, until the client says goodbye or stays

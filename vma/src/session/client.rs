@@ -79,6 +79,7 @@ impl Session {
         }
         let place = Place {
             nx: paths::nx_socket(&self.launch.dir),
+            road: paths::road(&self.launch.dir),
             share: self.share_starter(),
             settings: self.launch.carrier,
         };

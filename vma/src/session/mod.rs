@@ -68,6 +68,13 @@ pub mod paths {
         dir.join("nx.sock")
     }
 
+    /// The socket on which programs are told whether the client's carrier has a
+    /// connection.
+    #[must_use]
+    pub fn road(dir: &Path) -> PathBuf {
+        dir.join("road.sock")
+    }
+
     /// nxagent's options file, read again on resume.
     #[must_use]
     pub fn options(dir: &Path) -> PathBuf {

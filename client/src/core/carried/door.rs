@@ -1,11 +1,11 @@
 //! A socket whose connections become streams of the carrier: the session's
-//! slave channel, as shares know it.
+//! slave channel, as shares know it. Another one tells of outages.
 
 use std::io;
 use std::path::PathBuf;
 
 use qvd_carrier::Kind;
-use qvd_net::carrier::Session;
+use qvd_net::carrier::{Session, tell_road};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -24,13 +24,22 @@ impl Door {
     pub(in crate::core) fn open(session: Session) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("qvd-carrier-").tempdir()?;
         let listener = UnixListener::bind(dir.path().join("slave"))?;
-        let task = tokio::spawn(serve(listener, session));
+        let road = UnixListener::bind(dir.path().join("road"))?;
+        let task = tokio::spawn(async move {
+            let tells = tell_road(road, session.link());
+            tokio::join!(serve(listener, session), tells);
+        });
         Ok(Self { dir, task })
     }
 
     /// Where connections are taken.
     pub(in crate::core) fn socket(&self) -> PathBuf {
         self.dir.path().join("slave")
+    }
+
+    /// Where it is told whether the carrier has a connection.
+    pub(in crate::core) fn road(&self) -> PathBuf {
+        self.dir.path().join("road")
     }
 }
 
