@@ -146,7 +146,12 @@ impl Session {
     /// would not answer.
     pub(super) fn suspend(&mut self) {
         if self.client.away {
-            return self.client_over();
+            if self.agent.state() == NxState::Connected {
+                return self.client_over();
+            }
+            // It has never spoken NX: nxagent awaits it still, and is to be
+            // told like without one.
+            self.forget_client();
         }
         let actions = self.agent.suspend();
         self.act(actions);
