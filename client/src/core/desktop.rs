@@ -142,7 +142,12 @@ pub async fn open_desktop(
                 stream,
                 carried,
                 door,
-            } = Road::of(tunnel, wish.carrier.as_ref()).await?;
+            } = Road::of(
+                tunnel,
+                wish.carrier.as_ref(),
+                wish.slave.as_ref().map(Slave::engine),
+            )
+            .await?;
             session.away = carried.as_ref().map(Carried::away);
             // What shares have to tell comes in between.
             let events = &mut |event: Event| {

@@ -60,6 +60,7 @@ pub(super) struct Place {
 
 /// The session process's hold on a carrier that runs.
 pub(super) struct Carried {
+    session: Session,
     connections: mpsc::UnboundedSender<TcpStream>,
 }
 
@@ -72,9 +73,22 @@ impl Carried {
         tell: mpsc::UnboundedSender<Said>,
     ) -> (Self, impl Future<Output = ()>) {
         let (connections, queue) = mpsc::unbounded_channel();
-        let carried = Self { connections };
+        let config = Config {
+            keepalive: place.settings.keepalive,
+            ..Config::default()
+        };
+        let session = Session::new(Role::Agent, config);
+        let carried = Self {
+            session: session.clone(),
+            connections,
+        };
         carried.resume(connection);
-        (carried, run(place, queue, tell))
+        (carried, run(session, place, queue, tell))
+    }
+
+    /// What streams are opened in.
+    pub(super) fn session(&self) -> Session {
+        self.session.clone()
     }
 
     /// The client is back, if it has the token.
@@ -85,15 +99,11 @@ impl Carried {
 }
 
 async fn run(
+    session: Session,
     place: Place,
     mut connections: mpsc::UnboundedReceiver<TcpStream>,
     tell: mpsc::UnboundedSender<Said>,
 ) {
-    let config = Config {
-        keepalive: place.settings.keepalive,
-        ..Config::default()
-    };
-    let session = Session::new(Role::Agent, config);
     let grace = place.settings.grace;
     let carry = carry(&session, grace, &mut connections, &tell);
     let ended = tokio::select! {

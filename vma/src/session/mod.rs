@@ -5,6 +5,7 @@
 //! its control socket and takes the session over. When it ends, everything it
 //! started has ended.
 
+mod asks;
 mod bridge;
 mod carried;
 mod children;
@@ -50,6 +51,13 @@ pub fn main(log: Log) -> anyhow::Result<()> {
         .build()?;
     let local = tokio::task::LocalSet::new();
     runtime.block_on(local.run_until(run::Session::run(*launch, listener, daemon, log)))
+}
+
+/// The port on which nxagent takes requests to the client. No Unix socket: a
+/// process that nxagent forks at its start takes that away again (seen).
+#[must_use]
+pub fn nx_slave_port(display: u16) -> u16 {
+    asks::FIRST_NX_PORT.saturating_add(display)
 }
 
 /// Where a session keeps its things, below [`Launch::dir`].

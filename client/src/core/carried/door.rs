@@ -1,5 +1,6 @@
 //! A socket whose connections become streams of the carrier: the session's
-//! slave channel, as shares know it. Another one tells of outages.
+//! slave channel, as shares know it. Another one tells of outages. What the VM
+//! asks comes the other way.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,6 +10,8 @@ use qvd_net::carrier::{Session, tell_road};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::task::{JoinHandle, JoinSet};
+
+use super::asked::{self, Server};
 
 /// Most connections at a time: each is a program in the VM.
 const MAX_CONNECTIONS: usize = 64;
@@ -21,13 +24,21 @@ pub(in crate::core) struct Door {
 
 impl Door {
     /// Opens it, in a folder where only the user gets.
-    pub(in crate::core) fn open(session: Session) -> io::Result<Self> {
+    pub(in crate::core) fn open(
+        session: Session,
+        slave: Option<nx_proxy::Slave>,
+    ) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("qvd-carrier-").tempdir()?;
         let listener = UnixListener::bind(dir.path().join("slave"))?;
         let road = UnixListener::bind(dir.path().join("road"))?;
+        let server = Server {
+            slave,
+            road: dir.path().join("road"),
+        };
         let task = tokio::spawn(async move {
             let tells = tell_road(road, session.link());
-            tokio::join!(serve(listener, session), tells);
+            let answers = asked::serve(session.clone(), server);
+            tokio::join!(serve(listener, session), answers, tells);
         });
         Ok(Self { dir, task })
     }
