@@ -96,6 +96,14 @@ pub struct Slave {
     pub environment: Vec<(String, OsString)>,
 }
 
+impl Slave {
+    /// The variables of the program, where no engine runs it: those an engine
+    /// gives to all its programs, and its own.
+    pub fn program_environment(&self) -> impl Iterator<Item = (String, OsString)> {
+        plain_environment().chain(self.environment.iter().cloned())
+    }
+}
+
 impl Session {
     /// Time from the start of the stream to the first window; a modem needs
     /// some seconds of it.

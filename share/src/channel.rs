@@ -1,10 +1,13 @@
 use std::io;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
+
+use crate::Outages;
 
 /// Bytes read from a channel at once, but for those of a packet longer than
 /// that, which are read into the packet.
@@ -15,6 +18,8 @@ pub(crate) const READ: usize = 32 * 1024;
 pub struct Channel {
     input: OwnedFd,
     output: Output,
+    /// Of what carries it.
+    outages: Mutex<Outages>,
 }
 
 #[derive(Debug)]
@@ -31,6 +36,7 @@ impl Channel {
         Self {
             input: socket.into(),
             output: Output::Socket,
+            outages: Mutex::default(),
         }
     }
 
@@ -51,7 +57,21 @@ impl Channel {
             } else {
                 Output::Pipe(output)
             },
+            outages: Mutex::default(),
         })
+    }
+
+    /// What carries it has outages, in which nobody is to lose patience.
+    #[must_use]
+    pub fn with_outages(mut self, outages: Outages) -> Self {
+        self.outages = Mutex::new(outages);
+        self
+    }
+
+    /// The outages, for whoever looks after them.
+    pub(crate) fn take_outages(&self) -> Outages {
+        let mut outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut outages)
     }
 
     /// Reads what is there, and waits where nothing is. 0: the peer has
@@ -115,11 +135,21 @@ impl Channel {
 
     /// Waits until something can be written; `false` when the time has passed.
     pub(crate) fn wait_writable(&self, time: Duration) -> io::Result<bool> {
-        let fd = match &self.output {
+        wait(self.output(), PollFlags::OUT, Some(time))
+    }
+
+    /// The same, of a time that does not pass while there is an outage.
+    pub(crate) fn wait_taken(&self, time: Duration) -> io::Result<bool> {
+        let mut outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut deadline = Instant::now() + time;
+        outages.wait(self.output(), PollFlags::OUT, &mut deadline)
+    }
+
+    fn output(&self) -> &OwnedFd {
+        match &self.output {
             Output::Socket => &self.input,
             Output::Pipe(output) => output,
-        };
-        wait(fd, PollFlags::OUT, Some(time))
+        }
     }
 
     /// Ends both directions; whoever reads or writes is woken. Does nothing to

@@ -12,7 +12,9 @@
 
 mod channel;
 pub mod mount;
+mod outages;
 pub mod serve;
 mod sys;
 
 pub use channel::Channel;
+pub use outages::Outages;

@@ -1,13 +1,22 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use qvd_share::{Channel, Outages};
+use rustix::event::PollFlags;
 
 /// A connection of the slave channel: by the port that a client has written
 /// down, or within the client by the engine's own socket.
 #[derive(Debug)]
-pub enum Line {
+pub struct Line {
+    stream: Stream,
+    outages: Outages,
+}
+
+#[derive(Debug)]
+enum Stream {
     /// By a port of the loopback interface.
     Tcp(TcpStream),
     /// By a socket where only the user gets.
@@ -15,37 +24,61 @@ pub enum Line {
 }
 
 impl Line {
-    /// How long reading may take from now on; `None` for ever.
-    pub(crate) fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.set_read_timeout(time),
-            Self::Unix(stream) => stream.set_read_timeout(time),
-        }
+    /// What carries it has outages, in which nobody is to lose patience.
+    #[must_use]
+    pub fn with_outages(mut self, outages: Outages) -> Self {
+        self.outages = outages;
+        self
+    }
+
+    /// Waits until there is something to read; `false` when the time has
+    /// passed.
+    pub(crate) fn wait_readable(&mut self, deadline: &mut Instant) -> io::Result<bool> {
+        let Self { stream, outages } = self;
+        outages.wait(stream.as_fd(), PollFlags::IN, deadline)
     }
 
     /// How long writing may take from now on; `None` for ever.
     pub(crate) fn set_write_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.set_write_timeout(time),
+            Stream::Unix(stream) => stream.set_write_timeout(time),
+        }
+    }
+
+    /// What follows is another protocol's.
+    pub(crate) fn into_channel(self) -> Channel {
+        let socket: OwnedFd = match self.stream {
+            Stream::Tcp(stream) => stream.into(),
+            Stream::Unix(stream) => stream.into(),
+        };
+        Channel::socket(socket).with_outages(self.outages)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Tcp(stream) => stream.set_write_timeout(time),
-            Self::Unix(stream) => stream.set_write_timeout(time),
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }
 
 impl Read for Line {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
+        match &mut self.stream {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
         }
     }
 }
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
+        match &mut self.stream {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
         }
     }
 
@@ -54,23 +87,23 @@ impl Write for Line {
     }
 }
 
+impl From<Stream> for Line {
+    fn from(stream: Stream) -> Self {
+        Self {
+            stream,
+            outages: Outages::none(),
+        }
+    }
+}
+
 impl From<TcpStream> for Line {
     fn from(stream: TcpStream) -> Self {
-        Self::Tcp(stream)
+        Stream::Tcp(stream).into()
     }
 }
 
 impl From<UnixStream> for Line {
     fn from(stream: UnixStream) -> Self {
-        Self::Unix(stream)
-    }
-}
-
-impl From<Line> for OwnedFd {
-    fn from(line: Line) -> Self {
-        match line {
-            Line::Tcp(stream) => stream.into(),
-            Line::Unix(stream) => stream.into(),
-        }
+        Stream::Unix(stream).into()
     }
 }

@@ -10,6 +10,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,8 @@ pub(crate) const PORT: &str = "slave-port";
 pub(crate) const KEY: &str = "slave-key";
 /// The file that says what the session is.
 pub(crate) const ABOUT: &str = "session.json";
+/// The file that names the socket which tells of outages, where one does.
+pub(crate) const ROAD: &str = "road";
 /// The file that the client holds.
 const LOCK: &str = "lock";
 /// The folder of the sessions' folders.
@@ -112,16 +115,21 @@ impl Record {
         &self.folder
     }
 
-    /// Writes port and key down; a session that was got back has another key.
+    /// Writes port and key down, and where outages are told of; a session that
+    /// was got back has another key.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn write(&self, port: u16, key: &Key) -> Result<(), Error> {
+    pub fn write(&self, port: u16, key: &Key, road: Option<&Path>) -> Result<(), Error> {
         let about = serde_json::to_vec(&self.about).map_err(io::Error::other);
         let path = self.folder.join(ABOUT);
         about
             .and_then(|about| replace(&path, &about))
             .map_err(Error::file(&path))?;
+        if let Some(road) = road {
+            let path = self.folder.join(ROAD);
+            replace(&path, road.as_os_str().as_bytes()).map_err(Error::file(&path))?;
+        }
         let _guard = hold(&self.base.join(SESSIONS))?;
         for folder in [&self.folder, &self.base] {
             for (name, text) in [(KEY, key.to_file().to_owned()), (PORT, port.to_string())] {
@@ -141,7 +149,7 @@ impl Record {
         // the same files now.
         let _guard = hold(&self.base.join(SESSIONS));
         forget_port(&self.base, &self.folder);
-        for name in [KEY, PORT] {
+        for name in [KEY, PORT, ROAD] {
             let _ = std::fs::remove_file(self.folder.join(name));
         }
     }
@@ -232,7 +240,7 @@ fn same_port(base: &Path, folder: &Path) -> bool {
 
 fn remove_folder(folder: &Path) {
     // Not a link to elsewhere, and nothing that is not ours.
-    for name in [PORT, KEY, ABOUT, LOCK] {
+    for name in [PORT, KEY, ROAD, ABOUT, LOCK] {
         let _ = std::fs::remove_file(folder.join(name));
     }
     let _ = std::fs::remove_dir(folder);
@@ -306,7 +314,7 @@ mod tests {
 
     fn record(base: &Path, vm: &str, port: u16, key: &str) -> Record {
         let record = Record::new(base, about(vm)).unwrap();
-        record.write(port, &Key::new(key).unwrap()).unwrap();
+        record.write(port, &Key::new(key).unwrap(), None).unwrap();
         record
     }
 
@@ -327,13 +335,15 @@ mod tests {
                 assert_eq!(mode & 0o777, 0o600);
             }
         }
-        one.write(62001, &Key::new("KEYKEY2").unwrap()).unwrap();
+        one.write(62001, &Key::new("KEYKEY2").unwrap(), None)
+            .unwrap();
         assert_eq!(text(base.path().join(KEY)).unwrap(), "KEYKEY2");
         let folder = one.folder().to_owned();
         one.lost();
         assert!(Session::all(base.path()).is_empty());
         assert!(!base.path().join(PORT).exists());
-        one.write(62001, &Key::new("KEYKEY3").unwrap()).unwrap();
+        one.write(62001, &Key::new("KEYKEY3").unwrap(), None)
+            .unwrap();
         assert_eq!(Session::all(base.path()).len(), 1);
         drop(one);
         assert!(!folder.exists());

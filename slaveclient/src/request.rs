@@ -1,5 +1,4 @@
 use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use qvd_slave::{Key, MAX_BODY, TICKET, VmRequest};
 use crate::{Error, Line};
 
 /// How long the VM may take to answer: it mounts in that time, over a channel
-/// that may be slow.
+/// that may be slow. In an outage no time passes.
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// A folder to be shared.
@@ -127,9 +126,7 @@ fn upgraded(
     request: &VmRequest,
 ) -> Result<(ResponseHead, Channel, Vec<u8>), Error> {
     match ask(stream, key, request)? {
-        (ResponseEvent::Upgraded(head), stream, early) => {
-            Ok((head, Channel::socket(OwnedFd::from(stream)), early))
-        }
+        (ResponseEvent::Upgraded(head), stream, early) => Ok((head, stream.into_channel(), early)),
         (event, ..) => Err(refused(event)),
     }
 }
@@ -139,7 +136,7 @@ fn ask(
     key: &Key,
     request: &VmRequest,
 ) -> Result<(ResponseEvent, Line, Vec<u8>), Error> {
-    let deadline = Instant::now() + ANSWER;
+    let mut deadline = Instant::now() + ANSWER;
     let mut bytes = Vec::new();
     request.to_head(key).write(&mut bytes)?;
     stream
@@ -154,13 +151,10 @@ fn ask(
             Some(event) => break event,
             None => {}
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let ready = stream.wait_readable(&mut deadline);
+        if !ready.map_err(Error::Channel)? {
             return Err(Error::Silent);
         }
-        stream
-            .set_read_timeout(Some(left))
-            .map_err(Error::Channel)?;
         match stream.read(&mut buffer) {
             Ok(0) => reader.receive_end(),
             Ok(count) => reader.receive(buffer.get(..count).unwrap_or_default()),
@@ -169,7 +163,6 @@ fn ask(
             Err(error) => return Err(Error::Channel(error)),
         }
     };
-    stream.set_read_timeout(None).map_err(Error::Channel)?;
     stream.set_write_timeout(None).map_err(Error::Channel)?;
     let early = reader.take_rest();
     Ok((event, stream, early))

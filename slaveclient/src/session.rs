@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use qvd_share::Outages;
 use qvd_slave::Key;
 
-use crate::{About, Error, record};
+use crate::{About, Error, Line, record};
 
 /// How long the session's port, on this machine, may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -26,6 +27,8 @@ pub struct Session {
     folder: PathBuf,
     port: u16,
     key: Key,
+    /// Where outages are told of, where anybody does.
+    road: Option<PathBuf>,
 }
 
 impl Session {
@@ -91,6 +94,7 @@ impl Session {
             folder: folder.to_owned(),
             port: port.trim().parse().ok()?,
             key: Key::new(&key)?,
+            road: text(&folder.join(record::ROAD)).map(PathBuf::from),
         })
     }
 
@@ -140,7 +144,13 @@ impl Session {
     ///
     /// # Errors
     /// When nobody listens.
-    pub fn connect(&self) -> io::Result<TcpStream> {
+    pub fn line(&self) -> io::Result<Line> {
+        let road = self.road.as_deref();
+        let outages = road.map_or_else(Outages::none, Outages::told_at);
+        Ok(Line::from(self.connect()?).with_outages(outages))
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let stream = TcpStream::connect_timeout(&address, CONNECT)?;
         stream.set_nodelay(true)?;

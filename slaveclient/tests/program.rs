@@ -56,7 +56,9 @@ impl Home {
             pid: std::process::id(),
         };
         let record = Record::new(&self.path(".qvd"), about).unwrap();
-        record.write(port, &Key::new("KEYKEYKEY").unwrap()).unwrap();
+        record
+            .write(port, &Key::new("KEYKEYKEY").unwrap(), None)
+            .unwrap();
         record
     }
 }

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::peer::Peer;
 use crate::settings::Settings;
 
-pub(crate) fn serve(settings: &Settings, peer: Peer, path: &[u8]) -> Result<(), Error> {
+pub(crate) fn serve(settings: &Settings, mut peer: Peer, path: &[u8]) -> Result<(), Error> {
     // Relative to the user's home, in which the server runs.
     let folder = settings.home.join(OsString::from_vec(path.to_vec()));
     let opened = Folder::new(&folder).announced_as(path).open();

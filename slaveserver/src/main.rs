@@ -108,7 +108,7 @@ fn serve(settings: &Settings) -> Result<(), Error> {
             share::serve(settings, peer, &path, charset.as_deref())
         }
         Ok(VmRequest::Fetch { path }) => fetch::serve(settings, peer, &path),
-        Ok(VmRequest::Open { path, ticket }) => open::serve(settings, &peer, &path, &ticket),
+        Ok(VmRequest::Open { path, ticket }) => open::serve(settings, &mut peer, &path, &ticket),
         Ok(_) => {
             let text = "this server has no such service";
             Ok(peer.answer(&Response::text(Status::NOT_IMPLEMENTED, text))?)

@@ -15,11 +15,11 @@ use crate::shares::Shares;
 
 pub(crate) fn serve(
     settings: &Settings,
-    peer: &Peer,
+    peer: &mut Peer,
     path: &[u8],
     ticket: &[u8],
 ) -> Result<(), Error> {
-    let not_found = |peer: &Peer, text: &str| -> Result<(), Error> {
+    let not_found = |peer: &mut Peer, text: &str| -> Result<(), Error> {
         peer.answer(&Response::text(Status::NOT_FOUND, text))?;
         Err(Error::Other(text.into()))
     };

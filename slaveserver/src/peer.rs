@@ -2,19 +2,20 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use qvd_http1::{Request, RequestReader, Response, ResponseHead};
-use qvd_share::Channel;
+use qvd_share::{Channel, Outages};
 use qvd_slave::MAX_BODY;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 
 use crate::Error;
 
 /// How long a request may take to arrive, however it is dripped, and an
-/// answer to be taken.
+/// answer to be taken; outages aside.
 const TIME: Duration = Duration::from_secs(30);
 
 /// The client at the other end of the slave channel.
 pub(crate) struct Peer {
     reader: RequestReader,
+    outages: Outages,
 }
 
 impl Peer {
@@ -22,18 +23,19 @@ impl Peer {
     pub(crate) fn stdio() -> Self {
         Self {
             reader: RequestReader::new(MAX_BODY),
+            outages: Outages::of_process(),
         }
     }
 
     /// Its one request.
     pub(crate) fn request(&mut self) -> Result<Request, Error> {
-        let deadline = Instant::now() + TIME;
+        let mut deadline = Instant::now() + TIME;
         let mut buffer = [0; 4096];
         loop {
             if let Some(request) = self.reader.poll()? {
                 return Ok(request);
             }
-            ready(PollFlags::IN, deadline)?;
+            ready(&mut self.outages, PollFlags::IN, &mut deadline)?;
             match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                 Ok(count) => self.reader.receive(buffer.get(..count).unwrap_or_default()),
@@ -44,10 +46,10 @@ impl Peer {
     }
 
     /// Answers; nothing follows.
-    pub(crate) fn answer(&self, response: &Response) -> io::Result<()> {
+    pub(crate) fn answer(&mut self, response: &Response) -> io::Result<()> {
         let mut bytes = Vec::new();
         response.write(&mut bytes).map_err(io::Error::other)?;
-        send(&bytes)
+        send(&bytes, &mut self.outages)
     }
 
     /// Answers with a 101: from here on the channel speaks SFTP. Gives the
@@ -55,15 +57,16 @@ impl Peer {
     pub(crate) fn upgrade(mut self, head: &ResponseHead) -> Result<(Channel, Vec<u8>), Error> {
         let mut bytes = Vec::new();
         head.write(&mut bytes)?;
-        send(&bytes)?;
-        Ok((Channel::stdio()?, self.reader.take_rest()))
+        send(&bytes, &mut self.outages)?;
+        let channel = Channel::stdio()?.with_outages(self.outages);
+        Ok((channel, self.reader.take_rest()))
     }
 }
 
-fn send(mut bytes: &[u8]) -> io::Result<()> {
-    let deadline = Instant::now() + TIME;
+fn send(mut bytes: &[u8], outages: &mut Outages) -> io::Result<()> {
+    let mut deadline = Instant::now() + TIME;
     while !bytes.is_empty() {
-        ready(PollFlags::OUT, deadline)?;
+        ready(outages, PollFlags::OUT, &mut deadline)?;
         match rustix::io::write(rustix::stdio::stdout(), bytes) {
             Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
@@ -73,25 +76,14 @@ fn send(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn ready(flags: PollFlags, deadline: Instant) -> io::Result<()> {
+fn ready(outages: &mut Outages, flags: PollFlags, deadline: &mut Instant) -> io::Result<()> {
     let stream = if flags.contains(PollFlags::IN) {
         rustix::stdio::stdin()
     } else {
         rustix::stdio::stdout()
     };
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        let time = Timespec::try_from(left).ok();
-        match poll(
-            &mut [PollFd::from_borrowed_fd(stream, flags)],
-            time.as_ref(),
-        ) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
+    match outages.wait(stream, flags, deadline)? {
+        true => Ok(()),
+        false => Err(io::ErrorKind::TimedOut.into()),
     }
 }

@@ -17,7 +17,7 @@ use crate::{Error, mounts};
 
 pub(crate) fn serve(
     settings: &Settings,
-    peer: Peer,
+    mut peer: Peer,
     path: &[u8],
     charset: Option<&str>,
 ) -> Result<(), Error> {

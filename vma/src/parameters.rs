@@ -202,7 +202,11 @@ impl SessionSpec {
         let mut line = "nx/nx".to_owned();
         for (key, value) in &self.options {
             // Writing to a String cannot fail.
-            let _ = write!(line, ",{key}={value}");
+            let _ = match *key {
+                // The session's own port is the session process's.
+                "slave" => write!(line, ",slave={}", crate::session::nx_slave_port(display)),
+                _ => write!(line, ",{key}={value}"),
+            };
         }
         let _ = write!(line, ",listen=unix:{}:{display}", socket.display());
         if line.len() >= MAX_OPTIONS {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::broker::{Broker, Target, Tunnel};
-use super::carried::{Carried, Carrier, Door, Kept, Road, carry};
+use super::carried::{Carried, Carrier, Kept, Road, carry};
 use super::choice::{Choice, find};
 use super::event::Event;
 use super::failure::{Code, Failure};
@@ -142,7 +142,12 @@ pub async fn open_desktop(
                 stream,
                 carried,
                 door,
-            } = Road::of(tunnel, wish.carrier.as_ref()).await?;
+            } = Road::of(
+                tunnel,
+                wish.carrier.as_ref(),
+                wish.slave.as_ref().map(Slave::engine),
+            )
+            .await?;
             session.away = carried.as_ref().map(Carried::away);
             // What shares have to tell comes in between.
             let events = &mut |event: Event| {
@@ -153,9 +158,10 @@ pub async fn open_desktop(
                         slave.iter_mut().for_each(Channel::connected);
                     }
                     // Folders have a way of their own, beside NX.
-                    (Event::SlaveListening(socket), Some(slave)) => {
-                        slave.listening(door.as_ref().map_or(socket, Door::socket));
-                    }
+                    (Event::SlaveListening(socket), Some(slave)) => match &door {
+                        Some(door) => slave.listening(door.socket(), Some(door.road())),
+                        None => slave.listening(socket, None),
+                    },
                     _ => {}
                 }
             };

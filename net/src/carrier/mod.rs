@@ -23,6 +23,7 @@
 
 mod inner;
 mod join;
+mod road;
 mod run;
 mod stream;
 
@@ -39,6 +40,7 @@ use qvd_carrier::{Code, Config, Kind, KindStats, Loss, Reason, Role, Stats, Toke
 use tokio::sync::watch;
 
 use self::inner::Inner;
+pub use self::road::tell_road;
 pub use self::stream::Stream;
 
 /// A session. Its copies are the same session; it is over when

@@ -239,3 +239,35 @@ async fn a_stranger_is_refused_with_a_reason_and_the_session_goes_on() {
         "{one:?}"
     );
 }
+
+#[tokio::test]
+async fn programs_are_told_of_outages_until_the_end() {
+    let (client, agent) = pair();
+    let folder = std::env::temp_dir().join(format!("qvd-road-{}", std::process::id()));
+    let _ = std::fs::remove_file(&folder);
+    let listener = tokio::net::UnixListener::bind(&folder).unwrap();
+    let tells = super::tell_road(listener, agent.link());
+    let follow = async {
+        let mut program = tokio::net::UnixStream::connect(&folder).await.unwrap();
+        let mut heard = Vec::new();
+        assert_eq!(program.read_u8().await.unwrap(), b'l');
+        for number in 1..3 {
+            let connection = async {
+                tokio::select! {
+                    _ = both(&client, &agent, number) => {}
+                    heard = program.read_u8() => assert_eq!(heard.unwrap(), b'o'),
+                }
+            };
+            timeout(WAIT, connection).await.unwrap();
+            assert_eq!(program.read_u8().await.unwrap(), b'l');
+        }
+        agent.abandon("enough");
+        program.read_to_end(&mut heard).await.unwrap();
+        heard
+    };
+    let ((), heard) = timeout(WAIT, async { tokio::join!(tells, follow) })
+        .await
+        .unwrap();
+    assert_eq!(heard, b"");
+    std::fs::remove_file(&folder).unwrap();
+}

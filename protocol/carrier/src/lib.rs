@@ -62,6 +62,7 @@ mod liveness;
 mod pace;
 mod reason;
 mod replay;
+mod road;
 mod stream;
 mod token;
 
@@ -73,4 +74,5 @@ pub use frame::Frame;
 pub use hello::{Detected, MAGIC, Offer, Refusal, detect, greeting, offer};
 pub use kind::{Kind, Priority};
 pub use reason::{Code, Reason};
+pub use road::{ROAD_VARIABLE, Road};
 pub use token::Token;

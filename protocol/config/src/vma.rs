@@ -319,7 +319,7 @@ section! {
         share_engine: ShareEngine = "vma.share.engine", "qvd", Supported,
             "What mounts shared folders: qvd, the agent's own file system, or sshfs.";
         share_timeout: Duration = "vma.share.timeout", "30", Supported,
-            "Seconds that the sharing end may be silent before what was asked of it fails.";
+            "Seconds that the sharing end may be silent before what was asked of it fails. While the carrier has no connection they do not pass.";
         sshfs_args: Words = "vma.sshfs.extra_args", "", Supported,
             "Arguments for sshfs, where it mounts shared folders.";
         x11vnc_args: Words = "vma.x11vnc.extra_args", "", Supported,

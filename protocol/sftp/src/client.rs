@@ -68,7 +68,7 @@ struct Pending<T> {
 ///
 /// The time of a request is the time the peer may be silent: a slow channel
 /// on which bytes move is not a dead one. Nothing takes more than ten times
-/// as long.
+/// as long. While the client is [paused](Self::pause) no time passes.
 pub struct Client<T> {
     timeout: Duration,
     frames: Frames,
@@ -82,6 +82,8 @@ pub struct Client<T> {
     next: u32,
     extensions: Option<Extensions>,
     moved: Instant,
+    /// Since when no time passes.
+    paused: Option<Instant>,
 }
 
 impl<T> Client<T> {
@@ -102,6 +104,7 @@ impl<T> Client<T> {
             next: 0,
             extensions: None,
             moved: now,
+            paused: None,
         }
     }
 
@@ -232,8 +235,30 @@ impl<T> Client<T> {
         self.pending.len()
     }
 
+    /// It is known that nothing can come: from now on no time passes for what
+    /// is asked.
+    pub fn pause(&mut self, now: Instant) {
+        self.paused.get_or_insert(now);
+    }
+
+    /// Something can come again: each request has the time left that it had.
+    pub fn unpause(&mut self, now: Instant) {
+        let Some(begin) = self.paused.take() else {
+            return;
+        };
+        // What was asked meanwhile begins now.
+        let later = |since: Instant| since + now.saturating_duration_since(since.max(begin));
+        self.asked.iter_mut().for_each(|(_, at)| *at = later(*at));
+        let pending = self.pending.values_mut();
+        pending.for_each(|one| one.since = later(one.since));
+        self.moved = later(self.moved);
+    }
+
     /// When the oldest request's time passes, as things stand.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
+        if self.paused.is_some() {
+            return None;
+        }
         while let Some((id, since)) = self.asked.front() {
             let alive = self.pending.get(id).is_some_and(|one| one.since == *since);
             if alive {

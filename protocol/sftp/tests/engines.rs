@@ -218,6 +218,37 @@ fn silence_lapses_and_a_late_handle_is_closed() {
 }
 
 #[test]
+fn no_time_passes_in_a_pause() {
+    let mut pair = Pair::new(1000);
+    let start = pair.now;
+    let second = Duration::from_secs(1);
+    pair.client.request(&Request::Stat { path: b"a" }, 1, start);
+    pair.client.pause(start + 10 * second);
+    pair.client
+        .request(&Request::Stat { path: b"b" }, 2, start + 40 * second);
+    assert_eq!(pair.client.poll_timeout(), None);
+    pair.client.handle_timeout(start + 900 * second).unwrap();
+    assert!(pair.client.poll_event().is_none());
+    // Told twice, it is paused since the first time.
+    pair.client.pause(start + 50 * second);
+    pair.client.unpause(start + 1000 * second);
+    pair.client.unpause(start + 1001 * second);
+    // Ten seconds of the first one's time were over.
+    let first = start + 990 * second + TIMEOUT;
+    assert_eq!(pair.client.poll_timeout(), Some(first));
+    pair.client.handle_timeout(first).unwrap();
+    let event = pair.client.poll_event().unwrap();
+    assert!(matches!(event, Event::Lapsed(1, Lapse::Silence)));
+    assert!(pair.client.poll_event().is_none());
+    let second = start + 1000 * second + TIMEOUT;
+    assert_eq!(pair.client.poll_timeout(), Some(second));
+    pair.client.handle_timeout(second).unwrap();
+    let event = pair.client.poll_event().unwrap();
+    assert!(matches!(event, Event::Lapsed(2, Lapse::Silence)));
+    assert_eq!(pair.client.poll_timeout(), None);
+}
+
+#[test]
 fn a_request_that_is_never_answered_ends_though_others_are() {
     let mut pair = Pair::new(1000);
     let start = pair.now;

@@ -61,6 +61,8 @@ pub(super) struct Core {
     pub(super) extensions: Extensions,
     ready: bool,
     gone: bool,
+    /// There is an outage.
+    is_out: bool,
     pub(super) tree: Tree,
     pub(super) files: HashMap<u64, File>,
     pub(super) folders: HashMap<u64, Folder>,
@@ -102,6 +104,7 @@ impl Core {
             extensions: Extensions::default(),
             ready: false,
             gone: false,
+            is_out: false,
             tree: Tree::new(),
             files: HashMap::new(),
             folders: HashMap::new(),
@@ -139,6 +142,20 @@ impl Core {
 
     pub(super) fn sent(&mut self) {
         self.client.sent(Instant::now());
+    }
+
+    /// There is an outage, or none any more: in one, nothing is given up but
+    /// what is answered with what is known.
+    pub(super) fn outage(&mut self, begins: bool) {
+        self.is_out = begins;
+        match begins {
+            true => self.client.pause(self.now),
+            false => self.client.unpause(self.now),
+        }
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.is_out
     }
 
     pub(super) fn under_way(&self) -> usize {
@@ -367,6 +384,10 @@ impl Core {
 
     /// Lets go of what is known no longer.
     pub(super) fn tidy(&mut self) {
+        if self.is_out {
+            // What is under way may need it.
+            return;
+        }
         let now = self.now;
         self.tree.tidy(now);
         self.files.shrink_to_fit();

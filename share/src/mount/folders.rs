@@ -128,6 +128,13 @@ impl Core {
         let Some(path) = self.tree.path(ino) else {
             return self.later(move || reply.error(Errno::ENOENT));
         };
+        if ino == Tree::ROOT && self.is_out() && self.extensions.named_handles {
+            // `df` opens what it looks at, and nothing more: only who reads on
+            // is to wait.
+            let fh = self.handle();
+            self.ask_folder(fh, Folder::new(ino, Some(now)), &path, |_, _| {});
+            return self.later(move || reply.opened(FileHandle(fh), FopenFlags::empty()));
+        }
         self.open_folder(ino, &path, false, move |core, opened| match opened {
             Ok(fh) => core.later(move || reply.opened(FileHandle(fh), FopenFlags::empty())),
             Err(fault) => core.later(move || reply.error(fault.errno)),

@@ -59,9 +59,9 @@ impl Filesystem for Folder {
         self.link.gone();
     }
 
-    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, asker: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         self.link
-            .with(|core| core.lookup(parent.0, name.as_bytes(), reply));
+            .for_asker(asker, |core| core.lookup(parent.0, name.as_bytes(), reply));
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
@@ -70,13 +70,14 @@ impl Filesystem for Folder {
         });
     }
 
-    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.link.with(|core| core.getattr(ino.0, reply));
+    fn getattr(&self, asker: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.link
+            .for_asker(asker, |core| core.getattr(ino.0, reply));
     }
 
     fn setattr(
         &self,
-        _: &Request,
+        asker: &Request,
         ino: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -100,24 +101,27 @@ impl Filesystem for Folder {
             access: atime.map(convert::seconds),
             modification: mtime.map(convert::seconds),
         };
-        self.link.with(|core| core.setattr(ino.0, change, reply));
+        self.link
+            .for_asker(asker, |core| core.setattr(ino.0, change, reply));
     }
 
-    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        self.link.with(|core| core.readlink(ino.0, reply));
+    fn readlink(&self, asker: &Request, ino: INodeNo, reply: ReplyData) {
+        self.link
+            .for_asker(asker, |core| core.readlink(ino.0, reply));
     }
 
     fn mkdir(
         &self,
-        _: &Request,
+        asker: &Request,
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
         _: u32,
         reply: ReplyEntry,
     ) {
-        self.link
-            .with(|core| core.mkdir(parent.0, name.as_bytes(), mode, reply));
+        self.link.for_asker(asker, |core| {
+            core.mkdir(parent.0, name.as_bytes(), mode, reply);
+        });
     }
 
     fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
@@ -126,32 +130,35 @@ impl Filesystem for Folder {
         reply.error(Errno::EPERM);
     }
 
-    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.link
-            .with(|core| core.remove(parent.0, name.as_bytes(), false, reply));
+    fn unlink(&self, asker: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.link.for_asker(asker, |core| {
+            core.remove(parent.0, name.as_bytes(), false, reply);
+        });
     }
 
-    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.link
-            .with(|core| core.remove(parent.0, name.as_bytes(), true, reply));
+    fn rmdir(&self, asker: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.link.for_asker(asker, |core| {
+            core.remove(parent.0, name.as_bytes(), true, reply);
+        });
     }
 
     fn symlink(
         &self,
-        _: &Request,
+        asker: &Request,
         parent: INodeNo,
         name: &OsStr,
         target: &Path,
         reply: ReplyEntry,
     ) {
         let target = target.as_os_str().as_bytes();
-        self.link
-            .with(|core| core.symlink(parent.0, name.as_bytes(), target, reply));
+        self.link.for_asker(asker, |core| {
+            core.symlink(parent.0, name.as_bytes(), target, reply);
+        });
     }
 
     fn rename(
         &self,
-        _: &Request,
+        asker: &Request,
         parent: INodeNo,
         name: &OsStr,
         newparent: INodeNo,
@@ -167,28 +174,30 @@ impl Filesystem for Folder {
             (newparent.0, newname.as_bytes()),
         );
         self.link
-            .with(|core| core.rename(from, to, flags.is_empty(), reply));
+            .for_asker(asker, |core| core.rename(from, to, flags.is_empty(), reply));
     }
 
     fn link(
         &self,
-        _: &Request,
+        asker: &Request,
         ino: INodeNo,
         newparent: INodeNo,
         newname: &OsStr,
         reply: ReplyEntry,
     ) {
-        self.link
-            .with(|core| core.link(ino.0, newparent.0, newname.as_bytes(), reply));
+        self.link.for_asker(asker, |core| {
+            core.link(ino.0, newparent.0, newname.as_bytes(), reply);
+        });
     }
 
-    fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        self.link.with(|core| core.open(ino.0, flags, reply));
+    fn open(&self, asker: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.link
+            .for_asker(asker, |core| core.open(ino.0, flags, reply));
     }
 
     fn create(
         &self,
-        _: &Request,
+        asker: &Request,
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
@@ -197,13 +206,14 @@ impl Filesystem for Folder {
         reply: ReplyCreate,
     ) {
         let flags = OpenFlags(flags);
-        self.link
-            .with(|core| core.create(parent.0, name.as_bytes(), mode, flags, reply));
+        self.link.for_asker(asker, |core| {
+            core.create(parent.0, name.as_bytes(), mode, flags, reply);
+        });
     }
 
     fn read(
         &self,
-        _: &Request,
+        asker: &Request,
         _: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -212,12 +222,13 @@ impl Filesystem for Folder {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.link.with(|core| core.read(fh.0, offset, size, reply));
+        self.link
+            .for_asker(asker, |core| core.read(fh.0, offset, size, reply));
     }
 
     fn write(
         &self,
-        _: &Request,
+        asker: &Request,
         _: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -227,15 +238,18 @@ impl Filesystem for Folder {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.link.with(|core| core.write(fh.0, offset, data, reply));
+        self.link
+            .for_asker(asker, |core| core.write(fh.0, offset, data, reply));
     }
 
-    fn flush(&self, _: &Request, _: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        self.link.with(|core| core.flush(fh.0, false, reply));
+    fn flush(&self, asker: &Request, _: INodeNo, fh: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        self.link
+            .for_asker(asker, |core| core.flush(fh.0, false, reply));
     }
 
-    fn fsync(&self, _: &Request, _: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.link.with(|core| core.flush(fh.0, true, reply));
+    fn fsync(&self, asker: &Request, _: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.link
+            .for_asker(asker, |core| core.flush(fh.0, true, reply));
     }
 
     fn release(
@@ -252,25 +266,35 @@ impl Filesystem for Folder {
         reply.ok();
     }
 
-    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        self.link.with(|core| core.opendir(ino.0, reply));
+    fn opendir(&self, asker: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.link
+            .for_asker(asker, |core| core.opendir(ino.0, reply));
     }
 
-    fn readdir(&self, _: &Request, _: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
-        self.link
-            .with(|core| core.readdir(fh.0, offset, Listing::Names(reply)));
+    fn readdir(
+        &self,
+        asker: &Request,
+        _: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        reply: ReplyDirectory,
+    ) {
+        self.link.for_asker(asker, |core| {
+            core.readdir(fh.0, offset, Listing::Names(reply));
+        });
     }
 
     fn readdirplus(
         &self,
-        _: &Request,
+        asker: &Request,
         _: INodeNo,
         fh: FileHandle,
         offset: u64,
         reply: ReplyDirectoryPlus,
     ) {
-        self.link
-            .with(|core| core.readdir(fh.0, offset, Listing::Plus(reply)));
+        self.link.for_asker(asker, |core| {
+            core.readdir(fh.0, offset, Listing::Plus(reply));
+        });
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
@@ -282,12 +306,13 @@ impl Filesystem for Folder {
         reply.ok();
     }
 
-    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        self.link.with(|core| core.statfs(reply));
+    fn statfs(&self, asker: &Request, _: INodeNo, reply: ReplyStatfs) {
+        self.link.for_asker(asker, |core| core.statfs(reply));
     }
 
-    fn access(&self, _: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
-        self.link.with(|core| core.access(ino.0, mask, reply));
+    fn access(&self, asker: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        self.link
+            .for_asker(asker, |core| core.access(ino.0, mask, reply));
     }
 
     // The kernel does not ask again for what is not there at all.
@@ -336,7 +361,7 @@ impl Filesystem for Folder {
 
     fn copy_file_range(
         &self,
-        _: &Request,
+        asker: &Request,
         _: INodeNo,
         fh_in: FileHandle,
         offset_in: u64,
@@ -348,6 +373,7 @@ impl Filesystem for Folder {
         reply: ReplyWrite,
     ) {
         let (from, to) = ((fh_in.0, offset_in), (fh_out.0, offset_out));
-        self.link.with(|core| core.copy(from, to, len, reply));
+        self.link
+            .for_asker(asker, |core| core.copy(from, to, len, reply));
     }
 }

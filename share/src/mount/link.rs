@@ -1,17 +1,24 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fuser::Request;
+
 use super::Error;
 use super::core::Core;
+use super::dying::{Device, Waiters};
 use crate::channel::READ;
+use crate::outages::Next;
 use crate::serve::take_sent;
-use crate::{Channel, sys};
+use crate::{Channel, Outages, sys};
 
 /// How long nothing must have been asked for what is not needed to be let go.
 const QUIET: Duration = Duration::from_millis(250);
+
+/// How often those who wait are looked at in an outage.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Most packets sent by one call.
 const PACKETS: usize = 16;
@@ -26,6 +33,8 @@ pub(super) struct Link {
     keeper: Mutex<Keeper>,
     wake: Condvar,
     over: Condvar,
+    waiters: Waiters,
+    device: OnceLock<Device>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +55,7 @@ impl Link {
         early: &[u8],
         timeout: Duration,
     ) -> Result<Arc<Self>, Error> {
+        let outages = channel.take_outages();
         let link = Arc::new(Self {
             channel,
             core: Mutex::new(Core::new(timeout, Instant::now())),
@@ -53,6 +63,8 @@ impl Link {
             keeper: Mutex::default(),
             wake: Condvar::new(),
             over: Condvar::new(),
+            waiters: Waiters::default(),
+            device: OnceLock::new(),
         });
         let thread = |name: &str, life: fn(&Self)| {
             let link = Arc::clone(&link);
@@ -67,6 +79,13 @@ impl Link {
         }
         thread("share-read", Self::read)?;
         thread("share-keep", Self::keep)?;
+        if outages.are_told() {
+            let link = Arc::downgrade(&link);
+            thread::Builder::new()
+                .name("share-out".into())
+                .spawn(move || follow(&link, outages))
+                .map_err(Error::Thread)?;
+        }
         if link.await_ready(timeout) {
             Ok(link)
         } else {
@@ -76,10 +95,30 @@ impl Link {
     }
 
     fn await_ready(&self, timeout: Duration) -> bool {
-        let core = self.lock();
-        let waits = |core: &mut Core| !core.is_ready() && !core.is_gone();
-        let waited = self.over.wait_timeout_while(core, timeout, waits);
-        waited.unwrap_or_else(PoisonError::into_inner).0.is_ready()
+        let mut core = self.lock();
+        let mut left = timeout;
+        while !core.is_ready() && !core.is_gone() && !left.is_zero() {
+            if core.is_out() {
+                core = self.over.wait(core).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let begin = Instant::now();
+            let waited = self.over.wait_timeout(core, left);
+            core = waited.unwrap_or_else(PoisonError::into_inner).0;
+            left = left.saturating_sub(begin.elapsed());
+        }
+        core.is_ready()
+    }
+
+    /// There is an outage, or none any more.
+    fn outage(&self, begins: bool) {
+        self.with(|core| core.outage(begins));
+        // Whose time has stopped, or goes on.
+        self.over.notify_all();
+        let mut keeper = self.keeper();
+        (keeper.used, keeper.sleeps) = (true, false);
+        drop(keeper);
+        self.wake.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -107,6 +146,18 @@ impl Link {
         }
         replies.into_iter().for_each(|reply| reply());
         result
+    }
+
+    /// The same, for a thread that waits for what is answered.
+    pub(super) fn for_asker<R>(&self, asker: &Request, act: impl FnOnce(&mut Core) -> R) -> R {
+        self.waiters.asks(asker);
+        self.with(act)
+    }
+
+    /// The file system is mounted: whoever waits in an outage can be let go.
+    pub(super) fn mounted(&self, device: Device) {
+        // It is mounted once.
+        let _ = self.device.set(device);
     }
 
     /// Sends what there is, unless another thread does so already: it looks
@@ -265,5 +316,29 @@ impl Link {
     pub(super) fn wait_gone(&self) {
         let core = self.lock();
         drop(self.over.wait_while(core, |core| !core.is_gone()));
+    }
+}
+
+/// The life of the thread that is told of outages.
+fn follow(link: &Weak<Link>, mut outages: Outages) {
+    let mut look = None;
+    loop {
+        let next = outages.next(look);
+        let Some(link) = link.upgrade() else {
+            return;
+        };
+        match next {
+            Next::Changed(begins) => {
+                tracing::info!(begins, "outage");
+                link.outage(begins);
+                look = begins.then_some(LOOK);
+            }
+            Next::Nothing => {
+                if let Some(device) = link.device.get() {
+                    link.waiters.let_go(device);
+                }
+            }
+            Next::Over => return link.outage(false),
+        }
     }
 }

@@ -12,12 +12,14 @@
 //!
 //! Nothing hangs: a peer that is silent for the mount's time has its requests
 //! fail, and when the channel is gone everything fails at once with `EIO` and
-//! the mount goes away.
+//! the mount goes away. While it is known that the channel has an outage which
+//! will be over, that time does not pass; whoever waits can be killed.
 
 mod attributes;
 mod convert;
 mod core;
 mod create;
+mod dying;
 mod files;
 mod folders;
 mod fs;
@@ -124,6 +126,7 @@ pub fn mount(
     let real = point.canonicalize().ok();
     let session = Session::new(file_system, point, &config).map_err(refused)?;
     let place = Place::of(&session, point, real).map_err(refused)?;
+    link.mounted(dying::Device::of(&session).map_err(refused)?);
     let notifier = session.notifier();
     link.with(|core| core.notifier = Some(notifier));
     let served = Arc::clone(&link);

@@ -26,7 +26,7 @@ const SLOW: Duration = Duration::from_millis(2);
 /// an operation that takes some microseconds.
 const LOOKS: u32 = 100;
 
-/// How long a peer may read nothing of what it asked for.
+/// How long a peer may read nothing of what it asked for, outages aside.
 const STALLED: Duration = Duration::from_secs(600);
 
 /// Ends a share from elsewhere.
@@ -378,7 +378,7 @@ impl Driver {
                 .map(|(packet, sent)| IoSlice::new(packet.get(*sent..).unwrap_or_default()))
                 .collect();
             let Some(count) = self.channel.try_write(&parts)? else {
-                if !self.channel.wait_writable(STALLED)? {
+                if !self.channel.wait_taken(STALLED)? {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
                 continue;

@@ -22,7 +22,7 @@ pub(super) fn run(
         session.name(),
         remote.display()
     ));
-    let stream = session.connect().map_err(Error::Channel)?;
+    let stream = session.line().map_err(Error::Channel)?;
     let fetched = crate::fetch(stream, session.key(), remote)?;
     let options = Options {
         // Commas separate options in the mount table.

@@ -62,7 +62,7 @@ fn once(
         session.name(),
         offer.path.display()
     ));
-    let stream = session.connect().map_err(Error::Channel)?;
+    let stream = session.line().map_err(Error::Channel)?;
     let sharing = crate::share(stream, session.key(), offer)?;
     let ticket = sharing.ticket().to_vec();
     let name = String::from_utf8_lossy(&ticket).into_owned();
@@ -122,7 +122,7 @@ pub(super) fn open(
     if let Some(entry) = held
         && let Ok(path) = file.strip_prefix(&entry.path)
     {
-        let stream = session.connect().map_err(Error::Channel)?;
+        let stream = session.line().map_err(Error::Channel)?;
         crate::open(stream, session.key(), entry.name.as_bytes(), path)?;
         say.line(&format!("{} was opened in the session", file.display()));
         return Ok(());
@@ -137,7 +137,7 @@ pub(super) fn open(
     };
     let name = PathBuf::from(name);
     let opens = |session: &Session, ticket: &[u8]| {
-        let stream = session.connect().map_err(Error::Channel)?;
+        let stream = session.line().map_err(Error::Channel)?;
         crate::open(stream, session.key(), ticket, &name)?;
         say.line(&format!(
             "{} was opened in the session, which has its folder while this runs",

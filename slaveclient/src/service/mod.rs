@@ -13,13 +13,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use qvd_http1::{RequestHead, RequestReader, Response, ResponseHead, Status};
+use qvd_share::Outages;
 use qvd_slave::{ClientRequest, MAX_BODY};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 
 pub use gate::{Gate, Printers, VARIABLE};
 
 /// How long a request may take to arrive, however it is dripped, and each
-/// piece of a print job.
+/// piece of a print job; outages aside.
 const TIME: Duration = Duration::from_secs(30);
 
 /// Most bytes of a print job: a thick book of pictures.
@@ -82,9 +83,10 @@ fn say(line: &str) {
 
 fn serve(gate: &Gate) -> Result<(), Error> {
     let mut reader = RequestReader::new(MAX_BODY);
-    let served = head(&mut reader).and_then(|head| {
+    let mut outages = Outages::of_process();
+    let served = head(&mut reader, &mut outages).and_then(|head| {
         let request = ClientRequest::from_head(&head)?;
-        answer(gate, &request, &head, &mut reader)
+        answer(gate, &request, &head, &mut reader, &mut outages)
     });
     match served {
         Ok(Some(response)) => send_response(&response),
@@ -104,6 +106,7 @@ fn answer(
     request: &ClientRequest,
     head: &RequestHead,
     reader: &mut RequestReader,
+    outages: &mut Outages,
 ) -> Result<Option<Response>, Error> {
     let text = |text: &str| Ok(Some(Response::new(Status::OK, "text/plain", text)));
     match request {
@@ -122,7 +125,7 @@ fn answer(
             if !gate.lets_printer(printer) {
                 return Err(Error::Announced("this printer is not announced"));
             }
-            print(printer, head, reader)?;
+            print(printer, head, reader, outages)?;
             text("printed\n")
         }
         ClientRequest::TcpConnect(port) | ClientRequest::TcpCheck(port)
@@ -146,7 +149,12 @@ fn answer(
 
 /// Hands a job to the spooler as it comes, and nothing to the printer before
 /// it is whole.
-fn print(printer: &str, head: &RequestHead, reader: &mut RequestReader) -> Result<(), Error> {
+fn print(
+    printer: &str,
+    head: &RequestHead,
+    reader: &mut RequestReader,
+    outages: &mut Outages,
+) -> Result<(), Error> {
     let length = head.headers.content_length()?.unwrap_or_default();
     if length == 0 || length > MAX_JOB {
         return Err(Error::Request(qvd_http1::Error::BodyTooLarge {
@@ -170,7 +178,8 @@ fn print(printer: &str, head: &RequestHead, reader: &mut RequestReader) -> Resul
             .min(buffer.len());
         let count = read(
             buffer.get_mut(..room).unwrap_or_default(),
-            Instant::now() + TIME,
+            &mut (Instant::now() + TIME),
+            outages,
         )?;
         job.write(buffer.get(..count).unwrap_or_default())?;
         left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
@@ -178,33 +187,26 @@ fn print(printer: &str, head: &RequestHead, reader: &mut RequestReader) -> Resul
     job.end()
 }
 
-fn head(reader: &mut RequestReader) -> Result<RequestHead, Error> {
-    let deadline = Instant::now() + TIME;
+fn head(reader: &mut RequestReader, outages: &mut Outages) -> Result<RequestHead, Error> {
+    let mut deadline = Instant::now() + TIME;
     let mut buffer = [0; 4096];
     loop {
         if let Some(head) = reader.poll_head()? {
             return Ok(head);
         }
-        let count = read(&mut buffer, deadline)?;
+        let count = read(&mut buffer, &mut deadline, outages)?;
         reader.receive(buffer.get(..count).unwrap_or_default());
     }
 }
 
 /// Reads something; the end of the channel is an error here.
-fn read(buffer: &mut [u8], deadline: Instant) -> Result<usize, Error> {
+fn read(buffer: &mut [u8], deadline: &mut Instant, outages: &mut Outages) -> Result<usize, Error> {
     let ended = || Error::Channel(io::ErrorKind::UnexpectedEof.into());
     let stdin = rustix::stdio::stdin();
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).map_err(|e| Error::Channel(io::Error::other(e)))?;
-        match poll(
-            &mut [PollFd::from_borrowed_fd(stdin, PollFlags::IN)],
-            Some(&left),
-        ) {
-            Ok(0) => return Err(Error::Channel(io::ErrorKind::TimedOut.into())),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(Error::Channel(error.into())),
+        let ready = outages.wait(stdin, PollFlags::IN, deadline);
+        if !ready.map_err(Error::Channel)? {
+            return Err(Error::Channel(io::ErrorKind::TimedOut.into()));
         }
         // Not through std's standard input, which would read on.
         match rustix::io::read(stdin, &mut *buffer) {

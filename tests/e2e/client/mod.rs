@@ -2,6 +2,7 @@
 //! kiosk see of it.
 
 mod carrier;
+mod carrier_hostile;
 mod carrier_peers;
 mod check;
 mod command_line;

@@ -4,6 +4,7 @@ mod carrier;
 mod ends;
 mod folders;
 mod media;
+mod outages;
 mod programs;
 mod service;
 mod stage;

@@ -1,4 +1,5 @@
-//! What programs in the VM ask of the user's machine, on nxagent's own port.
+//! What programs in the VM ask of the user's machine, on the session's slave
+//! port: by the carrier, or through NX.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -6,8 +7,9 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use qvd_tests::process::Process;
-use qvd_tests::{Error, Result, Scene, play, ports};
+use qvd_tests::fault::Cut;
+use qvd_tests::process::{Line, Process};
+use qvd_tests::{Error, Outcome, Result, Scene, play, play_for, ports};
 
 use super::stage::{Stage, WAIT, until};
 
@@ -24,7 +26,7 @@ async fn ask(stage: &Stage, request: String) -> Result<String> {
         Ok::<_, std::io::Error>(answer)
     });
     let answer = answer.await.map_err(|e| Error::Invalid(e.to_string()))?;
-    answer.map_err(|e| Error::Invalid(format!("nxagent's slave port: {e}")))
+    answer.map_err(|e| Error::Invalid(format!("the slave port: {e}")))
 }
 
 async fn get(stage: &Stage, path: &str) -> Result<String> {
@@ -57,12 +59,23 @@ fn echo() -> Result<u16> {
 
 #[test]
 fn only_announced_ports_are_reached_from_the_session() {
-    play("shares_ports", async |scene| {
+    only_announced("shares_ports", "1");
+}
+
+#[test]
+fn only_announced_ports_are_reached_through_nx() {
+    only_announced("shares_ports_nx", "0");
+}
+
+/// With the carrier, or without.
+fn only_announced(name: &str, carrier: &str) {
+    play(name, async |scene| {
         let stage = Stage::set(scene, &[]).await?;
         let (open, other) = (echo()?, echo()?);
         let dead = ports::port()?;
         let announced = format!("{open} {}", dead.number());
         let login = stage.login().with("client.slave.tcp.ports", &announced);
+        let login = login.with("client.carrier.enable", carrier);
         let mut client = stage.connect(scene, &login, &[]).await?;
 
         let pong = get(&stage, "/ping").await?;
@@ -121,6 +134,130 @@ fn only_announced_ports_are_reached_from_the_session() {
         let answer = ask(&stage, "nonsense\r\n\r\n".into()).await?;
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
         stage.leave(&mut client).await?;
+        Ok(stage.strike().await?)
+    });
+}
+
+/// A service of the user's that sends back what it is sent.
+fn mirror() -> Result<u16> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| Error::Invalid(e.to_string()))?;
+    let address = listener.local_addr();
+    let address = address.map_err(|e| Error::Invalid(e.to_string()))?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    Ok(address.port())
+}
+
+/// A program of the VM's that has reached a port of the user's.
+async fn reach(stage: &Stage, port: u16) -> Result<tokio::net::TcpStream> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let failed = |error: std::io::Error| Error::Invalid(error.to_string());
+    let address = (Ipv4Addr::LOCALHOST, stage.agent.display() + 11000);
+    let mut stream = tokio::net::TcpStream::connect(address)
+        .await
+        .map_err(failed)?;
+    let request = format!("POST /tcp/connect/{port} HTTP/1.1\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let byte = tokio::time::timeout(WAIT, stream.read_u8()).await;
+        let byte = byte.map_err(|_| Error::Invalid("no answer".into()))?;
+        head.push(byte.map_err(failed)?);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    Ok(stream)
+}
+
+/// Bytes that go to a port and back.
+const LENGTH: usize = 8 << 20;
+
+/// Sends bytes to a port of the user's, and has them back.
+async fn goes_round(stream: tokio::net::TcpStream, seed: u8) -> std::io::Result<()> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let bytes: Vec<u8> = (0..=250)
+        .cycle()
+        .take(LENGTH)
+        .map(|b: u8| b ^ seed)
+        .collect();
+    let (mut reader, mut writer) = stream.into_split();
+    let mut back = vec![0; LENGTH];
+    let (sent, read) = tokio::join!(writer.write_all(&bytes), reader.read_exact(&mut back));
+    sent?;
+    read?;
+    assert!(back == bytes, "other bytes came back");
+    Ok(())
+}
+
+#[test]
+fn a_connection_to_an_announced_port_survives_cut_after_cut() {
+    play_for("shares_ports_cut", 4 * WAIT, async |scene| -> Outcome {
+        let stage = Stage::set(scene, &[]).await?;
+        let port = mirror()?;
+        let login = stage.login();
+        let login = login.with("client.slave.tcp.ports", &port.to_string());
+        let mut client = stage.connect(scene, &login, &[]).await?;
+        let log = stage.agent.daemon_log()?;
+        let streams = (reach(&stage, port).await?, reach(&stage, port).await?);
+        let cuts = std::cell::Cell::new(0);
+        let cut = async {
+            loop {
+                let from = log.position();
+                stage.front.cut(Cut::Reset);
+                let back = |line: &Line| line.text.contains("the client is back");
+                log.wait_for(from, "the client is back", WAIT, back).await?;
+                cuts.set(cuts.get() + 1);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            #[expect(unreachable_code, reason = "says how it may fail")]
+            Result::<()>::Ok(())
+        };
+        let round = async { tokio::try_join!(goes_round(streams.0, 1), goes_round(streams.1, 2)) };
+        tokio::select! {
+            round = round => drop(round?),
+            cut = cut => cut?,
+        }
+        assert!(cuts.get() > 0);
+        // One that begins while the client is away waits for it.
+        let from = log.position();
+        stage.front.refuse(true);
+        stage.front.cut(Cut::Reset);
+        let lost = |line: &Line| line.text.contains("the client's connection is lost");
+        log.wait_for(from, "the connection is lost", WAIT, lost)
+            .await?;
+        let (reached, ()) = tokio::join!(reach(&stage, port), async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            stage.front.refuse(false);
+        });
+        goes_round(reached?, 3).await?;
+        let text = log.text();
+        assert!(!text.contains("Suspending session"), "{text}");
+        stage.leave(&mut client).await?;
+        Ok(stage.strike().await?)
+    });
+}
+
+#[test]
+fn a_session_asks_whatever_client_it_has() {
+    play_for("shares_ports_turns", 4 * WAIT, async |scene| -> Outcome {
+        let stage = Stage::set(scene, &[]).await?;
+        let address = (Ipv4Addr::LOCALHOST, stage.agent.display() + 11000);
+        for carrier in ["1", "0", "1"] {
+            let login = stage.login().with("client.carrier.enable", carrier);
+            let mut client = stage.connect(scene, &login, &[]).await?;
+            let pong = get(&stage, "/ping").await?;
+            assert!(pong.ends_with("Pong!\n"), "{carrier}: {pong}");
+            stage.leave(&mut client).await?;
+            // Without a client there is nobody to ask.
+            until("the port is closed", || {
+                TcpStream::connect(address).is_err()
+            })
+            .await?;
+        }
         Ok(stage.strike().await?)
     });
 }

@@ -1,14 +1,15 @@
 //! The client's carrier: its connections, which come and go, and its streams,
 //! of which one is nxagent's and the others are folders.
 
+use std::convert::Infallible;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use qvd_carrier::{Code, Config, Kind, Loss, Reason, Role, Token};
-use qvd_net::carrier::{Ended, Incoming, Session};
-use tokio::net::{TcpStream, UnixStream};
+use qvd_net::carrier::{Ended, Incoming, Session, tell_road};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -50,6 +51,8 @@ pub(super) type StartShare = Rc<dyn Fn(std::os::unix::net::UnixStream) -> io::Re
 pub(super) struct Place {
     /// nxagent's socket.
     pub(super) nx: PathBuf,
+    /// The socket on which programs are told of outages.
+    pub(super) road: PathBuf,
     /// `None` where no folders are shared.
     pub(super) share: Option<StartShare>,
     pub(super) settings: Settings,
@@ -57,6 +60,7 @@ pub(super) struct Place {
 
 /// The session process's hold on a carrier that runs.
 pub(super) struct Carried {
+    session: Session,
     connections: mpsc::UnboundedSender<TcpStream>,
 }
 
@@ -69,9 +73,22 @@ impl Carried {
         tell: mpsc::UnboundedSender<Said>,
     ) -> (Self, impl Future<Output = ()>) {
         let (connections, queue) = mpsc::unbounded_channel();
-        let carried = Self { connections };
+        let config = Config {
+            keepalive: place.settings.keepalive,
+            ..Config::default()
+        };
+        let session = Session::new(Role::Agent, config);
+        let carried = Self {
+            session: session.clone(),
+            connections,
+        };
         carried.resume(connection);
-        (carried, run(place, queue, tell))
+        (carried, run(session, place, queue, tell))
+    }
+
+    /// What streams are opened in.
+    pub(super) fn session(&self) -> Session {
+        self.session.clone()
     }
 
     /// The client is back, if it has the token.
@@ -82,21 +99,18 @@ impl Carried {
 }
 
 async fn run(
+    session: Session,
     place: Place,
     mut connections: mpsc::UnboundedReceiver<TcpStream>,
     tell: mpsc::UnboundedSender<Said>,
 ) {
-    let config = Config {
-        keepalive: place.settings.keepalive,
-        ..Config::default()
-    };
-    let session = Session::new(Role::Agent, config);
     let grace = place.settings.grace;
     let carry = carry(&session, grace, &mut connections, &tell);
     let ended = tokio::select! {
         ended = carry => ended,
         // The streams are over for good, and the client has had its time.
         () = serve(&session, &place) => "the session has let its client go".to_owned(),
+        never = tell_programs(&session, &place.road) => match never {},
     };
     let (stats, _) = session.stats();
     tracing::info!(
@@ -106,6 +120,17 @@ async fn run(
         resumes = stats.resumes,
         "client's carrier is over"
     );
+}
+
+/// Tells the programs that serve folders of outages.
+async fn tell_programs(session: &Session, road: &Path) -> Infallible {
+    // Of the carrier before.
+    let _ = std::fs::remove_file(road);
+    match UnixListener::bind(road) {
+        Ok(listener) => tell_road(listener, session.link()).await,
+        Err(error) => tracing::warn!(%error, "an outage is no pause for folders"),
+    }
+    std::future::pending().await
 }
 
 /// Runs one connection after the other, until the client says goodbye or stays

@@ -54,8 +54,8 @@ pub fn start_nxagent(launch: &Launch, environment: &Environment) -> io::Result<(
     spawn(command)
 }
 
-/// Starts the program that serves folders on a connection, as nxagent does for
-/// one of its own.
+/// Starts the program that serves folders on a stream of the carrier, as nxagent
+/// does for a connection of its own.
 ///
 /// # Errors
 /// When it cannot be started.
@@ -73,6 +73,7 @@ pub fn start_slave(
         .envs(environment.system())
         .env("QVD_VMA_CONFIG", paths::slave_config(dir))
         .env("QVD_SLAVE_KEY_FILE", paths::slave_key(dir))
+        .env(qvd_carrier::ROAD_VARIABLE, paths::road(dir))
         .stdin(OwnedFd::from(connection))
         .stdout(OwnedFd::from(answers));
     // Its end is noticed as that of any child of the session.

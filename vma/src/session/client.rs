@@ -8,8 +8,9 @@ use qvd_net::socket::tune;
 use rustix::net::{RecvFlags, recv};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::asks::Asks;
 use super::carried::{Carried, Place, Said, StartShare};
 use super::run::Session;
 use super::{bridge, children, paths};
@@ -22,6 +23,10 @@ pub(super) struct Client {
     pub(super) said: mpsc::UnboundedReceiver<Said>,
     tell: mpsc::UnboundedSender<Said>,
     tokens: Vec<Hidden>,
+    /// The carrier, for what the session asks of the client.
+    way: watch::Sender<Option<qvd_net::carrier::Session>>,
+    /// The port on which the session asks, while it has a client.
+    asks: Option<Asks>,
     /// The carrier has no connection.
     away: bool,
     /// nxagent is stopped, since its client is away.
@@ -36,6 +41,8 @@ impl Default for Client {
             said,
             tell,
             tokens: Vec::new(),
+            way: watch::Sender::new(None),
+            asks: None,
             away: false,
             frozen: false,
         }
@@ -62,8 +69,14 @@ impl Session {
                 carried.resume(client);
                 return Ok(());
             }
-            _ => self.forget_client(),
+            _ => {
+                let asks = self.client.asks.take();
+                self.forget_client();
+                // Its port would not be free again at once.
+                self.client.asks = asks;
+            }
         }
+        self.open_asks();
         if !carrier {
             let socket = paths::nx_socket(&self.launch.dir);
             self.bridge = Some(tokio::task::spawn_local(async move {
@@ -79,13 +92,27 @@ impl Session {
         }
         let place = Place {
             nx: paths::nx_socket(&self.launch.dir),
+            road: paths::road(&self.launch.dir),
             share: self.share_starter(),
             settings: self.launch.carrier,
         };
         let (carried, run) = Carried::begin(client, place, self.client.tell.clone());
+        self.client.way.send_replace(Some(carried.session()));
         self.client.carried = Some(carried);
         self.bridge = Some(tokio::task::spawn_local(run));
         Ok(())
+    }
+
+    /// Opens the port on which the session's programs ask things of the client,
+    /// for as long as there is one.
+    fn open_asks(&mut self) {
+        if self.launch.slave.is_none() || self.client.asks.is_some() {
+            return;
+        }
+        let way = self.client.way.subscribe();
+        self.client.asks = Asks::open(self.launch.display, way)
+            .inspect_err(|error| tracing::warn!(%error, "nothing can be asked of the client"))
+            .ok();
     }
 
     fn share_starter(&self) -> Option<StartShare> {
@@ -145,7 +172,12 @@ impl Session {
     /// would not answer.
     pub(super) fn suspend(&mut self) {
         if self.client.away {
-            return self.client_over();
+            if self.agent.state() == NxState::Connected {
+                return self.client_over();
+            }
+            // It has never spoken NX: nxagent awaits it still, and is to be
+            // told like without one.
+            self.forget_client();
         }
         let actions = self.agent.suspend();
         self.act(actions);
@@ -170,12 +202,14 @@ impl Session {
         if let Some(bridge) = self.bridge.take() {
             bridge.abort();
         }
+        self.client.asks = None;
         self.forget_carrier();
     }
 
     fn forget_carrier(&mut self) {
         self.thaw();
         self.client.away = false;
+        self.client.way.send_replace(None);
         if self.client.carried.take().is_some() {
             self.client.tokens.clear();
             self.report(Event::Carrier {

@@ -5,6 +5,7 @@
 //! its control socket and takes the session over. When it ends, everything it
 //! started has ended.
 
+mod asks;
 mod bridge;
 mod carried;
 mod children;
@@ -52,6 +53,13 @@ pub fn main(log: Log) -> anyhow::Result<()> {
     runtime.block_on(local.run_until(run::Session::run(*launch, listener, daemon, log)))
 }
 
+/// The port on which nxagent takes requests to the client. No Unix socket: a
+/// process that nxagent forks at its start takes that away again (seen).
+#[must_use]
+pub fn nx_slave_port(display: u16) -> u16 {
+    asks::FIRST_NX_PORT.saturating_add(display)
+}
+
 /// Where a session keeps its things, below [`Launch::dir`].
 pub mod paths {
     use std::path::{Path, PathBuf};
@@ -66,6 +74,13 @@ pub mod paths {
     #[must_use]
     pub fn nx_socket(dir: &Path) -> PathBuf {
         dir.join("nx.sock")
+    }
+
+    /// The socket on which programs are told whether the client's carrier has a
+    /// connection.
+    #[must_use]
+    pub fn road(dir: &Path) -> PathBuf {
+        dir.join("road.sock")
     }
 
     /// nxagent's options file, read again on resume.

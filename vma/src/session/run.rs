@@ -461,6 +461,7 @@ impl Session {
         let dir = &self.launch.dir;
         for file in [
             paths::nx_socket(dir),
+            paths::road(dir),
             paths::options(dir),
             paths::resources(dir),
             paths::xauthority(dir),

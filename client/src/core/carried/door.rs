@@ -1,14 +1,17 @@
 //! A socket whose connections become streams of the carrier: the session's
-//! slave channel, as shares know it.
+//! slave channel, as shares know it. Another one tells of outages. What the VM
+//! asks comes the other way.
 
 use std::io;
 use std::path::PathBuf;
 
 use qvd_carrier::Kind;
-use qvd_net::carrier::Session;
+use qvd_net::carrier::{Session, tell_road};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::task::{JoinHandle, JoinSet};
+
+use super::asked::{self, Server};
 
 /// Most connections at a time: each is a program in the VM.
 const MAX_CONNECTIONS: usize = 64;
@@ -21,16 +24,33 @@ pub(in crate::core) struct Door {
 
 impl Door {
     /// Opens it, in a folder where only the user gets.
-    pub(in crate::core) fn open(session: Session) -> io::Result<Self> {
+    pub(in crate::core) fn open(
+        session: Session,
+        slave: Option<nx_proxy::Slave>,
+    ) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("qvd-carrier-").tempdir()?;
         let listener = UnixListener::bind(dir.path().join("slave"))?;
-        let task = tokio::spawn(serve(listener, session));
+        let road = UnixListener::bind(dir.path().join("road"))?;
+        let server = Server {
+            slave,
+            road: dir.path().join("road"),
+        };
+        let task = tokio::spawn(async move {
+            let tells = tell_road(road, session.link());
+            let answers = asked::serve(session.clone(), server);
+            tokio::join!(serve(listener, session), answers, tells);
+        });
         Ok(Self { dir, task })
     }
 
     /// Where connections are taken.
     pub(in crate::core) fn socket(&self) -> PathBuf {
         self.dir.path().join("slave")
+    }
+
+    /// Where it is told whether the carrier has a connection.
+    pub(in crate::core) fn road(&self) -> PathBuf {
+        self.dir.path().join("road")
     }
 }
 

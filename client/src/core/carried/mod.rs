@@ -1,6 +1,7 @@
 //! A session on the carrier: connections are got back beneath it, and the
 //! engine and the shares notice nothing.
 
+mod asked;
 mod beneath;
 mod door;
 mod network;
@@ -316,11 +317,16 @@ pub(super) struct Road {
 }
 
 impl Road {
-    /// Finds out what is spoken on a tunnel, and begins with it.
+    /// Finds out what is spoken on a tunnel, and begins with it. `slave`: what
+    /// answers what the VM asks.
     ///
     /// # Errors
     /// When the carrier cannot begin.
-    pub(super) async fn of(tunnel: Tunnel, carrier: Option<&Carrier>) -> Result<Self, Failure> {
+    pub(super) async fn of(
+        tunnel: Tunnel,
+        carrier: Option<&Carrier>,
+        slave: Option<nx_proxy::Slave>,
+    ) -> Result<Self, Failure> {
         let plain = |stream| Self {
             stream,
             carried: None,
@@ -335,7 +341,7 @@ impl Road {
         };
         tracing::info!("the carrier is spoken");
         let (carried, stream) = Carried::begin(connection, carrier)?;
-        let door = Door::open(carried.session.clone())
+        let door = Door::open(carried.session.clone(), slave)
             .inspect_err(|error| tracing::warn!(%error, "folders go through NX"))
             .ok();
         Ok(Self {

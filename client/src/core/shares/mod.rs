@@ -70,6 +70,8 @@ pub(super) struct Channel {
     tell: UnboundedSender<Event>,
     key: Option<Key>,
     socket: Option<PathBuf>,
+    /// Where it is told whether the carrier beneath has a connection.
+    road: Option<PathBuf>,
     sharing: Option<Sharing>,
 }
 
@@ -111,6 +113,7 @@ impl Channel {
             tell,
             key: None,
             socket: None,
+            road: None,
             sharing: None,
         })
     }
@@ -123,9 +126,11 @@ impl Channel {
         }
     }
 
-    /// The engine takes connections at `socket`.
-    pub(super) fn listening(&mut self, socket: PathBuf) {
+    /// Connections are taken at `socket`; at `road` it is told of outages, where
+    /// there are any that a session survives.
+    pub(super) fn listening(&mut self, socket: PathBuf, road: Option<PathBuf>) {
         self.socket = Some(socket);
+        self.road = road;
     }
 
     /// The session is there: it is written down, and folders are shared.
@@ -134,11 +139,15 @@ impl Channel {
             return;
         };
         self.port.lead_to(Some(socket.clone()));
-        if let Err(error) = self.record.write(self.port.number(), &key) {
+        if let Err(error) = self
+            .record
+            .write(self.port.number(), &key, self.road.as_deref())
+        {
             self.warn(error.to_string());
         }
         let context = Context {
             socket,
+            road: self.road.clone(),
             key,
             shared: self.slave.shared.clone(),
             // Once, not with every reconnect.
@@ -156,7 +165,7 @@ impl Channel {
 
     /// The engine has ended, and with it every connection.
     pub(super) async fn lost(&mut self) {
-        self.socket = None;
+        (self.socket, self.road) = (None, None);
         self.port.lead_to(None);
         self.record.lost();
         if let Some(sharing) = self.sharing.take() {

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use qvd_share::Outages;
 use qvd_share::mount::Table;
-use qvd_slaveclient::{Entry, Error, Key, Offer, Registry, Stopper};
+use qvd_slaveclient::{Entry, Error, Key, Line, Offer, Registry, Stopper};
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -35,6 +36,8 @@ const AGAIN: [Duration; 4] = [
 pub(super) struct Context {
     /// The engine's socket.
     pub(super) socket: PathBuf,
+    /// Where it is told of outages, where anybody does.
+    pub(super) road: Option<PathBuf>,
     pub(super) key: Key,
     pub(super) shared: Shared,
     /// A file that is to be opened in the session, once.
@@ -210,8 +213,11 @@ fn share(
 }
 
 impl Context {
-    fn connect(&self) -> Result<UnixStream, Error> {
-        UnixStream::connect(&self.socket).map_err(Error::Channel)
+    fn connect(&self) -> Result<Line, Error> {
+        let stream = UnixStream::connect(&self.socket).map_err(Error::Channel)?;
+        let road = self.road.as_deref();
+        let outages = road.map_or_else(Outages::none, Outages::told_at);
+        Ok(Line::from(stream).with_outages(outages))
     }
 
     fn open(&self, ticket: &[u8], path: &Path) {
@@ -299,6 +305,7 @@ mod tests {
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let context = Context {
             socket,
+            road: None,
             key: Key::new("key").unwrap(),
             shared: Shared::default(),
             open: None,

@@ -49,6 +49,11 @@ const EDGES: &[(&str, &str, &str)] = &[
         "the slave channel's requests are HTTP heads",
     ),
     ("qvd-share", "qvd-sftp", "drives both of its engines"),
+    (
+        "qvd-share",
+        "qvd-carrier",
+        "knows how it is told of an outage",
+    ),
     ("qvd-slaveserver", "qvd-config", "reads vma.conf"),
     ("qvd-slaveserver", "qvd-http1", "answers requests"),
     ("qvd-slaveserver", "qvd-share", "mounts and serves folders"),
