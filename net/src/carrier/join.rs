@@ -7,9 +7,8 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use rustix::net::{Shutdown, shutdown};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::Stream;
@@ -25,15 +24,66 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
 }
 
+/// A socket that a stream is joined with.
+pub trait Local: Send + Sync {
+    /// Waits until it can be read.
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// Also when nothing is.
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Waits until it can be written.
+    fn writable(&self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Writes what there is room for.
+    ///
+    /// # Errors
+    /// Also when there is none.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Tells its other end that nothing more comes.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn end(&self) -> io::Result<()>;
+}
+
+macro_rules! local {
+    ($socket:ty) => {
+        impl Local for $socket {
+            fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+                <$socket>::readable(self)
+            }
+
+            fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                <$socket>::try_read(self, buffer)
+            }
+
+            fn writable(&self) -> impl Future<Output = io::Result<()>> + Send {
+                <$socket>::writable(self)
+            }
+
+            fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+                <$socket>::try_write(self, bytes)
+            }
+
+            fn end(&self) -> io::Result<()> {
+                Ok(shutdown(self, Shutdown::Write)?)
+            }
+        }
+    };
+}
+
+local!(UnixStream);
+local!(TcpStream);
+
 impl Stream {
     /// Copies both ways until both have ended, or one has and the other has
     /// not followed within five seconds.
-    pub async fn join(mut self, local: UnixStream) {
-        let (from_local, to_local) = local.into_split();
+    pub async fn join(mut self, local: impl Local) {
         let finished = {
-            let mut down = pin!(told(self.down(to_local)));
+            let mut down = pin!(told(self.down(&local)));
             let mut up = pin!(async {
-                told(self.up(from_local)).await;
+                told(self.up(&local)).await;
                 // However it ended, there is no more.
                 let _ = self.put(&[]);
             });
@@ -51,7 +101,7 @@ impl Stream {
     }
 
     /// From the stream to the socket, which is told of the end.
-    async fn down(&self, mut local: OwnedWriteHalf) -> io::Result<()> {
+    async fn down(&self, local: &impl Local) -> io::Result<()> {
         loop {
             poll_fn(|cx| self.poll_has_come(cx)).await?;
             // Also takes from tokio's cooperative budget.
@@ -75,11 +125,11 @@ impl Stream {
                 Err(error) => return Err(error),
             }
         }
-        local.shutdown().await
+        local.end()
     }
 
     /// From the socket to the stream, whose other end is told of the end.
-    async fn up(&self, local: OwnedReadHalf) -> io::Result<()> {
+    async fn up(&self, local: &impl Local) -> io::Result<()> {
         loop {
             let room = poll_fn(|cx| self.poll_room(cx)).await?;
             local.readable().await?;

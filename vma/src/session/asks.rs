@@ -7,9 +7,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use qvd_carrier::Kind;
-use qvd_net::carrier::{Session, Stream};
+use qvd_net::carrier::Session;
 use qvd_net::relay::{Meter, Side, plain};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, copy_buf, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -29,9 +28,6 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long one end may stay open when the other has closed.
 const LINGER: Duration = Duration::from_secs(5);
-
-/// Bytes read ahead of one end.
-const BUFFER: usize = 16 * 1024;
 
 /// The client's carrier, while there is one.
 pub(super) type Way = watch::Receiver<Option<Session>>;
@@ -87,7 +83,7 @@ async fn serve(listener: TcpListener, nx: u16, way: Way) {
 async fn forward(program: TcpStream, carrier: Option<Session>, nx: u16) -> io::Result<()> {
     program.set_nodelay(true)?;
     if let Some(carrier) = carrier {
-        join(carrier.open(Kind::Slave, b"")?, program).await;
+        carrier.open(Kind::Slave, b"")?.join(program).await;
         return Ok(());
     }
     let address = (Ipv4Addr::LOCALHOST, nx);
@@ -100,25 +96,4 @@ async fn forward(program: TcpStream, carrier: Option<Session>, nx: u16) -> io::R
     };
     plain(Side::new(program), Side::new(nxagent), &meter, alone).await;
     Ok(())
-}
-
-/// Copies both ways until both have ended, or one has and the other does not
-/// follow.
-async fn join(stream: Stream, program: TcpStream) {
-    let (from_stream, to_stream) = split(stream);
-    let (from_program, to_program) = program.into_split();
-    let mut down = std::pin::pin!(pass(from_stream, to_program));
-    let mut up = std::pin::pin!(pass(from_program, to_stream));
-    tokio::select! {
-        () = &mut down => { let _ = timeout(LINGER, up).await; }
-        () = &mut up => { let _ = timeout(LINGER, down).await; }
-    }
-}
-
-async fn pass(from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
-    let mut from = BufReader::with_capacity(BUFFER, from);
-    if let Err(error) = copy_buf(&mut from, &mut to).await {
-        tracing::debug!(%error, "a request of the session's");
-    }
-    let _ = to.shutdown().await;
 }
