@@ -145,7 +145,13 @@ pub async fn open_desktop(
             } = Road::of(
                 tunnel,
                 wish.carrier.as_ref(),
-                wish.slave.as_ref().map(Slave::engine),
+                wish.slave.as_ref().map(|slave| {
+                    // As an engine has it.
+                    let display = ("DISPLAY".to_owned(), session.display.name().into());
+                    let mut slave = slave.engine();
+                    slave.environment.push(display);
+                    slave
+                }),
             )
             .await?;
             session.away = carried.as_ref().map(Carried::away);
