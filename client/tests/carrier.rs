@@ -9,12 +9,16 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod xvfb;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
+
+use self::xvfb::Xvfb;
 
 /// Far beyond what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -185,53 +189,5 @@ fn an_agent_that_breaks_the_rules_is_left_with_a_sentence() {
             !text.contains("panicked") && !text.contains('\x1b'),
             "{what}: {text}"
         );
-    }
-}
-/// An X server.
-struct Xvfb {
-    number: u16,
-    process: Child,
-}
-
-impl Xvfb {
-    fn start(number: u16) -> Self {
-        let mut process = Command::new("Xvfb")
-            .arg(format!(":{number}"))
-            .args([
-                "-screen",
-                "0",
-                "1024x768x24",
-                "-nolisten",
-                "tcp",
-                "-displayfd",
-                "1",
-            ])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|e| panic!("Xvfb: {e}; install the package xvfb"));
-        let mut ready = BufReader::new(process.stdout.take().unwrap());
-        let mut line = String::new();
-        ready.read_line(&mut line).unwrap();
-        assert_eq!(
-            line.trim(),
-            number.to_string(),
-            "display :{number} is taken"
-        );
-        Self { number, process }
-    }
-
-    fn name(&self) -> String {
-        format!(":{}", self.number)
-    }
-}
-
-impl Drop for Xvfb {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        // A killed X server leaves them behind.
-        let _ = std::fs::remove_file(format!("/tmp/.X{}-lock", self.number));
-        let _ = std::fs::remove_file(format!("/tmp/.X11-unix/X{}", self.number));
     }
 }

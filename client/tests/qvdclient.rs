@@ -9,6 +9,8 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod xvfb;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -18,6 +20,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use self::xvfb::Xvfb;
 
 /// Far beyond what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -438,53 +442,4 @@ fn usage_and_configuration_have_statuses_of_their_own() {
     is_about(&output, 3, "client.conf:1");
     assert!(user.log().contains("client.conf:1"), "{}", user.log());
     assert!(user.log().contains("code=\"config\""), "{}", user.log());
-}
-
-/// An X server.
-struct Xvfb {
-    number: u16,
-    process: Child,
-}
-
-impl Xvfb {
-    fn start(number: u16) -> Self {
-        let mut process = Command::new("Xvfb")
-            .arg(format!(":{number}"))
-            .args([
-                "-screen",
-                "0",
-                "1024x768x24",
-                "-nolisten",
-                "tcp",
-                "-displayfd",
-                "1",
-            ])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|e| panic!("Xvfb: {e}; install the package xvfb"));
-        let mut ready = BufReader::new(process.stdout.take().unwrap());
-        let mut line = String::new();
-        ready.read_line(&mut line).unwrap();
-        assert_eq!(
-            line.trim(),
-            number.to_string(),
-            "display :{number} is taken"
-        );
-        Self { number, process }
-    }
-
-    fn name(&self) -> String {
-        format!(":{}", self.number)
-    }
-}
-
-impl Drop for Xvfb {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        // A killed X server leaves them behind.
-        let _ = std::fs::remove_file(format!("/tmp/.X{}-lock", self.number));
-        let _ = std::fs::remove_file(format!("/tmp/.X11-unix/X{}", self.number));
-    }
 }

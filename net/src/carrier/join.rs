@@ -164,7 +164,7 @@ impl Stream {
     }
 
     /// Ready when there is something to read, or its end.
-    fn poll_has_come(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_has_come(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.lock();
         if !inner.carrier.readable(self.id()).is_empty() {
             return Poll::Ready(Ok(()));

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -56,8 +56,9 @@ impl AsyncRead for Stream {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
+        ready!(self.poll_has_come(cx))?;
         let mut inner = self.shared.lock();
-        let (mut taken, mut due) = (0_usize, false);
+        let mut due = false;
         loop {
             let bytes = inner.carrier.readable(self.id);
             let count = bytes.len().min(buf.remaining());
@@ -66,27 +67,13 @@ impl AsyncRead for Stream {
             }
             buf.put_slice(bytes.get(..count).unwrap_or_default());
             due |= inner.carrier.consume(self.id, count);
-            taken = taken.saturating_add(count);
         }
-        if taken > 0 {
-            // The end may have come with the last byte.
-            inner.gather();
-            if due {
-                inner.wake_driver();
-            }
-            return Poll::Ready(Ok(()));
+        // The end may have come with the last byte.
+        inner.gather();
+        if due {
+            inner.wake_driver();
         }
-        let Some(local) = inner.local(self.id) else {
-            return Poll::Ready(Ok(()));
-        };
-        if local.ended {
-            return Poll::Ready(Ok(()));
-        }
-        if let Some(error) = local.failure() {
-            return Poll::Ready(Err(error));
-        }
-        local.reader = Some(cx.waker().clone());
-        Poll::Pending
+        Poll::Ready(Ok(()))
     }
 }
 
