@@ -86,6 +86,9 @@ fn busy(link: &'static str, long: Duration) {
         while begin.elapsed() < long {
             round(scene, &agent).await?;
             rounds += 1;
+            // nxagent draws on without a display.
+            let said = proxy.log().text();
+            assert!(proxy.is_running(), "it has ended: {said}");
         }
         let after = (descriptors(proxy.pid())?, memory(proxy.pid())?);
         let said = format!(
