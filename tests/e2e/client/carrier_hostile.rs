@@ -40,7 +40,8 @@ fn open(stream: u32, kind: u8, credit: u32) -> Vec<u8> {
 }
 
 fn ack(position: u64) -> Vec<u8> {
-    frame(0x13, 0, &position.to_be_bytes())
+    let kept = [0; 4];
+    frame(0x13, 0, &[&position.to_be_bytes()[..], &kept].concat())
 }
 
 fn text(token: Token) -> String {
