@@ -17,8 +17,9 @@ use super::{Ended, Session, Shared};
 /// overtakes no more than these.
 const ROOM: usize = 64 * 1024;
 
-/// Bytes read from the connection at a time.
-const READ: usize = 64 * 1024;
+/// Bytes read from the connection at a time: no more than the answers they ask
+/// for may wait ([`qvd_carrier::limits::MAX_CONTROL`]; an OPEN is twelve bytes).
+const READ: usize = 32 * 1024;
 
 /// Rounds of reading and writing before others have their turn: who reads NX
 /// is not to wait for what has come behind it.
