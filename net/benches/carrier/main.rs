@@ -125,8 +125,6 @@ async fn direct(far: &Far, found: &mut Found) -> Result<()> {
     found.add("loaded trip, median", times.median);
     found.add("loaded trip, p99", times.high);
     load.abort();
-    // What a user has without streams of their own: both on one connection's
-    // way, one behind the other.
     Ok(())
 }
 
