@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use qvd_carrier::limits::MAX_INPUT;
 use qvd_carrier::{Carrier, Error, Loss, Token};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
@@ -17,9 +18,11 @@ use super::{Ended, Session, Shared};
 /// overtakes no more than these.
 const ROOM: usize = 64 * 1024;
 
-/// Bytes read from the connection at a time: no more than the answers they ask
-/// for may wait ([`qvd_carrier::limits::MAX_CONTROL`]; an OPEN is twelve bytes).
-const READ: usize = 32 * 1024;
+/// Bytes read from the connection at a time.
+const READ: usize = 64 * 1024;
+
+/// Parts of what is written that are handed over at once.
+const PARTS: usize = 32;
 
 /// Rounds of reading and writing before others have their turn: who reads NX
 /// is not to wait for what has come behind it.
@@ -196,8 +199,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
             if self.is_written() {
                 break;
             }
-            let [first, second] = inner.carrier.numbered(&self.numbered);
-            let parts = [&self.head, first, second];
+            let parts = inner.carrier.numbered(&self.numbered);
+            let parts = std::iter::once(&self.head[..]).chain(parts);
             let written = put(Pin::new(&mut self.connection), cx, parts);
             drop(inner);
             match written {
@@ -225,19 +228,38 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(&mut self.buffer);
         ready!(Pin::new(&mut self.connection).poll_read(cx, &mut buffer))?;
-        let bytes = buffer.filled();
-        if !bytes.is_empty() {
-            let before = self.shared.link.borrow().times;
-            let mut inner = self.shared.lock();
-            inner.carrier.input(bytes, Instant::now());
-            inner.gather();
-            let changed = inner.times != before || inner.over.is_some();
-            drop(inner);
-            if changed {
-                self.shared.publish();
+        let count = buffer.filled().len();
+        let mut at = 0_usize;
+        while at < count {
+            let piece = at..count.min(at.saturating_add(MAX_INPUT));
+            at = piece.end;
+            self.hand_over(piece);
+            if at < count {
+                // What it asks for is answered before the next. Where that is
+                // not taken now, it is later.
+                if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+                    return Poll::Ready(Err(error));
+                }
             }
         }
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(Ok(count))
+    }
+
+    /// Gives the machine a piece of what was read.
+    fn hand_over(&self, piece: Range<usize>) {
+        let bytes = self.buffer.get(piece).unwrap_or_default();
+        let before = self.shared.link.borrow().times;
+        let mut inner = self.shared.lock();
+        if inner.generation != self.generation {
+            return;
+        }
+        inner.carrier.input(bytes, Instant::now());
+        inner.gather();
+        let changed = inner.times != before || inner.over.is_some();
+        drop(inner);
+        if changed {
+            self.shared.publish();
+        }
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -285,14 +307,20 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
 }
 
 /// Writes as much of these parts as the connection takes at once.
-fn put<C: AsyncWrite>(
+fn put<'a, C: AsyncWrite>(
     connection: Pin<&mut C>,
     cx: &mut Context<'_>,
-    parts: [&[u8]; 3],
+    parts: impl Iterator<Item = &'a [u8]>,
 ) -> Poll<io::Result<usize>> {
-    if connection.is_write_vectored() {
-        return connection.poll_write_vectored(cx, &parts.map(IoSlice::new));
+    let mut parts = parts.filter(|part| !part.is_empty());
+    if !connection.is_write_vectored() {
+        return connection.poll_write(cx, parts.next().unwrap_or_default());
     }
-    let part = parts.into_iter().find(|part| !part.is_empty());
-    connection.poll_write(cx, part.unwrap_or_default())
+    let mut slices = [IoSlice::new(&[]); PARTS];
+    let mut count = 0_usize;
+    for (slice, part) in slices.iter_mut().zip(parts) {
+        *slice = IoSlice::new(part);
+        count = count.saturating_add(1);
+    }
+    connection.poll_write_vectored(cx, slices.get(..count).unwrap_or_default())
 }

@@ -60,6 +60,7 @@ mod kind;
 pub mod limits;
 mod liveness;
 mod pace;
+mod queue;
 mod reason;
 mod replay;
 mod road;

@@ -8,6 +8,10 @@ pub const HEADER: usize = 7;
 /// Most bytes of a frame's payload.
 pub const MAX_PAYLOAD: usize = 16 * 1024;
 
+/// Most bytes of data in a frame that is sent: with its header it fills a
+/// record of TLS, and four of them what a TLS library takes at once.
+pub const FULL_CHUNK: usize = MAX_PAYLOAD - HEADER;
+
 /// Least bytes of data in a full frame of a stream that is not NX's: what NX
 /// has to wait for on a slow link, 1.1 ms at 10 Mbit/s. With its header and
 /// TLS's it fits a segment of TCP.
@@ -29,8 +33,17 @@ pub const MAX_STREAMS: usize = 128;
 /// does nothing but ask.
 pub const MAX_CONTROL: usize = 4096;
 
-/// Events that may wait for the program. One input of 64 KiB makes fewer.
+/// Events that may wait for the program.
 pub const MAX_EVENTS: usize = 16 * 1024;
+
+/// Bytes of input after which the events are to be taken, and the output: no
+/// frames of so many bytes ask for more answers, or tell of more, than may
+/// wait.
+pub const MAX_INPUT: usize = 32 * 1024;
+
+// Of the frames that ask for an answer, OPEN is the shortest.
+const _: () = assert!(MAX_INPUT / (HEADER + 5) < MAX_CONTROL);
+const _: () = assert!(MAX_INPUT / HEADER < MAX_EVENTS);
 
 /// Bytes kept for replay, unless configured.
 pub const REPLAY: usize = 8 * 1024 * 1024;

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    HEADER, LEAST_CHUNK, LEAST_WINDOW, MAX_MARKS, MAX_PAYLOAD, MAX_WAITING, PROBE, START_WINDOW,
+    FULL_CHUNK, HEADER, LEAST_CHUNK, LEAST_WINDOW, MAX_MARKS, MAX_WAITING, PROBE, START_WINDOW,
     WAITING,
 };
 
@@ -169,7 +169,7 @@ impl Pace {
             usize::try_from(moment.as_micros()).unwrap_or(usize::MAX)
         });
         let part = self.window / 4;
-        part.min(moment).clamp(LEAST_CHUNK, MAX_PAYLOAD)
+        part.min(moment).clamp(LEAST_CHUNK, FULL_CHUNK)
     }
 
     /// Everything up to `position` has been given to the connection, and so many

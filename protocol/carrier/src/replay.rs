@@ -1,29 +1,55 @@
 //! What was sent and is not acknowledged.
 
 use std::collections::VecDeque;
+use std::ops::Range;
+
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::error::Violation;
 use crate::frame::Header;
 use crate::limits::{HEADER, MIN_REPLAY};
+use crate::queue::Blocks;
+
+/// Data of so many bytes is shared with who has written it, in a part of its
+/// own; less is copied, so that many small frames cost no more than their
+/// bytes.
+const SHARED: usize = 1024;
+
+/// Bytes of the blocks for what is copied, at least and at most.
+const LEAST: usize = 512;
+const MOST: usize = 16 * 1024;
 
 /// The numbered frames that a resume may have to send again, as their bytes.
-/// Their borders are found again by their headers, so that many small frames
-/// cost no more than their bytes.
+/// Their borders are found again by their headers.
 #[derive(Debug)]
 pub(crate) struct Replay {
-    bytes: VecDeque<u8>,
-    /// Position of the first byte kept.
+    /// Those before the ones in `last`; none is empty, and a header is never
+    /// in two.
+    parts: VecDeque<Part>,
+    /// What is written to.
+    last: BytesMut,
+    /// Position of the first byte kept, and after the last one.
     acknowledged: u64,
-    /// Bytes, from the first kept, that this connection has been given.
-    given: usize,
+    end: u64,
+    /// Position after what this connection has been given.
+    given: u64,
     limit: usize,
+}
+
+#[derive(Debug)]
+struct Part {
+    bytes: Bytes,
+    /// Position after it.
+    end: u64,
 }
 
 impl Replay {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            bytes: VecDeque::new(),
+            parts: VecDeque::new(),
+            last: BytesMut::new(),
             acknowledged: 0,
+            end: 0,
             given: 0,
             limit: limit.max(MIN_REPLAY),
         }
@@ -31,7 +57,7 @@ impl Replay {
 
     /// Bytes free below the limit.
     pub(crate) fn room(&self) -> usize {
-        self.limit.saturating_sub(self.bytes.len())
+        self.limit.saturating_sub(self.len())
     }
 
     pub(crate) fn limit(&self) -> usize {
@@ -39,65 +65,128 @@ impl Replay {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        as_bytes(self.end.saturating_sub(self.acknowledged))
     }
 
     /// Whether a frame waits to be given to this connection.
     pub(crate) fn is_behind(&self) -> bool {
-        self.given < self.bytes.len()
+        self.given < self.end
     }
 
-    /// Keeps a part of a frame that is new.
-    pub(crate) fn push(&mut self, part: &[u8]) {
-        self.bytes.extend(part);
+    /// Keeps whole frames that are new, or a header.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.last.capacity().saturating_sub(self.last.len()) < bytes.len() {
+            self.close_last();
+            let size = bytes.len().max(self.len().clamp(LEAST, MOST));
+            if !self.last.try_reclaim(size) {
+                self.last = BytesMut::with_capacity(size);
+            }
+        }
+        self.last.extend_from_slice(bytes);
+        self.end = self.end.saturating_add(as_position(bytes.len()));
+    }
+
+    /// Keeps a new frame of data.
+    pub(crate) fn push_data(&mut self, header: [u8; HEADER], data: Bytes) {
+        self.push(&header);
+        if data.len() < SHARED {
+            self.push(&data);
+            return;
+        }
+        self.close_last();
+        self.end = self.end.saturating_add(as_position(data.len()));
+        self.parts.push_back(Part {
+            bytes: data,
+            end: self.end,
+        });
+    }
+
+    fn close_last(&mut self) {
+        if !self.last.is_empty() {
+            self.parts.push_back(Part {
+                bytes: self.last.split().freeze(),
+                end: self.end,
+            });
+        }
     }
 
     /// Gives this connection the next frame it has not had.
     pub(crate) fn give(&mut self) {
         if let Some(length) = self.frame_at(self.given) {
-            self.given = self.given.saturating_add(length).min(self.bytes.len());
+            self.given = self.given.saturating_add(length).min(self.end);
         }
     }
 
-    /// What is kept between two positions: the ring's two halves.
-    pub(crate) fn between(&self, from: u64, to: u64) -> [&[u8]; 2] {
-        let at = |position: u64| {
-            let at = position.saturating_sub(self.acknowledged);
-            usize::try_from(at).unwrap_or(usize::MAX)
-        };
-        let (from, to) = (at(from), at(to));
-        let (front, back) = self.bytes.as_slices();
-        let split = front.len();
-        let first = front.get(from.min(split)..to.min(split));
-        let second = back.get(from.saturating_sub(split)..to.saturating_sub(split));
-        [first.unwrap_or_default(), second.unwrap_or_default()]
+    /// What is kept between two positions.
+    pub(crate) fn between(&self, positions: &Range<u64>) -> impl Iterator<Item = &[u8]> {
+        let Range { start, end } = *positions;
+        self.parts_from(start)
+            .take_while(move |(_, begin)| *begin < end)
+            .map(move |(bytes, begin)| {
+                let from = as_bytes(start.saturating_sub(begin));
+                let to = as_bytes(end.saturating_sub(begin)).min(bytes.len());
+                bytes.get(from..to).unwrap_or_default()
+            })
+            .filter(|part| !part.is_empty())
+    }
+
+    /// The parts from the one that `position` is in, each with the position
+    /// where it begins.
+    fn parts_from(&self, position: u64) -> impl Iterator<Item = (&[u8], u64)> {
+        let first = self.parts.partition_point(|part| part.end <= position);
+        let parts = self.parts.range(first..);
+        let parts = parts.map(|part| (&part.bytes[..], part.end));
+        let last = std::iter::once((&self.last[..], self.end));
+        parts.chain(last).map(|(bytes, end)| {
+            let begin = end.saturating_sub(as_position(bytes.len()));
+            (bytes, begin)
+        })
     }
 
     /// Lets go of what is before `position`.
-    pub(crate) fn acknowledge(&mut self, position: u64) -> Result<(), Violation> {
-        let count = self.border(position, self.given)?;
-        self.bytes.drain(..count);
-        self.given = self.given.saturating_sub(count);
-        self.acknowledged = position;
-        // A burst long gone need not hold its memory.
-        if self.bytes.is_empty() && self.bytes.capacity() > MIN_REPLAY {
-            self.bytes = VecDeque::new();
+    pub(crate) fn acknowledge(
+        &mut self,
+        position: u64,
+        blocks: &mut Blocks,
+    ) -> Result<(), Violation> {
+        self.check(position, self.given)?;
+        self.let_go(position, blocks);
+        if self.len() == 0 {
+            blocks.rest();
         }
         Ok(())
     }
 
     /// Begins a connection whose other end has received up to `position`.
-    pub(crate) fn rewind(&mut self, position: u64) -> Result<(), Violation> {
-        let count = self.border(position, self.bytes.len())?;
-        self.bytes.drain(..count);
-        self.given = 0;
-        self.acknowledged = position;
+    pub(crate) fn rewind(&mut self, position: u64, blocks: &mut Blocks) -> Result<(), Violation> {
+        self.check(position, self.end)?;
+        self.let_go(position, blocks);
+        self.given = position;
         Ok(())
+    }
+
+    fn let_go(&mut self, position: u64, blocks: &mut Blocks) {
+        self.acknowledged = position;
+        while self.parts.front().is_some_and(|part| part.end <= position) {
+            if let Some(part) = self.parts.pop_front() {
+                blocks.give(part.bytes);
+            }
+        }
+        let (first, end) = match self.parts.front_mut() {
+            Some(part) => (part.bytes.len(), part.end),
+            None => (self.last.len(), self.end),
+        };
+        let kept = as_bytes(end.saturating_sub(position));
+        let count = first.saturating_sub(kept);
+        match self.parts.front_mut() {
+            Some(part) => part.bytes.advance(count),
+            None => self.last.advance(count),
+        }
     }
 
     /// Gives up what this connection has not had: the session is to end.
     pub(crate) fn skip(&mut self) {
-        self.given = self.bytes.len();
+        self.given = self.end;
     }
 
     /// Position of the first byte kept.
@@ -107,43 +196,58 @@ impl Replay {
 
     /// Bytes this connection has been given and not acknowledged.
     pub(crate) fn under_way(&self) -> usize {
-        self.given
+        as_bytes(self.given.saturating_sub(self.acknowledged))
     }
 
     /// Position after the last frame this connection has been given.
     pub(crate) fn given(&self) -> u64 {
-        let given = u64::try_from(self.given).unwrap_or(u64::MAX);
-        self.acknowledged.saturating_add(given)
+        self.given
     }
 
     /// Position after the last frame kept.
     pub(crate) fn end(&self) -> u64 {
-        let kept = u64::try_from(self.bytes.len()).unwrap_or(u64::MAX);
-        self.acknowledged.saturating_add(kept)
+        self.end
     }
 
-    /// Bytes before a position that is a frame's border, among the first
-    /// `among`.
-    fn border(&self, position: u64, among: usize) -> Result<usize, Violation> {
+    /// Sees that a position is a frame's border, and none beyond `last`.
+    fn check(&self, position: u64, last: u64) -> Result<(), Violation> {
         let wrong = Violation::Position(position);
-        let count = position.checked_sub(self.acknowledged).ok_or(wrong)?;
-        let count = usize::try_from(count).map_err(|_| wrong)?;
-        if count > among {
+        if position < self.acknowledged || position > last {
             return Err(wrong);
         }
-        let mut at = 0_usize;
-        while at < count {
-            at = at.saturating_add(self.frame_at(at).ok_or(wrong)?);
+        // The frames from the first on, each part looked at once.
+        let mut at = self.acknowledged;
+        for (bytes, begin) in self.parts_from(at) {
+            let end = begin.saturating_add(as_position(bytes.len()));
+            while at < end && at < position {
+                let header = bytes.get(as_bytes(at.saturating_sub(begin))..);
+                at = at.saturating_add(frame_length(header.unwrap_or_default()).ok_or(wrong)?);
+            }
+            if at >= position {
+                break;
+            }
         }
-        (at == count).then_some(count).ok_or(wrong)
+        (at == position).then_some(()).ok_or(wrong)
     }
 
-    /// Length of the frame that begins at `at`.
-    fn frame_at(&self, at: usize) -> Option<usize> {
-        let mut header = [0; HEADER];
-        for (offset, byte) in header.iter_mut().enumerate() {
-            *byte = *self.bytes.get(at.checked_add(offset)?)?;
-        }
-        HEADER.checked_add(Header::read(header).length)
+    /// Length of the frame that begins at a position.
+    fn frame_at(&self, position: u64) -> Option<u64> {
+        let (bytes, begin) = self.parts_from(position).next()?;
+        frame_length(bytes.get(as_bytes(position.checked_sub(begin)?)..)?)
     }
+}
+
+/// Length of the frame that begins with these bytes.
+fn frame_length(bytes: &[u8]) -> Option<u64> {
+    let header = bytes.first_chunk::<HEADER>()?;
+    let length = HEADER.checked_add(Header::read(*header).length)?;
+    Some(as_position(length))
+}
+
+fn as_position(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+fn as_bytes(positions: u64) -> usize {
+    usize::try_from(positions).unwrap_or(usize::MAX)
 }

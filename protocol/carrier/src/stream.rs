@@ -1,13 +1,13 @@
 //! One stream: what waits to be sent, what waits to be read, and the credit
 //! for either.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::error::Violation;
 use crate::frame;
 use crate::kind::Kind;
 use crate::limits::{MAX_CREDIT, MAX_WINDOW, SEND_BUFFER};
+use crate::queue::{Blocks, Queue};
 
 /// Where a stream is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) struct Stream {
     pub(crate) kind: Kind,
     pub(crate) state: State,
     /// Bytes the program has written.
-    pub(crate) unsent: VecDeque<u8>,
+    pub(crate) unsent: Queue,
     /// Bytes that may be sent.
     pub(crate) credit: u32,
     /// The program has written its last.
@@ -35,7 +35,7 @@ pub(crate) struct Stream {
     /// A write found no room; its program wants to know when there is.
     pub(crate) blocked: bool,
     /// Bytes the program has not read.
-    pub(crate) unread: VecDeque<u8>,
+    pub(crate) unread: Queue,
     /// What is kept granted.
     pub(crate) window: u32,
     /// Bytes the other end may still send.
@@ -57,12 +57,12 @@ impl Stream {
         Self {
             kind,
             state,
-            unsent: VecDeque::new(),
+            unsent: Queue::default(),
             credit,
             finishing: false,
             finished: false,
             blocked: false,
-            unread: VecDeque::new(),
+            unread: Queue::default(),
             window,
             granted: window,
             ungranted: 0,
@@ -135,7 +135,7 @@ impl Stream {
     }
 
     /// Data came. Says whether there was none to read before.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<bool, Violation> {
+    pub(crate) fn take(&mut self, bytes: &[u8], blocks: &mut Blocks) -> Result<bool, Violation> {
         if self.state != State::Open || self.closing {
             return Err(Violation::Place(frame::DATA));
         }
@@ -143,14 +143,14 @@ impl Stream {
         self.granted = self.granted.checked_sub(count).ok_or(Violation::Credit)?;
         self.received = self.received.saturating_add(u64::from(count));
         let first = self.unread.is_empty();
-        self.unread.extend(bytes);
+        self.unread.push(bytes, blocks);
         Ok(first)
     }
 
     /// The program has read so many bytes: at most what there were.
     pub(crate) fn consume(&mut self, count: usize) {
         let count = count.min(self.unread.len());
-        self.unread.drain(..count);
+        self.unread.skip(count);
         // No more than the window lies unread.
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.ungranted = self.ungranted.saturating_add(count);

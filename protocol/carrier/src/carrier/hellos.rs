@@ -173,7 +173,9 @@ impl Carrier {
                 return Err(Refusal::Occupied);
             }
             // A verdict before may have been lost, with all that followed.
-            self.replay.rewind(0).map_err(|_| Refusal::Position)?;
+            self.replay
+                .rewind(0, &mut self.blocks)
+                .map_err(|_| Refusal::Position)?;
             self.presented = None;
             return Ok(());
         };
@@ -181,7 +183,7 @@ impl Carrier {
             return Err(Refusal::Token);
         }
         self.replay
-            .rewind(received)
+            .rewind(received, &mut self.blocks)
             .map_err(|_| Refusal::Position)?;
         // What it presented stays good until it shows that it has the next.
         self.presented = Some(token);
@@ -199,7 +201,7 @@ impl Carrier {
                 if resumed != self.token.is_some() {
                     return Err(Violation::Hello);
                 }
-                let rewound = self.replay.rewind(received);
+                let rewound = self.replay.rewind(received, &mut self.blocks);
                 self.token = Some(token);
                 self.up(resumed, now);
                 if let Err(violation) = rewound {

@@ -27,6 +27,7 @@ use crate::kind::Kind;
 use crate::limits::{ACK_DELAY, ACK_FEW, ACK_SOON, LINGER, MAX_CREDIT, MAX_EVENTS};
 use crate::liveness::{Due, Liveness};
 use crate::pace::Pace;
+use crate::queue::Blocks;
 use crate::reason::Reason;
 use crate::replay::Replay;
 use crate::stream::Stream;
@@ -103,6 +104,7 @@ pub struct Carrier {
     /// Numbered frames without data that wait for their turn.
     control: VecDeque<Vec<u8>>,
     replay: Replay,
+    blocks: Blocks,
     /// The streams that were served last, by priority.
     turns: [u32; 3],
 
@@ -144,6 +146,7 @@ impl Carrier {
             ping: None,
             pong: None,
             control: VecDeque::new(),
+            blocks: Blocks::default(),
             turns: [0; 3],
             round_trip: None,
             resumes: 0,

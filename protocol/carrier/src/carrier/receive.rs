@@ -13,8 +13,9 @@ use crate::reason::{Code, Reason};
 use crate::stream::{State, Stream};
 
 impl Carrier {
-    /// Takes bytes of the connection, cut anywhere. Take the events after each
-    /// 64 KiB at the latest: a peer that causes too many of them is ended.
+    /// Takes bytes of the connection, cut anywhere. Take the events and the
+    /// output after each [`MAX_INPUT`](crate::limits::MAX_INPUT) at the latest:
+    /// a peer that lets too many of either gather is ended.
     pub fn input(&mut self, bytes: &[u8], now: Instant) {
         if matches!(self.link, Link::Down | Link::Closing) {
             return;
@@ -125,7 +126,7 @@ impl Carrier {
             }
             Frame::Ack { position, kept } => {
                 let given = self.replay.given();
-                self.replay.acknowledge(position)?;
+                self.replay.acknowledge(position, &mut self.blocks)?;
                 if let Link::Up(_, pace) = &mut self.link {
                     let kept = Duration::from_micros(u64::from(kept));
                     pace.acknowledged(position, kept, given, now);
@@ -273,7 +274,7 @@ impl Carrier {
                 );
             }
             Frame::Data { bytes, .. } => {
-                let first = stream.take(bytes)?;
+                let first = stream.take(bytes, &mut self.blocks)?;
                 if first {
                     self.tell(Event::Readable(id), now);
                 }

@@ -7,7 +7,7 @@ use crate::carrier::{Carrier, Ending, Link};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::kind::Priority;
-use crate::limits::{HEADER, MAX_GROWTH, MAX_PAYLOAD, SEND_BUFFER};
+use crate::limits::{FULL_CHUNK, HEADER, MAX_GROWTH, SEND_BUFFER};
 
 impl Carrier {
     /// Appends to `out` what is to be written now, whole frames, until it is
@@ -48,11 +48,10 @@ impl Carrier {
         from..to
     }
 
-    /// The bytes of numbered frames between two positions, in two parts.
-    /// Nothing of what is acknowledged meanwhile.
-    #[must_use]
-    pub fn numbered(&self, positions: &Range<u64>) -> [&[u8]; 2] {
-        self.replay.between(positions.start, positions.end)
+    /// The bytes of numbered frames between two positions, in parts. Nothing
+    /// of what is acknowledged meanwhile.
+    pub fn numbered(&self, positions: &Range<u64>) -> impl Iterator<Item = &[u8]> {
+        self.replay.between(positions)
     }
 
     /// Whether frames flow and may be sent.
@@ -176,7 +175,7 @@ impl Carrier {
                 continue;
             };
             let most = match priority {
-                Priority::Nx => MAX_PAYLOAD,
+                Priority::Nx => FULL_CHUNK,
                 Priority::Interactive => pace.interactive(under_way),
                 Priority::Bulk => pace.bulk(under_way),
             };
@@ -184,17 +183,16 @@ impl Carrier {
             let Some(stream) = self.streams.get_mut(&id) else {
                 return;
             };
-            // The ring's first half: a frame may come out short at its end.
-            let front = stream.unsent.as_slices().0;
-            let count = front.len().min(stream.sendable()).min(most);
-            let bytes = front.get(..count).unwrap_or_default();
-            if bytes.is_empty() {
+            // What lies in one block: a frame may come out short at its end.
+            let front = stream.unsent.front().len();
+            let count = front.min(stream.sendable()).min(most);
+            if count == 0 {
                 // Those after it have less room still.
                 return;
             }
-            self.replay.push(&Frame::data_header(id, bytes.len()));
-            self.replay.push(bytes);
-            stream.unsent.drain(..count);
+            let header = Frame::data_header(id, count);
+            let bytes = stream.unsent.take(count);
+            self.replay.push_data(header, bytes);
             let count = u32::try_from(count).unwrap_or(u32::MAX);
             stream.credit = stream.credit.saturating_sub(count);
             stream.sent = stream.sent.saturating_add(u64::from(count));

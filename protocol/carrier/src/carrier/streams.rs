@@ -112,12 +112,13 @@ impl Carrier {
     /// [`Error::NoStream`], [`Error::State`] after
     /// [`Carrier::half_close`] or before [`Carrier::accept`].
     pub fn write(&mut self, id: u32, bytes: &[u8]) -> Result<usize, Error> {
-        let stream = self.stream(id)?;
+        let stream = self.streams.get_mut(&id).ok_or(Error::NoStream(id))?;
         if stream.finishing || stream.state == State::Offered {
             return Err(Error::State(id));
         }
         let count = bytes.len().min(stream.room());
-        stream.unsent.extend(bytes.get(..count).unwrap_or_default());
+        let taken = bytes.get(..count).unwrap_or_default();
+        stream.unsent.push(taken, &mut self.blocks);
         stream.blocked |= count < bytes.len();
         Ok(count)
     }
@@ -145,7 +146,7 @@ impl Carrier {
     pub fn readable(&self, id: u32) -> &[u8] {
         self.streams
             .get(&id)
-            .map_or(&[], |stream| stream.unread.as_slices().0)
+            .map_or(&[], |stream| stream.unread.front())
     }
 
     /// Lets go of the first `count` bytes there are to read, at most of all,

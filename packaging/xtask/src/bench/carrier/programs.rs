@@ -1,7 +1,6 @@
 //! Real sessions with the carrier, beside the same ones without.
 
-use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use qvd_tests::rig::{Agent, Desktop, Inventory, Login, Server, User, Vm, user_na
 use rustix::process::Signal;
 
 use super::super::figure::{Aim, Figure};
-use super::super::shares::{over_sshfs, over_the_nx_channel};
+use super::super::shares::{over_sshfs, over_the_nx_channel, read_file, write_file};
 use super::super::{Bench, usage};
 use super::GROUP;
 
@@ -33,7 +32,9 @@ struct Chain {
     agent: Agent,
     display: Display,
     relay: FaultProxy,
-    login: Login,
+    /// Through the relay, and without it.
+    relayed: Login,
+    straight: Login,
     _server: Server,
     shared: std::path::PathBuf,
 }
@@ -57,11 +58,12 @@ impl Chain {
         let server = Server::start(scene, &inventory, true, &[("log.level", "INFO")]).await?;
         let upstream = Endpoint::local(server.address().port());
         let relay = FaultProxy::start(&Endpoint::local(0), &upstream)?;
-        let mut login = Login::at(&server, &user)
+        let straight = Login::at(&server, &user)
             .with("client.reconnect.timeout", "180")
             .with("client.file_sharing.enable", "1")
             .with("internal.client.media", "");
-        login.port = relay.port().context("a relay without a port")?;
+        let mut relayed = straight.clone();
+        relayed.port = relay.port().context("a relay without a port")?;
         let options = Options {
             window_manager: true,
             ..Options::default()
@@ -70,14 +72,15 @@ impl Chain {
             agent,
             display: Display::start(scene, options).await?,
             relay,
-            login,
+            relayed,
+            straight,
             _server: server,
             shared,
         })
     }
 
-    async fn connect(&self, scene: &Scene) -> Result<Process> {
-        let client = self.login.start_client(scene, &self.display, &["-q"])?;
+    async fn connect(&self, scene: &Scene, login: &Login) -> Result<Process> {
+        let client = login.start_client(scene, &self.display, &["-q"])?;
         self.agent
             .wait_for_state(SessionState::Connected, WAIT)
             .await?;
@@ -141,11 +144,13 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let mut without = (Vec::new(), Vec::new());
     let carried = Chain::set(scene, "carried-vm", true).await?;
     for run in 0..bench.runs {
-        let client = carried.connect(scene).await?;
+        let client = carried.connect(scene, &carried.relayed).await?;
         back.push(carried.outage().await?);
         let (here, there) = carried.memory(&client)?;
         with.0.push(here);
         with.1.push(there);
+        carried.leave(client).await?;
+        let client = carried.connect(scene, &carried.straight).await?;
         let (to_client, to_vm) = copies(&carried.shared.join("home"), &scene.home(), run)?;
         up.push(to_client);
         down.push(to_vm);
@@ -153,7 +158,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     }
     let plain = Chain::set(scene, "plain-vm", false).await?;
     for _ in 0..bench.runs {
-        let client = plain.connect(scene).await?;
+        let client = plain.connect(scene, &plain.relayed).await?;
         let (here, there) = plain.memory(&client)?;
         without.0.push(here);
         without.1.push(there);
@@ -176,27 +181,17 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Writes and reads a file each: megabytes a second.
+/// Writes and reads a file each, as on the mount of sshfs: megabytes a second.
 fn copies(inside: &Path, home: &Path, run: usize) -> Result<(f64, f64)> {
-    let bytes = vec![0x5a; LARGE];
     let (up, down) = (format!("up{run}"), format!("down{run}"));
-    let begin = Instant::now();
-    let mut file = File::create(inside.join(&up))?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    drop(file);
-    let written = LARGE as f64 / 1e6 / begin.elapsed().as_secs_f64();
-    fs::write(home.join(&down), &bytes)?;
+    let written = write_file(&inside.join(&up), LARGE)?;
+    fs::write(home.join(&down), vec![0x5a; LARGE])?;
     // What is made at the other end is seen there a moment later.
     let deadline = Instant::now() + WAIT;
     while !inside.join(&down).exists() && Instant::now() < deadline {
         std::thread::park_timeout(Duration::from_millis(50));
     }
-    let begin = Instant::now();
-    let mut data = Vec::with_capacity(LARGE);
-    File::open(inside.join(&down))?.read_to_end(&mut data)?;
-    let read = LARGE as f64 / 1e6 / begin.elapsed().as_secs_f64();
-    ensure!(data.len() == LARGE, "{} bytes were read", data.len());
+    let read = read_file(&inside.join(&down), LARGE)?;
     fs::remove_file(home.join(&up))?;
     fs::remove_file(home.join(&down))?;
     Ok((written, read))

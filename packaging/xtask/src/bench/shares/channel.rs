@@ -2,11 +2,11 @@
 //! which is slow by itself: ours, and sshfs in the same place.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use qvd_rpc::{Call, SessionState};
 use qvd_tests::display::{Display, Options};
 use qvd_tests::fault::{Endpoint, FaultProxy};
@@ -17,6 +17,7 @@ use rustix::process::Signal;
 use super::super::Bench;
 use super::super::figure::Figure;
 use super::GROUP;
+use super::work::read_file;
 
 /// For anything that is to happen.
 const WAIT: Duration = Duration::from_secs(60);
@@ -97,7 +98,6 @@ fn once(inside: &Path, folder: &Path, number: usize) -> Result<(f64, f64)> {
     let begun = Instant::now();
     let mut file = File::create(inside.join(format!("up{number}")))?;
     file.write_all(&noise(UP))?;
-    file.sync_all()?;
     drop(file);
     let up = UP as f64 / 1e6 / begun.elapsed().as_secs_f64();
     let name = format!("down{number}");
@@ -107,13 +107,7 @@ fn once(inside: &Path, folder: &Path, number: usize) -> Result<(f64, f64)> {
     while !inside.join(&name).exists() && Instant::now() < deadline {
         std::thread::park_timeout(Duration::from_millis(50));
     }
-    let begun = Instant::now();
-    let mut data = Vec::new();
-    File::open(inside.join(&name))
-        .context("what was put there at the client's end")?
-        .read_to_end(&mut data)?;
-    ensure!(data.len() == DOWN, "{} bytes were read", data.len());
-    Ok((up, DOWN as f64 / 1e6 / begun.elapsed().as_secs_f64()))
+    Ok((up, read_file(&inside.join(&name), DOWN)?))
 }
 
 /// Bytes that do not compress: nxproxy would.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use self::rig::{Kind, Rig};
+pub(super) use self::work::{read_file, write_file};
 use super::Bench;
 use super::figure::{Aim, Figure};
 

@@ -26,9 +26,14 @@ pub(super) fn prepare(shared: &Path) -> Result<()> {
 
 /// Writes and closes a large file: megabytes a second.
 pub(super) fn write(rig: &Rig, _: &Path, bytes: usize) -> Result<f64> {
+    write_file(&rig.mount.join("large"), bytes)
+}
+
+/// Writes a file in whole calls, and closes it: megabytes a second.
+pub(in crate::bench) fn write_file(path: &Path, bytes: usize) -> Result<f64> {
     let data = vec![7; CALL];
     let begun = Instant::now();
-    let mut file = File::create(rig.mount.join("large"))?;
+    let mut file = File::create(path)?;
     for _ in 0..bytes / CALL {
         file.write_all(&data)?;
     }
@@ -40,9 +45,14 @@ pub(super) fn write(rig: &Rig, _: &Path, bytes: usize) -> Result<f64> {
 pub(super) fn read(rig: &Rig, shared: &Path, bytes: usize) -> Result<f64> {
     let whole = bytes / CALL * CALL;
     fs::write(shared.join("large"), vec![7; whole])?;
+    read_file(&rig.mount.join("large"), whole)
+}
+
+/// Reads a file of so many bytes: megabytes a second.
+pub(in crate::bench) fn read_file(path: &Path, whole: usize) -> Result<f64> {
     let mut buffer = vec![0; CALL];
     let begun = Instant::now();
-    let mut file = File::open(rig.mount.join("large"))?;
+    let mut file = File::open(path)?;
     let mut count = 0;
     loop {
         match file.read(&mut buffer)? {

@@ -1,0 +1,200 @@
+//! Bytes that wait, in blocks that what follows can share instead of copying.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+use crate::limits::FULL_CHUNK;
+
+/// Bytes of the first block, and of the largest. A block is held until the last
+/// byte of it is let go: each queue holds as much beyond what is in it.
+const LEAST: usize = 512;
+const MOST: usize = 4 * FULL_CHUNK;
+
+/// Blocks of the largest size that are kept to be used again, and of them when
+/// nothing is under way: the allocator would give them back to the kernel and
+/// fetch them again, page by page.
+const KEPT: usize = 8;
+const KEPT_AT_REST: usize = 2;
+
+/// Blocks that nobody shares any more.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks(Vec<BytesMut>);
+
+impl Blocks {
+    /// Keeps what these bytes lie in, if they were the last there.
+    pub(crate) fn give(&mut self, bytes: Bytes) {
+        if self.0.len() < KEPT
+            && let Ok(mut block) = bytes.try_into_mut()
+        {
+            block.clear();
+            if block.try_reclaim(MOST) {
+                self.0.push(block);
+            }
+        }
+    }
+
+    /// Nothing is under way.
+    pub(crate) fn rest(&mut self) {
+        self.0.truncate(KEPT_AT_REST);
+    }
+
+    fn take(&mut self, size: usize) -> BytesMut {
+        let kept = (size == MOST).then(|| self.0.pop()).flatten();
+        kept.unwrap_or_else(|| BytesMut::with_capacity(size))
+    }
+}
+
+/// Bytes in the order they came.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    /// Those before the ones in `last`; none is empty.
+    full: VecDeque<Bytes>,
+    /// What is written to.
+    last: BytesMut,
+    len: usize,
+}
+
+impl Queue {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends a copy.
+    pub(crate) fn push(&mut self, mut bytes: &[u8], blocks: &mut Blocks) {
+        while !bytes.is_empty() {
+            let spare = self.last.capacity().saturating_sub(self.last.len());
+            if spare == 0 {
+                self.make_room(bytes.len(), blocks);
+                continue;
+            }
+            let (now, later) = bytes.split_at_checked(spare).unwrap_or((bytes, &[]));
+            self.last.extend_from_slice(now);
+            self.len = self.len.saturating_add(now.len());
+            bytes = later;
+        }
+    }
+
+    /// A block for so many bytes, or as many as one has; the one before is
+    /// taken again when nobody shares it.
+    fn make_room(&mut self, wanted: usize, blocks: &mut Blocks) {
+        if !self.last.is_empty() {
+            self.full.push_back(self.last.split().freeze());
+        }
+        let size = wanted.max(self.len).clamp(LEAST, MOST);
+        if !self.last.try_reclaim(size) {
+            self.last = blocks.take(size);
+        }
+    }
+
+    /// The first bytes, of all in one block.
+    pub(crate) fn front(&self) -> &[u8] {
+        self.full.front().map_or(&self.last, |block| block)
+    }
+
+    /// Takes the first `count` bytes, at most those of [`Queue::front`].
+    pub(crate) fn take(&mut self, count: usize) -> Bytes {
+        let taken = match self.full.front_mut() {
+            Some(block) => block.split_to(count.min(block.len())),
+            None => self.last.split_to(count.min(self.last.len())).freeze(),
+        };
+        self.taken(taken.len());
+        taken
+    }
+
+    /// Lets go of the first `count` bytes, at most of all.
+    pub(crate) fn skip(&mut self, count: usize) {
+        let mut left = count;
+        while left > 0 && self.len > 0 {
+            let now = left.min(self.front().len());
+            match self.full.front_mut() {
+                Some(block) => block.advance(now),
+                None => self.last.advance(now),
+            }
+            self.taken(now);
+            left = left.saturating_sub(now);
+        }
+    }
+
+    fn taken(&mut self, count: usize) {
+        self.len = self.len.saturating_sub(count);
+        if self.full.front().is_some_and(Bytes::is_empty) {
+            self.full.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Push(usize),
+        Take(usize),
+        Skip(usize),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        let count = prop_oneof![0_usize..40, 0_usize..3000, 0_usize..200_000];
+        count.prop_flat_map(|count| {
+            prop_oneof![
+                Just(Act::Push(count)),
+                Just(Act::Take(count)),
+                Just(Act::Skip(count))
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_what_was_pushed(acts in prop::collection::vec(act(), 1..60)) {
+            let mut queue = Queue::default();
+            let mut blocks = Blocks::default();
+            let mut model = VecDeque::new();
+            let mut shared = Vec::new();
+            let mut next = 0_u8;
+            for act in acts {
+                match act {
+                    Act::Push(count) => {
+                        let bytes: Vec<u8> = (0..count)
+                            .map(|_| { next = next.wrapping_mul(5).wrapping_add(3); next })
+                            .collect();
+                        queue.push(&bytes, &mut blocks);
+                        model.extend(bytes);
+                    }
+                    Act::Take(count) => {
+                        let taken = queue.take(count);
+                        let expected: Vec<u8> = model.drain(..taken.len()).collect();
+                        prop_assert_eq!(&taken[..], &expected[..]);
+                        if expected.len() % 3 == 0 {
+                            blocks.give(taken);
+                        } else {
+                            shared.push((taken, expected));
+                        }
+                    }
+                    Act::Skip(count) => {
+                        queue.skip(count);
+                        model.drain(..count.min(model.len()));
+                    }
+                }
+                prop_assert_eq!(queue.len(), model.len());
+                prop_assert_eq!(queue.is_empty(), queue.front().is_empty());
+                let front = queue.front();
+                prop_assert!(front.iter().eq(model.iter().take(front.len())));
+            }
+            // What was shared has not been written over.
+            for (taken, expected) in shared {
+                prop_assert_eq!(&taken[..], &expected[..]);
+            }
+        }
+    }
+}
