@@ -1,3 +1,4 @@
+use super::super::bits::BitWriter;
 use super::super::cache::Int;
 use super::*;
 
