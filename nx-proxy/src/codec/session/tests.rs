@@ -22,6 +22,11 @@ fn frame(requests: impl FnOnce(&mut BitWriter)) -> Vec<u8> {
         bits.value(u32::from(byte), 8, 0);
     }
     requests(&mut bits);
+    framed(bits)
+}
+
+/// The frame of what `bits` holds.
+fn framed(mut bits: BitWriter) -> Vec<u8> {
     let mut writer = Writer::new(0);
     writer.data(&bits.finish());
     let mut bytes = Vec::new();
@@ -145,11 +150,7 @@ fn bytes_of_a_picture() -> Vec<u8> {
     bits.index(0);
     bits.memory(&[0, 1, 0xff, 0xff]);
     bits.memory(&[9; 65534 * 4]);
-    let mut writer = Writer::new(0);
-    writer.data(&bits.finish());
-    let mut bytes = Vec::new();
-    writer.flush(&mut bytes).unwrap();
-    bytes
+    framed(bits)
 }
 
 #[test]
