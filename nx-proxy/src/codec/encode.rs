@@ -5,7 +5,8 @@ use super::cache::{Actions, Char, Int, Opcodes};
 use super::events::Events;
 use super::message::{u8_at, u16_at, u32_at};
 use super::replies::{Replies, is_whole};
-use super::requests::{Expected, Extension, Requests, What, XChannel};
+use super::requests::Requests;
+use super::x_channel::{Expected, Extension, What, XChannel, expected};
 use super::{CodecError, pixels};
 
 /// Fields of an X message on their way into the bits.
@@ -281,16 +282,6 @@ impl Encoder {
                 out.value8(at, 8, 0);
             }
         }
-    }
-}
-
-/// Takes the awaited reply with this number.
-fn expected(channel: &mut XChannel, sequence: u16) -> Option<Expected> {
-    let head = channel.expected.front()?;
-    if head.sequence == sequence {
-        channel.expected.pop_front()
-    } else {
-        None
     }
 }
 

@@ -33,6 +33,7 @@ mod session;
 mod state;
 mod store;
 mod text_requests;
+mod x_channel;
 mod x_server;
 
 pub use control::{Control, Service};

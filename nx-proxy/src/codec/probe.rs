@@ -5,7 +5,8 @@ use super::CodecError;
 use super::bits::BitWriter;
 use super::encode::Encoder;
 use super::image::Images;
-use super::requests::{Expected, Extension, Requests, What, XChannel};
+use super::requests::Requests;
+use super::x_channel::{Expected, Extension, What, XChannel};
 use super::x_server::Cutter;
 
 /// A packed image and what is known of its resource.

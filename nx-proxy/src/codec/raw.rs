@@ -4,7 +4,8 @@
 use super::bits::Bits;
 use super::error::bad;
 use super::message::u16_at;
-use super::requests::{Requests, XChannel};
+use super::requests::Requests;
+use super::x_channel::XChannel;
 use super::{CodecError, limits};
 
 /// Bytes in which any opcode and a request's first four bytes have room.

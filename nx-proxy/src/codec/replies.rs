@@ -3,7 +3,7 @@
 use super::cache::{Actions, Char, Int};
 use super::encode::{Out, Pointer};
 use super::message::{pad4, size, u8_at, u16_at, u32_at};
-use super::requests::What;
+use super::x_channel::What;
 
 /// Caches of replies; names are those of the protocol's tables.
 #[derive(Debug, Default)]

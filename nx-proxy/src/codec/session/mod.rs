@@ -10,7 +10,8 @@ use super::control::Control;
 use super::encode::Encoder;
 use super::frames::{Reader, Writer};
 use super::handshake::{Greeting, Handshake};
-use super::requests::{Decoded, Requests, XChannel};
+use super::requests::{Decoded, Requests};
+use super::x_channel::XChannel;
 use super::x_server::Cutter;
 use super::{CodecError, limits};
 
