@@ -119,8 +119,6 @@ const EDGES: &[(&str, &str, &str)] = &[
         "ends sessions, and is an agent for benchmarks",
     ),
     ("xtask", "qvd-broker", "is a client for benchmarks"),
-    ("xtask", "qvd-carrier", "measures the carrier"),
-    ("xtask", "qvd-net", "measures the carrier"),
     ("xtask", "qvd-config", "writes manual pages of the keys"),
     (
         "xtask",
