@@ -57,55 +57,99 @@ fn open(stream: u32, credit: u32) -> Vec<u8> {
 /// `None`: it closes.
 struct Agent {
     what: &'static str,
+    /// What the user is told, among others.
+    says: &'static str,
     first: Vec<u8>,
     then: Option<Vec<u8>>,
 }
 
 fn agents() -> Vec<Agent> {
     let new = || greeting(1, 1, 0);
-    let agent = |what, first, then| Agent { what, first, then };
+    let agent = |what, says, first, then| Agent {
+        what,
+        says,
+        first,
+        then,
+    };
+    let acknowledgement = [&(1_u64 << 50).to_be_bytes()[..], &[0; 4]].concat();
     let session = |frames: Vec<Vec<u8>>| Some([verdict(0), frames.concat()].concat());
     let opens = || (1..=10_000).map(|number| open(number * 2, 1000)).collect();
     vec![
-        agent("another version", greeting(9, 9, 0), Some(Vec::new())),
-        agent("no versions", greeting(5, 1, 0), Some(Vec::new())),
-        agent("half a greeting", new()[..9].to_vec(), None),
-        agent("an unknown offer", greeting(1, 1, 7), Some(Vec::new())),
-        agent("no verdict", new(), None),
-        agent("a refusal", new(), Some(verdict(3))),
-        agent("an unknown verdict", new(), Some(verdict(99))),
+        agent(
+            "another version",
+            "no common version",
+            greeting(9, 9, 0),
+            Some(Vec::new()),
+        ),
+        agent(
+            "no versions",
+            "no NX agent",
+            greeting(5, 1, 0),
+            Some(Vec::new()),
+        ),
+        agent("half a greeting", "", new()[..9].to_vec(), None),
+        agent("an unknown offer", "", greeting(1, 1, 7), Some(Vec::new())),
+        agent("no verdict", "", new(), None),
+        agent(
+            "a refusal",
+            "position that cannot be resumed from",
+            new(),
+            Some(verdict(3)),
+        ),
+        agent("an unknown verdict", "", new(), Some(verdict(99))),
         agent(
             "no verdict but words",
+            "",
             new(),
             Some(b"HTTP/1.1 200 OK\r\n\r\n hello there".to_vec()),
         ),
-        agent("a session resumed that is new", new(), Some(verdict(1))),
+        agent("a session resumed that is new", "", new(), Some(verdict(1))),
         agent(
             "an unknown frame",
+            "unknown type 127",
             new(),
             session(vec![frame(0x7f, 1, b"")]),
         ),
         agent(
             "data beyond credit",
+            "",
             new(),
             session(vec![frame(4, 1, b"x")]),
         ),
-        agent("data of no stream", new(), session(vec![frame(4, 9, b"x")])),
-        agent("a huge window", new(), session(vec![open(2, u32::MAX)])),
-        agent("streams without end", new(), session(opens())),
-        agent("a stream of the client's", new(), session(vec![open(1, 1)])),
+        agent(
+            "data of no stream",
+            "wrong stream",
+            new(),
+            session(vec![frame(4, 9, b"x")]),
+        ),
+        agent(
+            "a huge window",
+            "wrong payload",
+            new(),
+            session(vec![open(2, u32::MAX)]),
+        ),
+        agent("streams without end", "", new(), session(opens())),
+        agent(
+            "a stream of the client's",
+            "",
+            new(),
+            session(vec![open(1, 1)]),
+        ),
         agent(
             "an acknowledgement of what was not sent",
+            "position",
             new(),
-            session(vec![frame(0x13, 0, &(1_u64 << 50).to_be_bytes())]),
+            session(vec![frame(0x13, 0, &acknowledgement)]),
         ),
         agent(
             "an error",
+            "red  and more",
             new(),
             session(vec![frame(8, 0, b"\x05\x1b[31mred\x07\nand more")]),
         ),
         agent(
             "no desktop",
+            "nothing there",
             new(),
             session(vec![frame(3, 1, b"\x06nothing there")]),
         ),
@@ -185,6 +229,7 @@ fn an_agent_that_breaks_the_rules_is_left_with_a_sentence() {
         assert!([16, 20, 22].contains(&status), "{what}: {status}: {text}");
         let last = text.lines().last().unwrap();
         assert!(last.starts_with("qvdclient: "), "{what}: {text}");
+        assert!(last.contains(agent.says), "{what}: {text}");
         assert!(
             !text.contains("panicked") && !text.contains('\x1b'),
             "{what}: {text}"

@@ -77,6 +77,12 @@ pub enum Error {
     /// The agent closed the connection before there was a window.
     #[error("agent closed the connection before the session was up")]
     ClosedEarly,
+    /// The agent's end of what carries NX did not take it.
+    #[error("VM's agent did not let the client in: {reason}")]
+    NotLetIn {
+        /// In its words.
+        reason: String,
+    },
     /// Nothing was drawn in time.
     #[error("session did not come up within {seconds} seconds")]
     NotUp {

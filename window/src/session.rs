@@ -106,7 +106,11 @@ impl App {
                 self.turn_to(Page::Progress);
                 self.show();
             }
-            Event::Reconnecting { attempt, wait } => self.count_down(attempt, wait),
+            Event::Reconnecting {
+                attempt,
+                wait,
+                left,
+            } => self.count_down(attempt, wait, left),
             Event::Shared { .. } | Event::Unshared { .. } | Event::NotShared { .. } => {
                 self.shared(&event);
             }
@@ -116,12 +120,13 @@ impl App {
         }
     }
 
-    /// Tells the time until the next attempt to get the session back.
-    fn count_down(self: &Rc<Self>, attempt: u32, wait: Duration) {
+    /// Tells the time until the next attempt to get the session back, and until
+    /// it is given up.
+    fn count_down(self: &Rc<Self>, attempt: u32, wait: Duration, left: Duration) {
         let session = self.window.global::<ui::Session<'_>>();
         session.set_attempt(i32::try_from(attempt).unwrap_or(i32::MAX));
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        session.set_seconds_left(i32::try_from(seconds).unwrap_or(i32::MAX));
+        session.set_seconds_left(seconds(wait));
+        session.set_seconds_kept(seconds(left));
         session.set_reconnecting(true);
         if self.window.get_page() != Page::Progress {
             self.turn_to(Page::Progress);
@@ -132,7 +137,9 @@ impl App {
                 let session = app.window.global::<ui::Session<'_>>();
                 let left = session.get_seconds_left() - 1;
                 session.set_seconds_left(left.max(0));
-                if left <= 0 {
+                let kept = session.get_seconds_kept() - 1;
+                session.set_seconds_kept(kept.max(0));
+                if left <= 0 && kept <= 0 {
                     app.clock.stop();
                 }
             });
@@ -427,6 +434,12 @@ fn matching(vms: &[VmEntry], text: &str) -> Vec<usize> {
     let holds = |vm: &VmEntry| vm.name.to_lowercase().contains(&text);
     let all = vms.iter().enumerate().filter(|(_, vm)| holds(vm));
     all.map(|(at, _)| at).collect()
+}
+
+/// Whole seconds, as a countdown begins with them.
+fn seconds(time: Duration) -> i32 {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]

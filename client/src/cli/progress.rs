@@ -94,12 +94,19 @@ impl Progress {
             Event::Lost { cause } => {
                 self.done(&format!("The session was lost ({cause}); reconnecting"));
             }
-            Event::Reconnecting { attempt, wait } => {
+            Event::Reconnecting {
+                attempt,
+                wait,
+                left,
+            } => {
                 let when = match wait.as_secs_f32() {
                     seconds if seconds < 0.1 => String::new(),
                     seconds => format!(" in {seconds:.1} s"),
                 };
-                self.step(&format!("Reconnecting{when} (attempt {attempt})"));
+                let left = left.as_secs();
+                self.step(&format!(
+                    "Reconnecting{when} (attempt {attempt}, for {left} s more)"
+                ));
             }
             Event::Leaving => self.step("Leaving the session"),
         }

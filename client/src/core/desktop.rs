@@ -200,6 +200,7 @@ pub async fn open_desktop(
                     lost_at = Some(at.duration_since(begin));
                     Err(failure)
                 }
+                (Err(_), Some(Kept::Broken(failure))) if was_up.is_none() => Err(failure),
                 (ended, _) => ended,
             }
         };
@@ -226,6 +227,7 @@ pub async fn open_desktop(
             view.tell(Event::Reconnecting {
                 attempt: machine.attempt(),
                 wait,
+                left: machine.left(begin.elapsed()),
             });
             let again = async {
                 sleep(wait).await;

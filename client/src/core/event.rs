@@ -87,6 +87,8 @@ pub enum Event {
         attempt: u32,
         /// The time until then.
         wait: Duration,
+        /// The time until the last one: then the session is given up.
+        left: Duration,
     },
     /// The session is being left.
     Leaving,

@@ -60,7 +60,7 @@ pub(super) fn engine_failed(error: Error) -> Failure {
             Code::Display
         }
         Error::Lost { .. } => Code::SessionLost,
-        Error::ClosedEarly => Code::VmUnavailable,
+        Error::ClosedEarly | Error::NotLetIn { .. } => Code::VmUnavailable,
         Error::NotUp { .. } => Code::TimedOut,
         _ => Code::Engine,
     };

@@ -103,7 +103,7 @@ async fn carry(connection: TcpStream) {
         }
     };
     tokio::select! {
-        _ = session.serve(connection, Token::new([1; 16])) => {}
+        _ = session.serve(connection, &[], Token::new([1; 16])) => {}
         () = streams => {}
     }
 }

@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use qvd_carrier::limits::MAX_INPUT;
-use qvd_carrier::{Carrier, Error, Loss, Token};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep_until};
+use qvd_carrier::limits::{HELLO_TIME, MAX_INPUT};
+use qvd_carrier::{Carrier, Error, HELLO, Loss, Token};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::{Ended, Session, Shared};
 
@@ -38,13 +38,46 @@ impl Session {
         self.run_with(connection, &early, Carrier::connect).await
     }
 
-    /// As [`Session::run`], at the agent, for a connection that was greeted
-    /// when it was taken. `next` are fresh random bits.
-    pub async fn serve<C>(&self, connection: C, next: Token) -> Ended
+    /// Hears who is on a connection that was greeted when it was taken, at the
+    /// agent, while the one before goes on: its hello, for [`Session::serve`].
+    ///
+    /// # Errors
+    /// Why the connection is of no use; a client that would be refused has been
+    /// told.
+    pub async fn hear<C>(&self, connection: &mut C) -> Result<[u8; HELLO], Loss>
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        self.run_with(connection, &[], |carrier, now| {
+        let mut hello = [0; HELLO];
+        let heard = timeout(HELLO_TIME, connection.read_exact(&mut hello)).await;
+        match heard {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Err(Loss::Closed),
+            Err(_) => return Err(Loss::Hello),
+        }
+        let looked = self.shared.lock().carrier.look_at(&hello);
+        let Err((loss, verdict)) = looked else {
+            return Ok(hello);
+        };
+        if let Some(verdict) = verdict {
+            // It may have gone already.
+            let told = async {
+                connection.write_all(&verdict).await?;
+                connection.shutdown().await
+            };
+            let _ = timeout(HELLO_TIME, told).await;
+        }
+        Err(loss)
+    }
+
+    /// As [`Session::run`], at the agent, for a connection that was greeted
+    /// when it was taken, and of which `hello` was read since. `next` are fresh
+    /// random bits.
+    pub async fn serve<C>(&self, connection: C, hello: &[u8], next: Token) -> Ended
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.run_with(connection, hello, |carrier, now| {
             carrier.await_client(next, now)
         })
         .await

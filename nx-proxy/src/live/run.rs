@@ -294,7 +294,14 @@ impl Life<'_> {
             return Ok(Ending::Suspended);
         }
         if !self.started {
-            return Err(Error::ClosedEarly);
+            return Err(match error {
+                Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    Error::NotLetIn {
+                        reason: error.to_string(),
+                    }
+                }
+                _ => Error::ClosedEarly,
+            });
         }
         match error {
             _ if self.ending => Ok(Ending::ClosedByAgent),

@@ -72,7 +72,7 @@ pub use carrier::Carrier;
 pub use error::{Error, Violation};
 pub use event::{Config, Event, KindStats, Loss, Role, Stats, StreamStats};
 pub use frame::Frame;
-pub use hello::{Detected, MAGIC, Offer, Refusal, detect, greeting, offer};
+pub use hello::{Detected, HELLO, MAGIC, Offer, Refusal, detect, greeting, offer};
 pub use kind::{Kind, Priority};
 pub use reason::{Code, Reason};
 pub use road::{ROAD_VARIABLE, Road};

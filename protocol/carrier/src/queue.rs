@@ -175,7 +175,7 @@ mod tests {
                         let taken = queue.take(count);
                         let expected: Vec<u8> = model.drain(..taken.len()).collect();
                         prop_assert_eq!(&taken[..], &expected[..]);
-                        if expected.len() % 3 == 0 {
+                        if expected.len().is_multiple_of(3) {
                             blocks.give(taken);
                         } else {
                             shared.push((taken, expected));

@@ -157,6 +157,12 @@ impl Replay {
         Ok(())
     }
 
+    /// Whether a connection may begin whose other end has received up to
+    /// `position`.
+    pub(crate) fn can_rewind(&self, position: u64) -> bool {
+        self.check(position, self.end).is_ok()
+    }
+
     /// Begins a connection whose other end has received up to `position`.
     pub(crate) fn rewind(&mut self, position: u64, blocks: &mut Blocks) -> Result<(), Violation> {
         self.check(position, self.end)?;

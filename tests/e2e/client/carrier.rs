@@ -17,7 +17,7 @@ use super::stage::{CONNECTED, LOST, Stage, WAIT, end_of, said, times};
 pub(super) const BACK: &str = "the client is back";
 
 /// What it says when it has noticed that one is gone.
-const AWAY: &str = "the client's connection is lost";
+pub(super) const AWAY: &str = "the client's connection is lost";
 
 /// What nxagent says when it notices that its client is gone.
 const NOTICED: [&str; 3] = ["Suspending session", "Display failure", "No data received"];

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::carrier::{BACK, agent_says, moves, undisturbed};
+use super::carrier::{AWAY, BACK, agent_says, moves, undisturbed};
 use super::stage::{CONNECTED, LOST, Stage, WAIT, said};
 use crate::agent::soak::{descriptors, memory};
 use crate::agent::{process_with, session};
@@ -202,11 +202,23 @@ fn who_is_not_the_client_is_refused_and_the_client_goes_on() {
             let daemon = stage.agent.daemon()?.pid();
             let process = process_with(&session(&stage.agent)?, "qvd-vma-session")?;
             let before = sizes(daemon, process)?;
+            let other = first.map(|byte| !byte);
+
+            // As long as the client is there, nobody takes its place.
+            let mut silent = Hostile::between(&stage, first).await?;
+            let _greeting: [u8; GREETING] = silent.read().await?;
+            let mut hostile = Hostile::between(&stage, first).await?;
+            let (status, _) = hostile.enters(&hello(1, 1, other, 0)).await?;
+            assert_eq!((status, hostile.rest().await?), (2, Vec::new()));
+            undisturbed(&stage).await?;
+            let text = stage.agent.daemon_log()?.text();
+            assert!(!text.contains(AWAY), "{text}");
+            drop(silent);
+
             stage.front.refuse(true);
             stage.front.cut(Cut::Reset);
             said(&client, LOST, 1).await?;
 
-            let other = first.map(|byte| !byte);
             // A position is where a frame of the agent's has ended, after what the
             // client has acknowledged.
             let cases = [

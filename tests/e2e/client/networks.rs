@@ -109,7 +109,9 @@ fn a_laptop_that_is_carried_to_another_network_keeps_its_session() {
         for (round, host) in [3, 4].into_iter().enumerate() {
             let from = log.position();
             network.down(scene).await?;
+            // It says how long it will be tried, too: three minutes.
             client.expect_after(0, "Reconnecting", WAIT).await?;
+            client.expect_after(0, "for 17", WAIT).await?;
             network.up(scene, host).await?;
             agent_says(log, from, BACK).await?;
             undisturbed(&stage).await?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use qvd_carrier::{Code, Config, Kind, Loss, Reason, Role, Token};
+use qvd_carrier::{Code, Config, HELLO, Kind, Loss, Reason, Role, Token};
 use qvd_net::carrier::{Ended, Incoming, Session, tell_road};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -26,6 +26,9 @@ const LINGER: Duration = Duration::from_secs(5);
 /// a dialog, after 120 s it gives its client up (seen); while it is stopped no
 /// time passes for it.
 const SILENCE: Duration = Duration::from_secs(20);
+
+/// Most connections of which it is not known who is on them.
+const MAX_HEARING: usize = 8;
 
 /// Most programs that serve folders at a time.
 const MAX_SHARES: usize = 64;
@@ -105,9 +108,11 @@ async fn run(
     tell: mpsc::UnboundedSender<Said>,
 ) {
     let grace = place.settings.grace;
-    let carry = carry(&session, grace, &mut connections, &tell);
+    let (clients, mut heard) = mpsc::unbounded_channel();
+    let carry = carry(&session, grace, &mut heard, &tell);
     let ended = tokio::select! {
         ended = carry => ended,
+        never = hear(&session, &mut connections, clients) => match never {},
         // The streams are over for good, and the client has had its time.
         () = serve(&session, &place) => "the session has let its client go".to_owned(),
         never = tell_programs(&session, &place.road) => match never {},
@@ -133,23 +138,60 @@ async fn tell_programs(session: &Session, road: &Path) -> Infallible {
     std::future::pending().await
 }
 
+/// A connection, and the hello that was heard on it.
+type Client = (TcpStream, [u8; HELLO]);
+
+/// Hears who is on each connection, while the one before goes on: only who has
+/// the session's token takes its place.
+async fn hear(
+    session: &Session,
+    connections: &mut mpsc::UnboundedReceiver<TcpStream>,
+    clients: mpsc::UnboundedSender<Client>,
+) -> Infallible {
+    let mut hearing = JoinSet::new();
+    loop {
+        let mut connection = tokio::select! {
+            Some(connection) = connections.recv() => connection,
+            Some(_) = hearing.join_next() => continue,
+            else => return std::future::pending().await,
+        };
+        if hearing.len() >= MAX_HEARING {
+            tracing::warn!("too many connections at once: one is closed");
+            continue;
+        }
+        let (session, clients) = (session.clone(), clients.clone());
+        hearing.spawn_local(async move {
+            match session.hear(&mut connection).await {
+                Ok(hello) => {
+                    // It is over: the client sees its connection closed.
+                    let _ = clients.send((connection, hello));
+                }
+                Err(Loss::Refused(refusal)) => {
+                    tracing::warn!("a client was not taken: {refusal}");
+                }
+                Err(loss) => tracing::info!("a connection was of no client: {loss}"),
+            }
+        });
+    }
+}
+
 /// Runs one connection after the other, until the client says goodbye or stays
 /// away.
 async fn carry(
     session: &Session,
     grace: Duration,
-    connections: &mut mpsc::UnboundedReceiver<TcpStream>,
+    clients: &mut mpsc::UnboundedReceiver<Client>,
     tell: &mpsc::UnboundedSender<Said>,
 ) -> String {
     let mut link = session.link();
     let mut next = None;
     loop {
-        let connection = match next.take() {
-            Some(connection) => connection,
+        let (connection, hello) = match next.take() {
+            Some(client) => client,
             None => {
                 let times = link.borrow().times;
-                match away(session, grace, connections, tell).await {
-                    Some(connection) => connection,
+                match away(session, grace, clients, tell).await {
+                    Some(client) => client,
                     None if times == 0 => return "the client never came".to_owned(),
                     None => return format!("the client was away for {} s", grace.as_secs()),
                 }
@@ -178,11 +220,11 @@ async fn carry(
         };
         let ended = tokio::select! {
             biased;
-            connection = connections.recv() => {
-                next = connection;
+            client = clients.recv() => {
+                next = client;
                 None
             }
-            ended = session.serve(connection, token) => Some(ended),
+            ended = session.serve(connection, &hello, token) => Some(ended),
             () = up => None,
         };
         // It may have come up and be lost at the same moment: the client has
@@ -235,9 +277,9 @@ fn hidden(tokens: &[Token]) -> Vec<Hidden> {
 async fn away(
     session: &Session,
     grace: Duration,
-    connections: &mut mpsc::UnboundedReceiver<TcpStream>,
+    clients: &mut mpsc::UnboundedReceiver<Client>,
     tell: &mpsc::UnboundedSender<Said>,
-) -> Option<TcpStream> {
+) -> Option<Client> {
     if session.link().borrow().times > 0 {
         let _ = tell.send(Said::Away);
     }
@@ -248,7 +290,7 @@ async fn away(
     };
     tokio::select! {
         biased;
-        connection = connections.recv() => connection,
+        client = clients.recv() => client,
         () = sleep(grace) => None,
         () = silent => None,
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nx_proxy::NxStream;
 use qvd_broker::{ConnectParameters, RESUMES, VmEntry};
-use qvd_carrier::{Config, Kind, Loss, Offer, Role};
+use qvd_carrier::{Config, Kind, Loss, Offer, Reason, Role};
 use qvd_net::carrier::{Ended, Session};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
@@ -68,6 +68,9 @@ pub(super) struct Carried {
 pub(super) enum Kept {
     /// It has ended, by either end.
     Over,
+    /// It has ended out of order: what is said of it where the session had not
+    /// come up.
+    Broken(Failure),
     /// It was lost at this time and could not be got back.
     GivenUp(Failure, Instant),
     /// The agent does not have it any more; on this tunnel a session begins
@@ -126,7 +129,7 @@ impl Carried {
                 Ended::Lost(loss) => loss,
                 Ended::Over { reason, text, .. } => {
                     tracing::info!(%reason, text, "carrier is over");
-                    return Kept::Over;
+                    return broken(reason, &text).map_or(Kept::Over, Kept::Broken);
                 }
                 _ => return Kept::Over,
             };
@@ -182,7 +185,12 @@ impl Carried {
                 let _ = tell.send(Event::Lost { cause });
             }
             if told {
-                let _ = tell.send(Event::Reconnecting { attempt, wait });
+                let left = self.outages.left(now);
+                let _ = tell.send(Event::Reconnecting {
+                    attempt,
+                    wait,
+                    left,
+                });
             }
             tokio::select! {
                 () = sleep(wait) => {}
@@ -208,8 +216,12 @@ impl Carried {
                 if !told {
                     let cause = failure.to_string();
                     let _ = tell.send(Event::Lost { cause });
-                    let wait = Duration::ZERO;
-                    let _ = tell.send(Event::Reconnecting { attempt, wait });
+                    let left = self.outages.left(self.begin.elapsed());
+                    let _ = tell.send(Event::Reconnecting {
+                        attempt,
+                        wait: Duration::ZERO,
+                        left,
+                    });
                     told = true;
                 }
                 std::future::pending::<()>().await;
@@ -306,6 +318,20 @@ impl Carried {
     }
 }
 
+/// What to say of a session that ended for this reason before it was up.
+fn broken(reason: Reason, text: &str) -> Option<Failure> {
+    if matches!(reason, Reason::Done | Reason::Suspended) {
+        return None;
+    }
+    let why = match text.is_empty() {
+        true => reason.to_string(),
+        // The agent's words.
+        false => qvd_broker::one_line(text),
+    };
+    let message = format!("VM's agent and client do not understand each other: {why}");
+    Some(Failure::new(Code::VmUnavailable, message))
+}
+
 /// What a session is carried on.
 pub(super) struct Road {
     /// Its NX.
@@ -369,7 +395,11 @@ pub(super) async fn carry(
     let mut run = pin!(run);
     let mut keep = pin!(carried.keep(wish, vm, parameters, tell));
     tokio::select! {
+        // It has ended because the carrier has.
         ended = &mut run => {
+            if session.is_over() {
+                return (ended, timeout(FAREWELL, keep).await.ok());
+            }
             farewell(&session, keep).await;
             (ended, None)
         }
@@ -380,7 +410,7 @@ pub(super) async fn carry(
 /// Ends a session in order, whose engine has ended: `keep` is what runs it.
 async fn farewell(session: &Session, keep: impl Future<Output = Kept>) {
     if session.link().borrow().up {
-        session.end(qvd_carrier::Reason::Done, "");
+        session.end(Reason::Done, "");
         let _ = timeout(FAREWELL, keep).await;
     } else {
         session.abandon("the session was left");

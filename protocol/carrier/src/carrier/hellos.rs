@@ -53,6 +53,22 @@ impl Carrier {
         self.begin(Role::Agent, Awaited::Hello(next), now)
     }
 
+    /// Looks at a client's hello on a connection that is not this machine's
+    /// yet: so one who has no business here takes nobody's place.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, when it would not be taken, and what the client is to be
+    /// told, if it is one.
+    pub fn look_at(&self, hello: &[u8; HELLO]) -> Result<(), (Loss, Option<[u8; VERDICT]>)> {
+        let hello = Hello::read(*hello).map_err(|violation| (Loss::Stranger(violation), None))?;
+        self.check(&hello).map_err(|refusal| {
+            let mut verdict = Vec::with_capacity(VERDICT);
+            Verdict::Refused(refusal).write(&mut verdict);
+            (Loss::Refused(refusal), verdict.first_chunk().copied())
+        })
+    }
+
     /// The client has a new connection, in place of any before.
     ///
     /// # Errors
@@ -165,13 +181,8 @@ impl Carrier {
     /// Whether the agent takes a hello; if so, the replay is set to where the
     /// client is.
     fn judge(&mut self, hello: Hello) -> Result<(), Refusal> {
-        if !(LOWEST..=HIGHEST).contains(&hello.version) {
-            return Err(Refusal::Version);
-        }
+        self.check(&hello)?;
         let Some((token, received)) = hello.resume else {
-            if self.confirmed {
-                return Err(Refusal::Occupied);
-            }
             // A verdict before may have been lost, with all that followed.
             self.replay
                 .rewind(0, &mut self.blocks)
@@ -179,15 +190,29 @@ impl Carrier {
             self.presented = None;
             return Ok(());
         };
-        if !self.knows(&token) {
-            return Err(Refusal::Token);
-        }
         self.replay
             .rewind(received, &mut self.blocks)
             .map_err(|_| Refusal::Position)?;
         // What it presented stays good until it shows that it has the next.
         self.presented = Some(token);
         Ok(())
+    }
+
+    /// Whether the agent would take a hello.
+    fn check(&self, hello: &Hello) -> Result<(), Refusal> {
+        if !(LOWEST..=HIGHEST).contains(&hello.version) {
+            return Err(Refusal::Version);
+        }
+        let received = match &hello.resume {
+            None if self.confirmed => return Err(Refusal::Occupied),
+            None => 0,
+            Some((token, _)) if !self.knows(token) => return Err(Refusal::Token),
+            Some((_, received)) => *received,
+        };
+        match self.replay.can_rewind(received) {
+            true => Ok(()),
+            false => Err(Refusal::Position),
+        }
     }
 
     /// The client has the agent's verdict.
