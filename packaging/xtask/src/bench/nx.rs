@@ -47,7 +47,7 @@ const TURNS: usize = 3;
 const STARTS: usize = 3;
 
 /// Bytes over the slave channel, to the VM and from it.
-const UP: usize = 4_000_000;
+const UP: usize = 8_000_000;
 const DOWN: usize = 30_000_000;
 
 /// Serves slave connections of the measurement: takes so many bytes and says
@@ -84,6 +84,9 @@ struct Found {
 struct Both {
     own: Found,
     stock: Found,
+    /// Round trips through programs that do nothing but pass bytes on.
+    relayed: Vec<f64>,
+    late_relayed: Vec<f64>,
 }
 
 /// Measures both.
@@ -103,7 +106,12 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         sessions(bench, [&own, &stock], &mut found).await?;
         trips::measure(bench, &own, &mut found).await?;
     }
-    let Both { own, stock } = found;
+    let Both {
+        own,
+        stock,
+        relayed,
+        late_relayed,
+    } = found;
     let limit = |values: &[f64], part: f64| {
         let samples = Samples::of(values.to_vec());
         samples.map_or(0.0, |samples| samples.median * part)
@@ -134,13 +142,15 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             stock.picture_work,
         ),
         // nxproxy of the agent's side is part of it with both.
-        figure("added per round trip, median", "µs", own.trip, stock.trip),
+        figure("added per round trip, median", "µs", own.trip, stock.trip)
+            .beside("two plain relays", relayed),
         figure(
             "added per round trip, p99",
             "µs",
             own.late_trip,
             stock.late_trip,
         )
+        .beside("two plain relays", late_relayed)
         .aim(Aim::AtMost(50.0)),
         figure(
             "proxy's work on a round trip",
@@ -224,7 +234,7 @@ impl Running {
 
 /// A session of each: its window, what is drawn, pictures, the slave channel.
 async fn sessions(bench: &Bench, displays: [&Display; 2], found: &mut Both) -> Result<()> {
-    let Both { own, stock } = found;
+    let Both { own, stock, .. } = found;
     let [left, right] = displays;
     for _ in 1..STARTS {
         let one = open(bench, left, Proxy::Own, own).await?;

@@ -1,7 +1,9 @@
 //! Round trips through either proxy: what they take, and what they cost.
 
 use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -29,18 +31,26 @@ struct Through {
 pub(super) async fn measure(bench: &Bench, display: &Display, found: &mut Both) -> Result<()> {
     let mut own = through(bench, display, Proxy::Own).await?;
     let mut stock = through(bench, display, Proxy::Stock).await?;
-    let numbers = [display.number(), own.front.number(), stock.front.number()];
+    let own_way = ports::display_socket(own.front.number());
+    let stock_way = ports::display_socket(stock.front.number());
+    let straight = ports::display_socket(display.number());
+    // As many programs in between as there are with proxies.
+    let relayed = relay(bench, "near", relay(bench, "far", straight.clone())?)?;
+    let ways = [straight, relayed, own_way, stock_way];
     let cookie = display.cookie().bytes();
     let before = [cost(&own.proxy)?, cost(&stock.proxy)?];
-    let times = tokio::task::spawn_blocking(move || trips(numbers, &cookie)).await??;
-    let [direct, times @ ..] = times;
+    let times = tokio::task::spawn_blocking(move || trips(&ways, &cookie)).await??;
+    let [direct, relayed, times @ ..] = times;
     let after = [cost(&own.proxy)?, cost(&stock.proxy)?];
+    found.relayed.push(at(&relayed, 50)? - at(&direct, 50)?);
+    found
+        .late_relayed
+        .push(at(&relayed, 99)? - at(&direct, 99)?);
     let all = [&mut found.own, &mut found.stock].into_iter();
     for ((found, times), (before, after)) in all.zip(times).zip(before.into_iter().zip(after)) {
         // What the display takes by itself is not added.
-        let added = |part| Some(at(&times, part)? - at(&direct, part)?);
-        found.trip.push(added(50).context("no round trips")?);
-        found.late_trip.push(added(99).context("no round trips")?);
+        found.trip.push(at(&times, 50)? - at(&direct, 50)?);
+        found.late_trip.push(at(&times, 99)? - at(&direct, 99)?);
         let each = |before: f64, after: f64| (after - before) / TRIPS as f64;
         found.trip_work.push(each(before.0, after.0));
         found.trip_wakes.push(each(before.1, after.1));
@@ -78,12 +88,38 @@ fn cost(process: &Process) -> Result<(f64, f64)> {
     Ok((time.as_secs_f64() * 1e6, usage::wakes_of(process.pid())?))
 }
 
-/// The times in microseconds, in order, of so many round trips to each display.
-fn trips(numbers: [u16; 3], cookie: &[u8]) -> Result<[Vec<f64>; 3]> {
-    let mut times = [const { Vec::new() }; 3];
+/// A program in between that does nothing but pass bytes on: its socket.
+fn relay(bench: &Bench, name: &str, to: PathBuf) -> Result<PathBuf> {
+    let socket = bench.scene.path(format!("relay-{name}.sock"));
+    let _ = std::fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket)?;
+    std::thread::spawn(move || -> std::io::Result<()> {
+        let (near, _) = listener.accept()?;
+        let far = UnixStream::connect(to)?;
+        let (from, back) = (far.try_clone()?, near.try_clone()?);
+        std::thread::spawn(move || pass_on(from, back));
+        pass_on(near, far)
+    });
+    Ok(socket)
+}
+
+fn pass_on(mut from: UnixStream, mut to: UnixStream) -> std::io::Result<()> {
+    let mut bytes = [0; 4096];
+    loop {
+        let count = from.read(&mut bytes)?;
+        if count == 0 {
+            return to.shutdown(Shutdown::Both);
+        }
+        to.write_all(bytes.get(..count).unwrap_or_default())?;
+    }
+}
+
+/// The times in microseconds, in order, of so many round trips each way.
+fn trips(ways: &[PathBuf; 4], cookie: &[u8]) -> Result<[Vec<f64>; 4]> {
+    let mut times = [const { Vec::new() }; 4];
     let mut streams = Vec::new();
-    for number in numbers {
-        streams.push(connect(number, cookie)?);
+    for way in ways {
+        streams.push(connect(way, cookie)?);
     }
     for _ in 0..TRIPS / TURN {
         for (stream, times) in streams.iter_mut().zip(&mut times) {
@@ -104,24 +140,25 @@ fn trips(numbers: [u16; 3], cookie: &[u8]) -> Result<[Vec<f64>; 3]> {
 }
 
 /// So many of a hundred take no longer.
-fn at(times: &[f64], part: usize) -> Option<f64> {
-    times.get(times.len() * part / 100).copied()
+fn at(times: &[f64], part: usize) -> Result<f64> {
+    let time = times.get(times.len() * part / 100).copied();
+    time.context("no round trips")
 }
 
-/// An X client of display `number`.
-fn connect(number: u16, cookie: &[u8]) -> Result<UnixStream> {
+/// An X client of the display behind this socket.
+fn connect(way: &Path, cookie: &[u8]) -> Result<UnixStream> {
     let name = b"MIT-MAGIC-COOKIE-1";
     let mut setup = b"l\0\x0b\0\0\0\x12\0\x10\0\0\0".to_vec();
     setup.extend_from_slice(name);
     setup.extend([0, 0]);
     setup.extend_from_slice(cookie);
-    let mut stream = UnixStream::connect(ports::display_socket(number))?;
+    let mut stream = UnixStream::connect(way)?;
     stream.set_read_timeout(Some(WAIT))?;
     stream.write_all(&setup)?;
     let mut head = [0; 8];
     stream.read_exact(&mut head)?;
     let [1, _, _, _, _, _, low, high] = head else {
-        anyhow::bail!("display :{number} refuses");
+        anyhow::bail!("the display at {} refuses", way.display());
     };
     let mut rest = vec![0; usize::from(u16::from_le_bytes([low, high])) * 4];
     stream.read_exact(&mut rest)?;
