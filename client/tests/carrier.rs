@@ -149,9 +149,9 @@ fn agents() -> Vec<Agent> {
         ),
         agent(
             "no desktop",
-            "nothing there",
+            "nothing ]0;x  there",
             new(),
-            session(vec![frame(3, 1, b"\x06nothing there")]),
+            session(vec![frame(3, 1, b"\x06nothing\x1b]0;x\x07 there\n")]),
         ),
     ]
 }

@@ -105,7 +105,7 @@ impl Progress {
                 };
                 let left = left.as_secs();
                 self.step(&format!(
-                    "Reconnecting{when} (attempt {attempt}, for {left} s more)"
+                    "Reconnecting{when} (attempt {attempt}), for {left} s more"
                 ));
             }
             Event::Leaving => self.step("Leaving the session"),

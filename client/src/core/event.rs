@@ -87,7 +87,8 @@ pub enum Event {
         attempt: u32,
         /// The time until then.
         wait: Duration,
-        /// The time until the last one: then the session is given up.
+        /// For how long attempts go on like this: on the carrier, as long as
+        /// the session is kept as it is.
         left: Duration,
     },
     /// The session is being left.

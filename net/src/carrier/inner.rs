@@ -64,6 +64,13 @@ fn wake(waker: &mut Option<Waker>) {
     }
 }
 
+/// The peer's words as they may be shown: no line ends, nothing a terminal
+/// obeys.
+fn plain(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(shown).collect()
+}
+
 impl Inner {
     pub(super) fn new(role: Role, config: Config) -> Self {
         Self {
@@ -151,6 +158,7 @@ impl Inner {
             }
             Event::Accepted { .. } => {}
             Event::Refused { stream, code, text } => {
+                let text = plain(&text);
                 let text = match text.is_empty() {
                     true => format!("refused: {code}"),
                     false => format!("refused: {code}: {text}"),
@@ -189,7 +197,7 @@ impl Inner {
             } => self.finish(Ended::Over {
                 by_peer,
                 reason,
-                text,
+                text: plain(&text),
             }),
             _ => {}
         }

@@ -7,8 +7,8 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use crate::limits::FULL_CHUNK;
 
 /// Bytes of the first block, and of the largest. A block is held until the last
-/// byte of it is let go: each queue holds as much beyond what is in it.
-const LEAST: usize = 512;
+/// byte of it is let go, by the queue and by who shares it.
+const LEAST: usize = 4096;
 const MOST: usize = 4 * FULL_CHUNK;
 
 /// Blocks of the largest size that are kept to be used again, and of them when
@@ -66,6 +66,11 @@ impl Queue {
 
     /// Appends a copy.
     pub(crate) fn push(&mut self, mut bytes: &[u8], blocks: &mut Blocks) {
+        let spare = self.last.capacity().saturating_sub(self.last.len());
+        if self.is_empty() && spare < bytes.len() {
+            // What is written at once goes in one frame, as far as it can.
+            self.make_room(bytes.len(), blocks);
+        }
         while !bytes.is_empty() {
             let spare = self.last.capacity().saturating_sub(self.last.len());
             if spare == 0 {

@@ -11,9 +11,10 @@ use crate::limits::{HEADER, MIN_REPLAY};
 use crate::queue::Blocks;
 
 /// Data of so many bytes is shared with who has written it, in a part of its
-/// own; less is copied, so that many small frames cost no more than their
+/// own, and keeps the block it lies in: eight times as much at most, as a block
+/// has 64 KiB. Less is copied, so that many small frames cost no more than their
 /// bytes.
-const SHARED: usize = 1024;
+const SHARED: usize = 8 * 1024;
 
 /// Bytes of the blocks for what is copied, at least and at most.
 const LEAST: usize = 512;
@@ -151,9 +152,6 @@ impl Replay {
     ) -> Result<(), Violation> {
         self.check(position, self.given)?;
         self.let_go(position, blocks);
-        if self.len() == 0 {
-            blocks.rest();
-        }
         Ok(())
     }
 
@@ -187,6 +185,9 @@ impl Replay {
         match self.parts.front_mut() {
             Some(part) => part.bytes.advance(count),
             None => self.last.advance(count),
+        }
+        if self.len() == 0 {
+            blocks.rest();
         }
     }
 
@@ -256,4 +257,88 @@ fn as_position(bytes: usize) -> u64 {
 
 fn as_bytes(positions: u64) -> usize {
     usize::try_from(positions).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::Frame;
+    use crate::queue::Queue;
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Write(usize),
+        Give(usize),
+        Acknowledge(usize),
+        Rewind(usize),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            (1_usize..16_000).prop_map(Act::Write),
+            (1_usize..40).prop_map(Act::Write),
+            (1_usize..9).prop_map(Act::Give),
+            (0_usize..9).prop_map(Act::Acknowledge),
+            (0_usize..9).prop_map(Act::Rewind),
+        ]
+    }
+
+    proptest! {
+        /// Against all that was ever written, and where its frames end.
+        #[test]
+        fn what_is_given_is_what_was_kept(acts in prop::collection::vec(act(), 1..80)) {
+            let mut replay = Replay::new(usize::MAX);
+            let (mut queue, mut blocks) = (Queue::default(), Blocks::default());
+            let (mut all, mut ends) = (Vec::new(), vec![0_u64]);
+            let mut first = 0_usize;
+            for (number, act) in acts.into_iter().enumerate() {
+                let seed = u8::try_from(number).unwrap();
+                let at = |position: u64| as_bytes(position);
+                match act {
+                    Act::Write(count) => {
+                        let data: Vec<u8> = (0..count).map(|n| seed ^ n.to_le_bytes()[0]).collect();
+                        queue.push(&data, &mut blocks);
+                        while !queue.is_empty() {
+                            let count = queue.front().len();
+                            let data = queue.take(count);
+                            let header = Frame::data_header(1, count);
+                            all.extend_from_slice(&header);
+                            all.extend_from_slice(&data);
+                            ends.push(as_position(all.len()));
+                            replay.push_data(header, data);
+                        }
+                    }
+                    Act::Give(frames) => {
+                        for _ in 0..frames {
+                            replay.give();
+                        }
+                        prop_assert!(ends.contains(&replay.given()));
+                    }
+                    Act::Acknowledge(frames) => {
+                        let position = ends[(first + frames).min(ends.len() - 1)];
+                        let good = position <= replay.given();
+                        prop_assert!(replay.acknowledge(position + 1, &mut blocks).is_err());
+                        let taken = replay.acknowledge(position, &mut blocks);
+                        prop_assert_eq!(taken.is_ok(), good);
+                    }
+                    Act::Rewind(frames) => {
+                        let position = ends[(first + frames).min(ends.len() - 1)];
+                        prop_assert!(replay.rewind(position, &mut blocks).is_ok());
+                        prop_assert_eq!(replay.given(), position);
+                    }
+                }
+                let kept = replay.acknowledged();
+                first = ends.iter().position(|end| *end == kept).unwrap();
+                prop_assert_eq!(replay.end(), as_position(all.len()));
+                prop_assert_eq!(replay.is_behind(), replay.given() < replay.end());
+                for range in [kept..replay.given(), replay.given()..replay.end(), kept + 1..replay.end()] {
+                    let given: Vec<u8> = replay.between(&range).flatten().copied().collect();
+                    let expected = all.get(at(range.start)..at(range.end)).unwrap_or_default();
+                    prop_assert!(given == expected, "{range:?}");
+                }
+            }
+        }
+    }
 }

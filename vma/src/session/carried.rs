@@ -1,6 +1,7 @@
 //! The client's carrier: its connections, which come and go, and its streams,
 //! of which one is nxagent's and the others are folders.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use qvd_carrier::{Code, Config, HELLO, Kind, Loss, Reason, Role, Token};
 use qvd_net::carrier::{Ended, Incoming, Session, tell_road};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::control::{Carrier as Settings, Hidden};
@@ -149,18 +150,22 @@ async fn hear(
     clients: mpsc::UnboundedSender<Client>,
 ) -> Infallible {
     let mut hearing = JoinSet::new();
+    let mut oldest: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         let mut connection = tokio::select! {
             Some(connection) = connections.recv() => connection,
             Some(_) = hearing.join_next() => continue,
             else => return std::future::pending().await,
         };
-        if hearing.len() >= MAX_HEARING {
-            tracing::warn!("too many connections at once: one is closed");
-            continue;
+        oldest.retain(|task| !task.is_finished());
+        if oldest.len() >= MAX_HEARING
+            && let Some(task) = oldest.pop_front()
+        {
+            tracing::warn!("too many connections at once: the oldest is closed");
+            task.abort();
         }
         let (session, clients) = (session.clone(), clients.clone());
-        hearing.spawn_local(async move {
+        let task = hearing.spawn_local(async move {
             match session.hear(&mut connection).await {
                 Ok(hello) => {
                     // It is over: the client sees its connection closed.
@@ -172,6 +177,7 @@ async fn hear(
                 Err(loss) => tracing::info!("a connection was of no client: {loss}"),
             }
         });
+        oldest.push_back(task);
     }
 }
 

@@ -325,10 +325,15 @@ fn broken(reason: Reason, text: &str) -> Option<Failure> {
     }
     let why = match text.is_empty() {
         true => reason.to_string(),
-        // The agent's words.
+        // Whose words they are depends on who has noticed.
         false => qvd_broker::one_line(text),
     };
-    let message = format!("VM's agent and client do not understand each other: {why}");
+    let message = match reason {
+        Reason::Violation | Reason::Flood => {
+            format!("VM's agent and client do not understand each other: {why}")
+        }
+        _ => format!("VM's agent did not take the client: {why}"),
+    };
     Some(Failure::new(Code::VmUnavailable, message))
 }
 
