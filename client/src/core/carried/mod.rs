@@ -325,8 +325,7 @@ fn broken(reason: Reason, text: &str) -> Option<Failure> {
     }
     let why = match text.is_empty() {
         true => reason.to_string(),
-        // Whose words they are depends on who has noticed.
-        false => qvd_broker::one_line(text),
+        false => text.to_owned(),
     };
     let message = match reason {
         Reason::Violation | Reason::Flood => {

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::super::frames::{Frame, Reader};
 use super::super::handshake::Handshake;
 use super::super::replay::Replay;
+use super::super::requests::coded::replied;
 use super::super::x_server::Cutter;
 use super::{Agent, Asked, Got};
 
@@ -82,27 +83,7 @@ impl Session {
                     98 | 99 | 233 | 251 => true,
                     // Stages 0 and 2 ask the X server something.
                     245 => x11[0] != 127,
-                    3
-                    | 14..=17
-                    | 20
-                    | 23
-                    | 26
-                    | 31
-                    | 38
-                    | 40
-                    | 43
-                    | 47
-                    | 49
-                    | 73
-                    | 84
-                    | 85
-                    | 91
-                    | 92
-                    | 97
-                    | 101
-                    | 103
-                    | 117
-                    | 119 => self.delta,
+                    op if replied(op) => self.delta,
                     _ => false,
                 };
                 own.then_some(Asked {

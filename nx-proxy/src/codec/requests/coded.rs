@@ -175,7 +175,7 @@ fn change(
 }
 
 /// Requests whose replies are coded in a way of their own with delta=1.
-fn replied(op: u8) -> bool {
+pub(in crate::codec) fn replied(op: u8) -> bool {
     matches!(
         op,
         3 | 14

@@ -1,6 +1,6 @@
 //! Frames of the agent's X channel to X11 requests.
 
-mod coded;
+pub(super) mod coded;
 
 use super::bits::Bits;
 use super::error::{Place as _, bad};
