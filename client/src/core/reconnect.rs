@@ -169,6 +169,13 @@ impl Reconnect {
         }
     }
 
+    /// How long it may still last when it is tried for `beyond` in another
+    /// way, from its beginning, once this one's time is up.
+    #[must_use]
+    pub fn left_with(&self, beyond: Duration, now: Duration) -> Duration {
+        self.left(now).max(beyond.saturating_sub(self.lasted(now)))
+    }
+
     /// How long the outage has lasted.
     #[must_use]
     pub fn lasted(&self, now: Duration) -> Duration {
@@ -244,6 +251,18 @@ mod tests {
         let mut machine = Reconnect::new(LIMIT);
         machine.up(seconds(0));
         machine
+    }
+
+    #[test]
+    fn what_is_left_counts_every_way_it_is_tried() {
+        let mut machine = Reconnect::carried(seconds(10));
+        machine.up(seconds(0));
+        machine.failed(Code::SessionLost, seconds(100), 0);
+        let left = |beyond, now| machine.left_with(seconds(beyond), seconds(now));
+        assert_eq!(left(180, 103), seconds(177));
+        assert_eq!(left(5, 103), seconds(7));
+        assert_eq!(left(0, 103), seconds(7));
+        assert_eq!(left(0, 200), seconds(0));
     }
 
     #[test]

@@ -66,19 +66,20 @@ fn nth(pair: &mut Pair, side: Side, n: usize) -> Option<u32> {
     stats.get(n % stats.len().max(1)).copied()
 }
 
-fn perform(pair: &mut Pair, act: &Act) {
+/// Bytes that are so many times what an act says.
+fn perform(pair: &mut Pair, act: &Act, times: usize) {
     match *act {
         Act::Open(side, kind) => {
             pair.open(side, Kind::ALL[kind]);
         }
         Act::Write(side, n, count) => {
             if let Some(id) = nth(pair, side, n) {
-                pair.end(side).write(id, count);
+                pair.end(side).write(id, count * times);
             }
         }
         Act::Read(side, n, count) => {
             if let Some(id) = nth(pair, side, n) {
-                pair.end(side).read(id, count);
+                pair.end(side).read(id, count * times);
             }
         }
         Act::HalfClose(side, n) => {
@@ -87,10 +88,10 @@ fn perform(pair: &mut Pair, act: &Act) {
             }
         }
         Act::Output(side, room) => {
-            pair.write_out(side, room);
+            pair.write_out(side, room * times);
         }
         Act::Arrive(side, most) => {
-            pair.arrive(side, most);
+            pair.arrive(side, most * times);
         }
         Act::Pass(ms) => pair.pass(Duration::from_millis(ms)),
         Act::Cut => pair.cut(),
@@ -103,30 +104,56 @@ fn perform(pair: &mut Pair, act: &Act) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 10_000,
+/// Acts upon a session with these limits, and all that is to come after them.
+fn play(config: &Config, acts: &[Act], times: usize) -> Result<(), TestCaseError> {
+    let mut pair = Pair::new(config);
+    pair.open(Side::Client, Kind::Nx);
+    pair.reconnect();
+    for act in acts {
+        perform(&mut pair, act, times);
+        pair.assert_prefix();
+    }
+    pair.finish();
+    pair.assert_lives();
+    // Both agree on what went.
+    let (client, agent) = (pair.client.carrier.stats(), pair.agent.carrier.stats());
+    prop_assert_eq!(client.sent, agent.received);
+    prop_assert_eq!(agent.sent, client.received);
+    prop_assert_eq!(client.unacknowledged + agent.unacknowledged, 0);
+    Ok(())
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
         max_shrink_iters: 20_000,
         failure_persistence: None,
         ..ProptestConfig::default()
-    })]
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(10_000))]
 
     #[test]
     fn what_is_written_arrives_exactly_once(acts in proptest::collection::vec(act(), 1..40)) {
-        let mut pair = Pair::new(&config());
-        pair.open(Side::Client, Kind::Nx);
-        pair.reconnect();
-        for act in &acts {
-            perform(&mut pair, act);
-            pair.assert_prefix();
-        }
-        pair.finish();
-        pair.assert_lives();
-        // Both agree on what went.
-        let (client, agent) = (pair.client.carrier.stats(), pair.agent.carrier.stats());
-        prop_assert_eq!(client.sent, agent.received);
-        prop_assert_eq!(agent.sent, client.received);
-        prop_assert_eq!(client.unacknowledged + agent.unacknowledged, 0);
+        play(&config(), &acts, 1)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(3000))]
+
+    /// Frames of all lengths, those whose bytes are not copied among them, and
+    /// a replay buffer that is full again and again.
+    #[test]
+    fn what_is_much_arrives_exactly_once(acts in proptest::collection::vec(act(), 1..40)) {
+        let config = Config {
+            window: 100_000,
+            replay: 128 * 1024,
+            ..Config::default()
+        };
+        play(&config, &acts, 1100)?;
     }
 }
 

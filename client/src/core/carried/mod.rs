@@ -185,7 +185,7 @@ impl Carried {
                 let _ = tell.send(Event::Lost { cause });
             }
             if told {
-                let left = self.outages.left(now);
+                let left = self.outages.left_with(wish.reconnect, now);
                 let _ = tell.send(Event::Reconnecting {
                     attempt,
                     wait,
@@ -216,7 +216,8 @@ impl Carried {
                 if !told {
                     let cause = failure.to_string();
                     let _ = tell.send(Event::Lost { cause });
-                    let left = self.outages.left(self.begin.elapsed());
+                    let now = self.begin.elapsed();
+                    let left = self.outages.left_with(wish.reconnect, now);
                     let _ = tell.send(Event::Reconnecting {
                         attempt,
                         wait: Duration::ZERO,
