@@ -80,7 +80,7 @@ impl Network {
     }
 }
 
-async fn ip(scene: &Scene, arguments: &[&str]) -> Result<()> {
+pub(super) async fn ip(scene: &Scene, arguments: &[&str]) -> Result<()> {
     let program = scene.installed("ip", "iproute2")?.args(arguments);
     let mut ip = scene.start(program.named(format!("ip-{}", arguments.join("-"))))?;
     let status = ip.wait(WAIT).await?;

@@ -8,16 +8,25 @@ use std::time::{Duration, Instant};
 
 use qvd_tests::fault::Cut;
 use qvd_tests::process::{Log, Process};
-use qvd_tests::rig::{Desktop, Login, under_openbox};
+use qvd_tests::rig::{Desktop, under_openbox};
 use qvd_tests::{Outcome, Scene, play_for};
 
 use super::carrier::{BACK, agent_says, undisturbed};
 use super::stage::{Stage, WAIT};
 use crate::agent::soak::{descriptors, memory, times};
 use crate::agent::{process_with, session};
+use crate::shares::copies::Copies;
+use crate::shares::stage::{is_mounted, until};
 
 /// After so many cuts what is open and held is what will be.
 const SETTLED: usize = 10;
+
+/// What draws all the while, beside text that scrolls.
+const DRAWN: &str = "while :; do x11perf -repeat 1 -time 1 -ftext -rect100 -putimage100 \
+    -copywinwin100 -getimage100 -polytext16 -create -popup; done\n";
+
+/// Bytes of a file that is copied in a share.
+const LENGTH: usize = 8 << 20;
 
 /// The number after `name=` in the last line that has both of these.
 fn number(text: &str, words: &str, name: &str) -> Option<u64> {
@@ -42,13 +51,28 @@ fn nothing_is_lost(scene: &Scene, agent: &Log, cuts: usize) -> Outcome {
 }
 
 /// Cuts a busy session so often, at moments that differ.
-async fn cut_often(scene: &Scene, login: impl Fn(Login) -> Login, cuts: usize) -> Outcome {
-    let load = scene.write("load.sh", "while :; do ls -lR /usr/lib; done\n")?;
-    let busy = format!("xclock -update 1 & xterm -e sh {} &", load.display());
+async fn cut_often(scene: &Scene, engine: &str, cuts: usize) -> Outcome {
+    let text = scene.write("text.sh", "while :; do ls -lR /usr/lib; done\n")?;
+    let drawn = scene.write("drawn.sh", DRAWN)?;
+    let busy = format!(
+        "xclock -update 1 & xterm -e sh {} & sh {} &",
+        text.display(),
+        drawn.display()
+    );
     let desktop = Desktop::Script(under_openbox(&busy));
-    let keys = [("log.level", "INFO")];
+    let shares = scene.path("Redirected");
+    let shown = shares.display().to_string();
+    let keys = [("log.level", "INFO"), ("vma.user.shares.path", &shown)];
     let stage = Stage::set_with(scene, true, &desktop, &keys).await?;
-    let mut client: Process = stage.connect(scene, &login(stage.login())).await?;
+    let login = stage
+        .login()
+        .with("client.file_sharing.enable", "1")
+        .with("internal.client.media", "")
+        .with("client.nx.engine", engine);
+    let mut client: Process = stage.connect(scene, &login).await?;
+    let there = shares.join("home");
+    until("home is mounted", || is_mounted(&there)).await?;
+    let mut copies = Copies::begin(scene, scene.home().to_owned(), there, LENGTH)?;
     let log = stage.agent.daemon_log()?;
     let process = process_with(&session(&stage.agent)?, "qvd-vma-session")?;
     let begin = Instant::now();
@@ -61,6 +85,7 @@ async fn cut_often(scene: &Scene, login: impl Fn(Login) -> Login, cuts: usize) -
         let relay = if front { &stage.front } else { &stage.nx };
         relay.cut(if reset { Cut::Reset } else { Cut::Fin });
         agent_says(log, from, BACK).await?;
+        copies.go_on().await?;
         if cut == SETTLED {
             settled = Some((
                 descriptors(process)?,
@@ -69,7 +94,11 @@ async fn cut_often(scene: &Scene, login: impl Fn(Login) -> Login, cuts: usize) -
             ));
         }
     }
-    let cut = format!("{cuts} cuts in {:?}\n", begin.elapsed());
+    let rounds = copies.end().await?;
+    let cut = format!(
+        "{cuts} cuts in {:?}, copied {rounds} times {LENGTH} bytes each way\n",
+        begin.elapsed()
+    );
     std::fs::write(scene.artefact("cuts"), cut)?;
     if let Some((open, here, there)) = settled {
         assert!(
@@ -92,7 +121,7 @@ async fn cut_often(scene: &Scene, login: impl Fn(Login) -> Login, cuts: usize) -
 fn busy(name: &str, engine: &'static str, cuts: usize) {
     let limit = 2 * WAIT + Duration::from_secs(2) * u32::try_from(cuts).unwrap_or(u32::MAX);
     play_for(name, limit, async |scene| {
-        cut_often(scene, |login| login.with("client.nx.engine", engine), cuts).await
+        cut_often(scene, engine, cuts).await
     });
 }
 

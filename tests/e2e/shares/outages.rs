@@ -10,6 +10,7 @@ use qvd_tests::process::{Line, Process};
 use qvd_tests::{Outcome, Result, Scene, play_for};
 use rustix::process::Signal;
 
+use super::copies::{self, copy, is_done};
 use super::stage::{Stage, WAIT, is_mounted, until};
 
 /// How long a mount of these tests waits for an answer, and how much longer
@@ -20,26 +21,9 @@ const OUTAGE: Duration = Duration::from_secs(12);
 /// Bytes of a file that is copied.
 const LENGTH: usize = 24 << 20;
 
-/// Bytes that say where they are.
+/// Its bytes.
 fn contents(seed: u64) -> Vec<u8> {
-    let words = (0_u64..).map(|n| (n ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
-    words.flatten().take(LENGTH).collect()
-}
-
-/// Copies, as a process of its own: whatever a test starts beside an open file
-/// of a share would close that first, and wait for it.
-fn copy(scene: &Scene, from: &Path, to: &Path) -> Result<Process> {
-    let names = [("if=", from), ("of=", to)];
-    let names = names.map(|(option, path)| format!("{option}{}", path.display()));
-    let program = scene.installed("dd", "coreutils")?.args(names);
-    scene.start(program.arg("bs=256k"))
-}
-
-/// Waits for a copy's end.
-async fn is_done(mut copy: Process) -> Outcome {
-    let status = copy.wait(WAIT).await?;
-    assert!(status.success(), "{}", copy.log().text());
-    Ok(())
+    copies::contents(seed, LENGTH)
 }
 
 /// Waits until a copy is under way.

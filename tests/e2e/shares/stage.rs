@@ -144,7 +144,7 @@ impl Stage {
     }
 }
 
-pub(super) async fn until(what: &str, done: impl Fn() -> bool) -> Result<()> {
+pub(crate) async fn until(what: &str, done: impl Fn() -> bool) -> Result<()> {
     let wait = async {
         while !done() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -159,7 +159,7 @@ fn mounts() -> String {
     fs::read_to_string("/proc/mounts").unwrap_or_default()
 }
 
-pub(super) fn is_mounted(place: &Path) -> bool {
+pub(crate) fn is_mounted(place: &Path) -> bool {
     // As the table has it.
     let place = place.display().to_string().replace(' ', "\\040");
     mounts()
