@@ -57,13 +57,19 @@ pub struct Vm {
 impl Vm {
     /// The VM of an agent, for these users.
     pub fn of(agent: &Agent, id: u64, name: &str, users: &[&str]) -> Self {
+        Self::at(agent.rpc().port(), agent.x_port(), id, name, users)
+    }
+
+    /// The VM whose agent is called at one port of this machine and takes
+    /// clients at another.
+    pub fn at(rpc_port: u16, x_port: u16, id: u64, name: &str, users: &[&str]) -> Self {
         Self {
             id,
             name: name.into(),
             users: users.iter().map(|user| (*user).to_owned()).collect(),
             address: Ipv4Addr::LOCALHOST.to_string(),
-            rpc_port: agent.rpc().port(),
-            x_port: agent.x_port(),
+            rpc_port,
+            x_port,
             more: String::new(),
             session_user: None,
         }

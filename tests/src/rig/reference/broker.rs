@@ -12,14 +12,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use super::agent::{Agent, call_at};
-use super::user_name;
+use super::super::agent::call_at;
+use super::super::user_name;
 use crate::error::Doing as _;
 use crate::{Error, Result};
 
 /// What the reference's broker answered to `connect_to_vm`: its five lines of
 /// progress and the 101, as recorded.
-const ANSWERS: &[u8] = include_bytes!("../../../protocol/recordings/broker-connect.responses.http");
+const ANSWERS: &[u8] =
+    include_bytes!("../../../../protocol/recordings/broker-connect.responses.http");
 
 /// The key in the recorded 101.
 const SLAVE_KEY: &str = "MWtHOVjuoyn8zG63bZD2lz1Ec5nZfWjzSG4AN2S1LsyDiTEUh0AhRu9Ctq83jfSs";
@@ -49,13 +50,14 @@ struct Shared {
 }
 
 impl ReferenceBroker {
-    /// A broker for the VM of this agent, whose port is reached at `x_port`.
+    /// A broker for the VM of an agent that is called at `rpc` and takes clients
+    /// at `x_port`.
     ///
     /// # Errors
     /// When it cannot listen.
-    pub fn start(agent: &Agent, x_port: u16) -> Result<Self> {
+    pub fn start(rpc: SocketAddr, x_port: u16) -> Result<Self> {
         let shared = Arc::new(Shared {
-            rpc: agent.rpc(),
+            rpc,
             x_port,
             user: user_name()?,
             tunnel: Mutex::default(),
