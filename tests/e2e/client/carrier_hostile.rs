@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use qvd_rpc::SessionState;
 use qvd_tests::fault::{Cut, Direction};
+use qvd_tests::rig::{Agent, Desktop, ReferenceBroker, ReferenceClient, Server, Vm, tunnel_with};
 use qvd_tests::{Error, Outcome, Result, play_for};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::carrier::{AWAY, BACK, agent_says, moves, undisturbed};
-use super::stage::{CONNECTED, LOST, Stage, WAIT, said};
+use super::stage::{CONNECTED, LOST, Stage, WAIT, display, drawn, inventory, said};
 use crate::agent::soak::{descriptors, memory};
 use crate::agent::{process_with, session};
 
@@ -48,8 +49,9 @@ fn text(token: Token) -> String {
     token.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A hostile client on the NX port, greeted.
-struct Hostile(TcpStream);
+/// A hostile client on the NX port, or with a tunnel to it; and what was read
+/// before it was its turn.
+struct Hostile(TcpStream, Vec<u8>);
 
 impl Hostile {
     /// One for whom the port is opened by a broker with these parameters.
@@ -68,7 +70,14 @@ impl Hostile {
             }
         };
         let stream = timeout(WAIT, connect).await;
-        Ok(Self(stream.map_err(|_| invalid("the port stays closed"))?))
+        let stream = stream.map_err(|_| invalid("the port stays closed"))?;
+        Ok(Self(stream, Vec::new()))
+    }
+
+    /// One who comes by way of the broker at this port.
+    async fn through(port: u16) -> Result<Self> {
+        let (stream, early) = tunnel_with(port, "qvd.client.carrier=1").await?;
+        Ok(Self(stream, early))
     }
 
     /// One on the way of the client that has this token.
@@ -78,7 +87,11 @@ impl Hostile {
 
     async fn read<const N: usize>(&mut self) -> Result<[u8; N]> {
         let mut bytes = [0; N];
-        let read = timeout(WAIT, self.0.read_exact(&mut bytes)).await;
+        let early = self.1.len().min(N);
+        let (before, after) = bytes.split_at_mut(early);
+        before.copy_from_slice(self.1.get(..early).unwrap_or_default());
+        self.1.drain(..early);
+        let read = timeout(WAIT, self.0.read_exact(after)).await;
         let read = read.map_err(|_| invalid("nothing is said"))?;
         read.map_err(|error| invalid(&error.to_string()))?;
         Ok(bytes)
@@ -129,7 +142,7 @@ impl Hostile {
 
     /// What is said until the connection is closed.
     async fn rest(mut self) -> Result<Vec<u8>> {
-        let mut rest = Vec::new();
+        let mut rest = std::mem::take(&mut self.1);
         let read = timeout(WAIT, self.0.read_to_end(&mut rest)).await;
         // A reset is an end as well.
         let _ = read.map_err(|_| invalid("the connection stays open"))?;
@@ -366,4 +379,49 @@ fn a_client_that_breaks_the_rules_is_ended_and_the_next_one_has_the_session() {
             Ok(stage.strike().await?)
         },
     );
+}
+
+/// Has each case come by way of a broker, ours or a reference, and looks whether
+/// a user has the session after all of them.
+fn by_way_of(name: &str, ours: bool) {
+    play_for(name, 4 * WAIT, async |scene| -> Outcome {
+        // A session that is never drawn is given up before the next may come.
+        let keys = [("internal.nxagent.timeout.listening", "2")];
+        let agent = Agent::start(scene, "vm", &Desktop::Small, &keys).await?;
+        let user = ReferenceClient::user();
+        let vm = Vm::of(&agent, 1, "alices-desktop", &["alice"]);
+        let inventory = inventory(&user, vec![vm]);
+        let server = Server::start(scene, &inventory, false, &[]).await?;
+        let reference = ReferenceBroker::start(agent.rpc(), agent.x_port())?;
+        let port = match ours {
+            true => server.address().port(),
+            false => reference.port(),
+        };
+        for case in cases() {
+            let mut hostile = Hostile::through(port).await?;
+            let (status, _) = hostile.enters(&hello(1, 0, [0; 16], 0)).await?;
+            assert_eq!(status, 0, "{}", case.what);
+            hostile.says(&[ack(0), case.sends].concat()).await?;
+            let said = hostile.rest().await?;
+            let (code, words) = end(&said).ok_or_else(|| invalid(case.what))?;
+            assert!(code == 1 && !words.is_empty(), "{}: {words}", case.what);
+        }
+        let display = display(scene).await?;
+        let client = ReferenceClient::connect(scene, &display, port).await?;
+        drawn(&display).await?;
+        client.leave().await?;
+        agent.wait_for_state(SessionState::Suspended, WAIT).await?;
+        agent.call(qvd_rpc::Call::XStop).await?;
+        Ok(agent.wait_for_state(SessionState::Stopped, WAIT).await?)
+    });
+}
+
+#[test]
+fn who_breaks_the_rules_by_way_of_our_broker_is_ended() {
+    by_way_of("carrier_hostile_broker", true);
+}
+
+#[test]
+fn who_breaks_the_rules_by_way_of_a_reference_broker_is_ended() {
+    by_way_of("carrier_hostile_reference", false);
 }

@@ -16,7 +16,7 @@ mod server;
 
 pub use self::agent::{Agent, Desktop, call_at, under_openbox};
 pub use self::client::{ENGINE_VARIABLE, Login};
-pub use self::reference::{ReferenceAgent, ReferenceBroker, ReferenceClient};
+pub use self::reference::{ReferenceAgent, ReferenceBroker, ReferenceClient, tunnel_with};
 pub use self::server::{Inventory, Server, User, Vm};
 
 use std::fs;

@@ -28,8 +28,8 @@ const SLAVE_KEY: &str = "MWtHOVjuoyn8zG63bZD2lz1Ec5nZfWjzSG4AN2S1LsyDiTEUh0AhRu9
 /// Between two looks at the session's state. The reference takes a second.
 const POLL: Duration = Duration::from_millis(100);
 
-/// How often a session is tried, as by the reference.
-const TRIES: u32 = 20;
+/// How often a session is tried: for as long as the reference does.
+const TRIES: u32 = 200;
 
 /// A running one, in the clear, of one VM. Dropped, it ends with all its
 /// connections.

@@ -51,7 +51,7 @@ impl ReferenceClient {
     /// When the broker refuses, nxproxy is missing, or the desktop does not
     /// come.
     pub async fn connect(scene: &Scene, display: &Display, port: u16) -> Result<Self> {
-        let joined = tokio::time::timeout(WAIT, join(port));
+        let joined = tokio::time::timeout(WAIT, join(port, recorded()));
         let (mut tunnel, rest) = joined
             .await
             .map_err(|_| Error::Invalid("the broker does not answer".into()))??;
@@ -91,15 +91,36 @@ impl Drop for ReferenceClient {
     }
 }
 
-/// The dialogue, up to the tunnel: it, and what came after the 101.
-async fn join(port: u16) -> Result<(TcpStream, Vec<u8>)> {
+/// What the recorded client says.
+fn recorded() -> impl Iterator<Item = String> {
+    let requests = REQUESTS.split_inclusive("\r\n\r\n");
+    let requests = requests.filter(|request| request.contains(LOGIN));
+    requests.take(2).map(str::to_owned)
+}
+
+/// Connects as the recorded client does, with these parameters beside its own:
+/// the tunnel, and what came after the 101.
+///
+/// # Errors
+///
+/// When the broker at this port of this machine refuses.
+pub async fn tunnel_with(port: u16, parameters: &str) -> Result<(TcpStream, Vec<u8>)> {
+    let with = |request: String| {
+        request.replace("connect_to_vm?", &format!("connect_to_vm?{parameters}&"))
+    };
+    let joined = tokio::time::timeout(WAIT, join(port, recorded().map(with)));
+    joined
+        .await
+        .map_err(|_| Error::Invalid("the broker does not answer".into()))?
+}
+
+/// The dialogue, up to the tunnel.
+async fn join(port: u16, requests: impl Iterator<Item = String>) -> Result<(TcpStream, Vec<u8>)> {
     let doing = || "talking to a broker".to_owned();
     let invalid = |error: qvd_http1::Error| Error::Invalid(error.to_string());
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.doing(doing)?;
     let mut reader = ResponseReader::new(ANSWER);
-    let requests = REQUESTS.split_inclusive("\r\n\r\n");
-    let requests = requests.filter(|request| request.contains(LOGIN));
-    for request in requests.take(2) {
+    for request in requests {
         stream.write_all(request.as_bytes()).await.doing(doing)?;
         loop {
             match reader.poll().map_err(invalid)? {

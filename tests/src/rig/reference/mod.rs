@@ -7,4 +7,4 @@ mod client;
 
 pub use self::agent::ReferenceAgent;
 pub use self::broker::ReferenceBroker;
-pub use self::client::ReferenceClient;
+pub use self::client::{ReferenceClient, tunnel_with};
