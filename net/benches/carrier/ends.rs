@@ -18,8 +18,16 @@ pub(super) const MODE_ECHO: u8 = b'e';
 pub(super) const MODE_SINK: u8 = b's';
 pub(super) const MODE_SOURCE: u8 = b'g';
 
-/// Bytes that wait in front of the slow link: it is the senders that queue.
-const QUEUE: usize = 4096;
+/// What a link carries.
+#[derive(Clone, Copy)]
+pub(super) struct Rate {
+    /// Bits a second, each way.
+    pub(super) bits: u64,
+    /// Bytes that go at a time.
+    pub(super) packet: usize,
+    /// Bytes that wait in front of it: what is more queues at the senders.
+    pub(super) queue: usize,
+}
 
 /// Bytes that are under way on the long one.
 const UNDER_WAY: usize = 32 * 1024 * 1024;
@@ -62,12 +70,12 @@ impl Far {
         Ok(far)
     }
 
-    /// The same behind a link that carries so many bits a second each way, or
-    /// as many as come, and takes so long one way.
-    pub(super) fn behind(&self, bits: Option<u64>, way: Duration) -> Result<Self> {
+    /// The same behind a link that carries so much, or as much as comes, and
+    /// takes so long one way.
+    pub(super) fn behind(&self, rate: Option<Rate>, way: Duration) -> Result<Self> {
         Ok(Self {
-            plain: link(self.plain, bits, way)?,
-            carrier: link(self.carrier, bits, way)?,
+            plain: link(self.plain, rate, way)?,
+            carrier: link(self.carrier, rate, way)?,
         })
     }
 }
@@ -148,24 +156,24 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
     }
 }
 
-fn link(far: SocketAddr, bits: Option<u64>, way: Duration) -> Result<SocketAddr> {
+fn link(far: SocketAddr, rate: Option<Rate>, way: Duration) -> Result<SocketAddr> {
     let (listener, address) = bind()?;
-    if bits.is_some() {
+    if let Some(rate) = rate {
         // Those that it accepts have the same.
-        sockopt::set_socket_recv_buffer_size(&listener, QUEUE)?;
+        sockopt::set_socket_recv_buffer_size(&listener, rate.queue)?;
     }
     on_a_thread(async move {
         let listener = TcpListener::from_std(listener)?;
         loop {
             let (near, _) = listener.accept().await?;
             let far = TcpStream::connect(far).await?;
-            if bits.is_some() {
-                sockopt::set_socket_recv_buffer_size(&far, QUEUE)?;
+            if let Some(rate) = rate {
+                sockopt::set_socket_recv_buffer_size(&far, rate.queue)?;
             }
             for stream in [&near, &far] {
                 stream.set_nodelay(true)?;
             }
-            let Some(bits) = bits else {
+            let Some(rate) = rate else {
                 let (from_near, to_near) = near.into_split();
                 let (from_far, to_far) = far.into_split();
                 tokio::spawn(delay(from_near, to_far, way));
@@ -176,8 +184,8 @@ fn link(far: SocketAddr, bits: Option<u64>, way: Duration) -> Result<SocketAddr>
             near.set_nonblocking(false)?;
             far.set_nonblocking(false)?;
             let (from_near, to_far) = (near.try_clone()?, far.try_clone()?);
-            std::thread::spawn(move || pace(from_near, to_far, bits));
-            std::thread::spawn(move || pace(far, near, bits));
+            std::thread::spawn(move || pace(from_near, to_far, rate));
+            std::thread::spawn(move || pace(far, near, rate));
         }
     });
     Ok(address)
@@ -185,15 +193,15 @@ fn link(far: SocketAddr, bits: Option<u64>, way: Duration) -> Result<SocketAddr>
 
 /// Passes bytes on, each packet when the ones before have gone. On a thread: a
 /// packet takes a millisecond, which is all that a runtime's clock can tell.
-fn pace(mut from: std::net::TcpStream, mut to: std::net::TcpStream, bits: u64) -> Result<()> {
-    let mut packet = [0; 1448];
+fn pace(mut from: std::net::TcpStream, mut to: std::net::TcpStream, rate: Rate) -> Result<()> {
+    let mut packet = vec![0; rate.packet];
     let mut free = Instant::now();
     loop {
         let count = from.read(&mut packet)?;
         if count == 0 {
             return Ok(to.shutdown(Shutdown::Write)?);
         }
-        let takes = u64::try_from(count)? * 8 * 1_000_000_000 / bits;
+        let takes = u64::try_from(count)? * 8 * 1_000_000_000 / rate.bits;
         free = free.max(Instant::now()) + Duration::from_nanos(takes);
         loop {
             let left = free.saturating_duration_since(Instant::now());

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use self::ends::{Far, MODE_ECHO, MODE_SINK, MODE_SOURCE};
+use self::ends::{Far, MODE_ECHO, MODE_SINK, MODE_SOURCE, Rate};
 use self::tunnel::Tunnel;
 
 /// Bytes of one transfer.
@@ -29,11 +29,22 @@ const SMALL: usize = 32;
 /// Small messages of one measurement.
 const ECHOES: usize = 2000;
 
-/// Bits a second of the slow link, small messages over it, and bytes of a
-/// transfer: three seconds.
-const SLOW: u64 = 10_000_000;
+/// A slow link, small messages over it, and bytes of a transfer: three seconds.
+const SLOW: Rate = Rate {
+    bits: 10_000_000,
+    packet: 1448,
+    queue: 4096,
+};
 const SLOW_ECHOES: usize = 300;
 const SLOW_BULK: u64 = 3_750_000;
+
+/// A link as those of offices are, and bytes of a transfer: three seconds.
+const FAST: Rate = Rate {
+    bits: 1_000_000_000,
+    packet: 16 * 1024,
+    queue: 128 * 1024,
+};
+const FAST_BULK: u64 = 375_000_000;
 
 /// One way of a link that is fast and far away, and bytes of a transfer.
 const FAR: Duration = Duration::from_millis(50);
@@ -81,6 +92,7 @@ async fn measure(runs: usize, only: &[String]) -> Result<Found> {
     let far = Far::start()?;
     let tunnel = Tunnel::start(&far)?;
     let slow = far.behind(Some(SLOW), Duration::ZERO)?;
+    let fast = far.behind(Some(FAST), Duration::ZERO)?;
     let distant = far.behind(None, FAR)?;
     for _ in 0..runs {
         if wanted("direct") {
@@ -91,6 +103,12 @@ async fn measure(runs: usize, only: &[String]) -> Result<Found> {
         }
         if wanted("slow") {
             over_a_slow_link(&slow, &mut found).await?;
+        }
+        if wanted("fast") {
+            let plain = sink(plain(&fast).await?, FAST_BULK).await?;
+            found.add("plain fast up", plain);
+            let near = Near::connect(&fast).await?;
+            found.add("fast up", sink(near.open(Kind::Share)?, FAST_BULK).await?);
         }
         if wanted("distant") {
             let plain = sink(plain(&distant).await?, FAR_BULK).await?;

@@ -71,7 +71,7 @@ pub const ACK_DELAY: Duration = Duration::from_millis(25);
 pub const ACK_FEW: u64 = 1024;
 
 /// See [`ACK_FEW`].
-pub const ACK_SOON: Duration = Duration::from_millis(1);
+pub const ACK_SOON: Duration = Duration::from_micros(250);
 
 /// Bytes that may be on their way at the beginning of a connection before bulk
 /// data waits.
