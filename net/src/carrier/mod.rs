@@ -151,6 +151,14 @@ impl Session {
         self.shared.link.subscribe()
     }
 
+    /// The network has changed: finds out soon whether the connection still
+    /// leads to the other end.
+    pub fn doubt(&self) {
+        let mut inner = self.shared.lock();
+        inner.carrier.doubt(Instant::now());
+        inner.wake_driver();
+    }
+
     /// Ends the session in order: [`Session::run`] returns once the other end
     /// knows, at most after [`qvd_carrier::limits::LINGER`]. Bytes that are
     /// not sent yet are dropped.

@@ -103,6 +103,9 @@ pub const KEEPALIVE: Duration = Duration::from_secs(2);
 /// Least silence that counts as a lost connection.
 pub const MIN_SILENCE: Duration = Duration::from_secs(4);
 
+/// The same after a change of the network.
+pub const MIN_DOUBT: Duration = Duration::from_secs(1);
+
 /// Time for the hellos of a connection.
 pub const HELLO_TIME: Duration = Duration::from_secs(10);
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::MIN_SILENCE;
+use crate::limits::{MIN_DOUBT, MIN_SILENCE};
 
 /// What is due to find out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) struct Liveness {
     heard: Instant,
     /// When the ping that has no answer was sent.
     asked: Option<Instant>,
+    /// That ping asks whether a network that has changed still leads there.
+    doubted: bool,
     number: u64,
     round_trip: Option<Duration>,
 }
@@ -30,6 +32,7 @@ impl Liveness {
             keepalive,
             heard: now,
             asked: None,
+            doubted: false,
             number: 0,
             round_trip,
         }
@@ -42,6 +45,16 @@ impl Liveness {
     /// Something arrived.
     pub(crate) fn heard(&mut self, now: Instant) {
         self.heard = now;
+        self.doubted = false;
+    }
+
+    /// Begins a ping whose answer is not waited for as long as else: its bytes,
+    /// where there is none of the kind.
+    pub(crate) fn doubt(&mut self, now: Instant) -> Option<[u8; 8]> {
+        if std::mem::replace(&mut self.doubted, true) {
+            return None;
+        }
+        Some(self.ask(now))
     }
 
     /// Begins a ping: its bytes.
@@ -78,6 +91,10 @@ impl Liveness {
     /// and half as long from the ping, for a machine that slept has itself not
     /// listened.
     fn limit(&self, asked: Instant) -> Instant {
+        if self.doubted {
+            let thrice = self.round_trip.unwrap_or_default().saturating_mul(3);
+            return asked + thrice.max(MIN_DOUBT);
+        }
         let patience = self.patience();
         (self.heard + patience).max(asked + patience / 2)
     }

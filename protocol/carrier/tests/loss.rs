@@ -29,6 +29,7 @@ enum Act {
     Cut,
     /// Only one end is told, or none: the other finds out by the resume.
     CutOne(Side),
+    Doubt(Side),
     Reconnect,
 }
 
@@ -44,6 +45,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (1..3000_u64).prop_map(Act::Pass),
         1 => Just(Act::Cut),
         1 => side().prop_map(Act::CutOne),
+        1 => side().prop_map(Act::Doubt),
         2 => Just(Act::Reconnect),
     ]
 }
@@ -99,6 +101,10 @@ fn perform(pair: &mut Pair, act: &Act, times: usize) {
             let end = pair.end(side);
             end.carrier.lost();
             end.linked = false;
+        }
+        Act::Doubt(side) => {
+            let now = pair.now;
+            pair.end(side).carrier.doubt(now);
         }
         Act::Reconnect => pair.reconnect(),
     }

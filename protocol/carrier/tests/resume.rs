@@ -163,6 +163,49 @@ fn a_silent_peer_is_lost_after_four_seconds_and_one_that_answers_is_not() {
     assert!(pair.client.has(|e| *e == Event::Lost(Loss::Silent)));
 }
 
+/// How long a client waits for a peer that says nothing after its network has
+/// changed, so often as `doubts` says.
+fn doubted(pair: &mut Pair, doubts: u32) -> Duration {
+    let begin = pair.now;
+    for _ in 0..doubts {
+        pair.client.carrier.doubt(pair.now);
+        pair.client.carrier.output(pair.now, &mut Vec::new(), 1000);
+        pair.pass(Duration::from_millis(100));
+    }
+    while pair.client.carrier.is_connected() {
+        let at = pair.client.carrier.deadline().unwrap();
+        pair.pass(at.saturating_duration_since(pair.now));
+        pair.client.carrier.output(pair.now, &mut Vec::new(), 1000);
+    }
+    assert!(pair.client.has(|e| *e == Event::Lost(Loss::Silent)));
+    pair.now - begin
+}
+
+#[test]
+fn a_network_that_changes_is_doubted_for_a_second() {
+    for doubts in [1, 5] {
+        let mut pair = Pair::connected(&Config::default());
+        // One that answers is there for good.
+        pair.client.carrier.doubt(pair.now);
+        pair.settle();
+        for _ in 0..20 {
+            pair.pass(Duration::from_millis(500));
+            pair.settle();
+        }
+        assert!(pair.client.carrier.is_connected());
+        // However often it changes.
+        let after = doubted(&mut pair, doubts);
+        assert_eq!(after, Duration::from_secs(1));
+        // Without a connection there is nothing to doubt.
+        pair.client.carrier.doubt(pair.now);
+        pair.cut();
+        pair.reconnect();
+        pair.settle();
+        pair.assert_lives();
+        assert!(pair.client.carrier.is_connected());
+    }
+}
+
 #[test]
 fn hellos_that_do_not_come_are_given_up() {
     let mut pair = Pair::new(&Config::default());

@@ -134,6 +134,24 @@ fn after_a_network_that_swallows_everything() {
 }
 
 #[test]
+fn after_a_client_that_slept() {
+    play_for("carrier_slept", 2 * WAIT, async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        client.signal(Signal::STOP)?;
+        let log = stage.agent.daemon_log()?;
+        agent_says(log, 0, AWAY).await?;
+        // Long after it is believed to be gone.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(stage.agent.state().await?, SessionState::Connected);
+        client.signal(Signal::CONT)?;
+        agent_says(log, 0, BACK).await?;
+        undisturbed(&stage).await?;
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
+#[test]
 fn after_an_outage_that_nxagent_and_nxproxy_would_not_survive_unseen() {
     play_for("carrier_outage", 4 * WAIT, async |scene| {
         let stage = Stage::set(scene, true).await?;

@@ -124,8 +124,16 @@ impl Carried {
             let Some(connection) = self.connection.take() else {
                 return Kept::Over;
             };
-            let run = self.session.run(connection, Vec::new());
-            let loss = match run.await {
+            let ended = {
+                let mut run = pin!(self.session.run(connection, Vec::new()));
+                loop {
+                    tokio::select! {
+                        ended = &mut run => break ended,
+                        () = self.network.changed() => self.session.doubt(),
+                    }
+                }
+            };
+            let loss = match ended {
                 Ended::Lost(loss) => loss,
                 Ended::Over { reason, text, .. } => {
                     tracing::info!(%reason, text, "carrier is over");

@@ -206,6 +206,17 @@ impl Carrier {
         }
     }
 
+    /// The network has changed, and the connection may lead nowhere: asks the
+    /// other end, and gives the connection up sooner than after any silence
+    /// where nothing is heard. Without a connection this does nothing.
+    pub fn doubt(&mut self, now: Instant) {
+        if let Link::Up(liveness, _) = &mut self.link
+            && let Some(bytes) = liveness.doubt(now)
+        {
+            self.ping = Some(bytes);
+        }
+    }
+
     /// The connection has ended, at whatever byte. Without one this does
     /// nothing.
     pub fn lost(&mut self) {
