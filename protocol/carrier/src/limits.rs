@@ -71,7 +71,14 @@ pub const ACK_DELAY: Duration = Duration::from_millis(25);
 pub const ACK_FEW: u64 = 1024;
 
 /// See [`ACK_FEW`].
-pub const ACK_SOON: Duration = Duration::from_micros(250);
+pub const ACK_SOON: Duration = Duration::from_micros(500);
+
+/// Unacknowledged bytes of a link that is fast: their ACK is due after
+/// [`ACK_AT_ONCE`], as a sender at its window waits for it.
+pub const ACK_MANY: u64 = 16 * 1024;
+
+/// See [`ACK_MANY`].
+pub const ACK_AT_ONCE: Duration = Duration::from_micros(250);
 
 /// Bytes that may be on their way at the beginning of a connection before bulk
 /// data waits.

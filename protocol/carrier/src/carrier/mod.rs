@@ -24,7 +24,9 @@ use crate::error::Violation;
 use crate::event::{Config, Event, KindStats, Loss, Role, Stats, StreamStats};
 use crate::frame::{self, Frame};
 use crate::kind::Kind;
-use crate::limits::{ACK_DELAY, ACK_FEW, ACK_SOON, LINGER, MAX_CREDIT, MAX_EVENTS};
+use crate::limits::{
+    ACK_AT_ONCE, ACK_DELAY, ACK_FEW, ACK_MANY, ACK_SOON, LINGER, MAX_CREDIT, MAX_EVENTS,
+};
 use crate::liveness::{Due, Liveness};
 use crate::pace::Pace;
 use crate::queue::Blocks;
@@ -286,11 +288,10 @@ impl Carrier {
 
     /// When an ACK is due, if one is.
     fn owed(&self) -> Option<Instant> {
-        let bytes = self.received.saturating_sub(self.acknowledged);
-        let delay = if bytes >= ACK_FEW {
-            ACK_SOON
-        } else {
-            ACK_DELAY
+        let delay = match self.received.saturating_sub(self.acknowledged) {
+            ACK_MANY.. => ACK_AT_ONCE,
+            ACK_FEW.. => ACK_SOON,
+            _ => ACK_DELAY,
         };
         self.owed_since.map(|since| since + delay)
     }

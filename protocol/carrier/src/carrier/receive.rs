@@ -8,7 +8,7 @@ use crate::event::{Event, Role};
 use crate::frame::{self, Frame, Header};
 use crate::hello::HELLO;
 use crate::kind::Kind;
-use crate::limits::{ACK_BYTES, ACK_FEW, ACK_SOON, HEADER, MAX_CONTROL};
+use crate::limits::{ACK_BYTES, HEADER, MAX_CONTROL};
 use crate::reason::{Code, Reason};
 use crate::stream::{State, Stream};
 
@@ -112,9 +112,9 @@ impl Carrier {
             let length = u64::try_from(length).unwrap_or(u64::MAX);
             self.received = self.received.saturating_add(length);
             self.received_at = Some(now);
-            let since = *self.owed_since.get_or_insert(now);
+            self.owed_since.get_or_insert(now);
             let bytes = self.received.saturating_sub(self.acknowledged);
-            self.ack_now |= bytes >= ACK_BYTES || (bytes >= ACK_FEW && now >= since + ACK_SOON);
+            self.ack_now |= bytes >= ACK_BYTES || self.owed().is_some_and(|due| now >= due);
         }
         match frame {
             Frame::Ping(bytes) => self.pong = Some(bytes),
