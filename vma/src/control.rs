@@ -37,7 +37,13 @@ pub enum Command {
         /// Whether the carrier's greeting was said on it.
         #[serde(default)]
         greeted: bool,
+        /// The number of the port it came to; goes into [`Event::Carrier`]. 0
+        /// of an older daemon.
+        #[serde(default)]
+        port: u64,
     },
+    /// Say what is not said yet; answered by [`Event::Told`].
+    Tell,
     /// Wake the suspended nxagent with this option string.
     Wake {
         /// The whole line for the options file.
@@ -247,7 +253,14 @@ pub enum Event {
         /// The tokens with which it goes on, as parameters; none when there is
         /// no carrier.
         tokens: Vec<Hidden>,
+        /// The number of the port to which the last connection came. 0 of an
+        /// older session process.
+        #[serde(default)]
+        port: u64,
     },
+    /// All that was to be told has been, before the answer to
+    /// [`Command::Tell`].
+    Told,
     /// nxagent runs.
     Started {
         /// Its process id.
@@ -481,13 +494,22 @@ mod tests {
         let (a, b) = (Channel::new(a).unwrap(), Channel::new(b).unwrap());
         let (read, write) = rustix::pipe::pipe().unwrap();
         a.send(&Command::Suspend, None).await.unwrap();
-        let serve = Command::Serve { greeted: true };
+        let serve = Command::Serve {
+            greeted: true,
+            port: 7,
+        };
         a.send(&serve, Some(write.as_fd())).await.unwrap();
         drop((a, write));
         let first = b.receive::<Command>().await.unwrap().unwrap();
         assert!(matches!(first, (Command::Suspend, None)));
         let (message, fd) = b.receive::<Command>().await.unwrap().unwrap();
-        assert!(matches!(message, Command::Serve { greeted: true }));
+        assert!(matches!(
+            message,
+            Command::Serve {
+                greeted: true,
+                port: 7
+            }
+        ));
         rustix::io::write(fd.unwrap(), b"here").unwrap();
         let mut buf = [0; 8];
         assert_eq!(rustix::io::read(&read, &mut buf).unwrap(), 4);
@@ -516,7 +538,13 @@ mod tests {
         ));
         assert!(matches!(
             b.receive().await.unwrap(),
-            Some((Command::Serve { greeted: false }, None))
+            Some((
+                Command::Serve {
+                    greeted: false,
+                    port: 0
+                },
+                None
+            ))
         ));
         assert!(b.receive::<Command>().await.is_err());
     }

@@ -88,7 +88,8 @@ impl Stream {
                 let _ = self.put(&[]);
             });
             tokio::select! {
-                () = &mut down => timeout(LINGER, up).await.is_ok(),
+                // After a reset nobody is there for what the socket has to say.
+                () = &mut down => !self.has_failed() && timeout(LINGER, up).await.is_ok(),
                 () = &mut up => {
                     let _ = timeout(LINGER, down).await;
                     true
@@ -98,6 +99,12 @@ impl Stream {
         if finished {
             self.finish();
         }
+    }
+
+    fn has_failed(&self) -> bool {
+        let mut inner = self.lock();
+        let local = inner.local(self.id());
+        local.is_some_and(|local| local.failure().is_some())
     }
 
     /// From the stream to the socket, which is told of the end.

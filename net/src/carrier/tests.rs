@@ -274,3 +274,30 @@ async fn programs_are_told_of_outages_until_the_end() {
     assert_eq!(heard, b"");
     std::fs::remove_file(&folder).unwrap();
 }
+
+#[tokio::test]
+async fn a_reset_closes_what_the_stream_is_joined_with_at_once() {
+    let (client, agent) = pair();
+    let served = async {
+        let stream = incoming(&agent).await.accept(b"").unwrap();
+        let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
+        let joined = tokio::spawn(stream.join(ours));
+        let mut heard = Vec::new();
+        // Sooner than one end may stay open when the other has closed.
+        let read = timeout(Duration::from_secs(4), theirs.read_to_end(&mut heard));
+        read.await.expect("an end").unwrap();
+        assert_eq!(heard, b"half");
+        timeout(WAIT, joined).await.unwrap().unwrap();
+        agent.end(Reason::Done, "");
+    };
+    let asks = async {
+        let mut stream = client.open(Kind::Share, b"").unwrap();
+        stream.write_all(b"half").await.unwrap();
+        // Let go before its last word, it is given up.
+        while client.stats().1.iter().all(|kind| kind.sent < 4) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(stream);
+    };
+    tokio::join!(both(&client, &agent, 1), served, asks);
+}

@@ -4,6 +4,7 @@
 mod carrier;
 mod carrier_hostile;
 mod carrier_peers;
+mod carrier_races;
 mod check;
 mod command_line;
 mod devices;

@@ -2,12 +2,18 @@
 //! refused when that fails. Everything else goes on meanwhile.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use qvd_rpc::{Reply, SessionState};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 use super::core::{Ask, Core, Input};
+use crate::control::Command;
 use crate::hooks::{Failure, Hook, Order, Situation};
+
+/// How long the session process may take to tell what it has to.
+const TELLING: Duration = Duration::from_secs(1);
 
 /// Calls that wait for a hook, by the hook that runs for them.
 pub(super) type Waiting = BTreeMap<Hook, Vec<(Ask, oneshot::Sender<Reply>)>>;
@@ -21,9 +27,45 @@ pub(super) struct ByHand {
 }
 
 impl Core {
+    /// A call: carried out at once, or when all is known that it depends on.
+    pub(super) fn asked(&mut self, ask: Ask, reply: oneshot::Sender<Reply>) {
+        if !self.is_unsure(&ask) {
+            self.asked_surely(ask, reply);
+            return;
+        }
+        self.unsure.push((ask, reply));
+        self.tell(Command::Tell, None);
+        let input = self.sender.clone();
+        tokio::task::spawn_local(async move {
+            // One of an older agent does not know the question.
+            sleep(TELLING).await;
+            let _ = input.send(Input::Unsaid);
+        });
+    }
+
+    /// Whether a client asks for its session with a token that the session
+    /// process may have given it, and has not told of yet: the client may be
+    /// back before that is read.
+    fn is_unsure(&self, ask: &Ask) -> bool {
+        let Ask::Start(parameters) = ask else {
+            return false;
+        };
+        parameters.value(qvd_carrier::RESUME).is_some()
+            && self.link.is_some()
+            && self.machine.has_client()
+            && !self.rejoins(parameters)
+    }
+
+    /// All that the session process had to tell was told.
+    pub(super) fn decide(&mut self) {
+        for (ask, reply) in std::mem::take(&mut self.unsure) {
+            self.asked_surely(ask, reply);
+        }
+    }
+
     /// A call: carried out at once, or when its hook has ended. A call for
     /// which the hook runs already waits for that one.
-    pub(super) fn asked(&mut self, ask: Ask, reply: oneshot::Sender<Reply>) {
+    fn asked_surely(&mut self, ask: Ask, reply: oneshot::Sender<Reply>) {
         let hook = self.hook_of(&ask);
         if let Some(waiting) = hook.and_then(|hook| self.waiting.get_mut(&hook)) {
             waiting.push((ask, reply));

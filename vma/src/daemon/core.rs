@@ -18,7 +18,7 @@ use super::asked::{ByHand, Waiting};
 use super::gate::Gate;
 use super::launch::{self, Plan, random_name};
 use super::link::{Link, Report};
-use super::port::{Client, NxPort};
+use super::port::{Awaited, Client, NxPort};
 use super::rpc::Handle;
 use super::{slave, vnc};
 use crate::control::{Command, User};
@@ -76,6 +76,8 @@ pub enum Input {
     Allowed(Hook, Result<(), String>),
     /// From the session process.
     Session(Report),
+    /// The session process does not say what it was asked for.
+    Unsaid,
     /// Another configuration, and the rules of the RPC port that it has.
     Reload(Box<VmaConfig>, Arc<Gate>),
     /// The log file is another, or goes elsewhere.
@@ -115,6 +117,8 @@ pub(super) struct Core {
     pub(super) detached: Detached,
     /// Calls that wait for a hook.
     pub(super) waiting: Waiting,
+    /// Calls that wait for what the session process has not told yet.
+    pub(super) unsure: Vec<(Ask, oneshot::Sender<Reply>)>,
     /// Cuts the stage short that is carried out.
     pub(super) cut: Option<oneshot::Sender<()>>,
     /// What the session was started or resumed with last.
@@ -130,6 +134,8 @@ struct Carried {
     wanted: bool,
     /// With what the client that the session has goes on.
     tokens: Vec<Token>,
+    /// The number of the port that was opened last.
+    port: u64,
 }
 
 /// What hooks are told of the session that is, or is being made.
@@ -209,6 +215,7 @@ impl Core {
             detached: Detached::new(hooks.clone()),
             hooks,
             waiting: Waiting::default(),
+            unsure: Vec::new(),
             cut: None,
             current: Current::default(),
         };
@@ -246,8 +253,8 @@ impl Core {
         loop {
             tokio::select! {
                 Some(input) = self.input.recv() => self.take(input),
-                Some(Client { connection, greeted }) = self.clients.recv() => {
-                    self.tell(Command::Serve { greeted }, Some(connection));
+                Some(Client { connection, greeted, port }) = self.clients.recv() => {
+                    self.tell(Command::Serve { greeted, port }, Some(connection));
                 }
                 () = self.timer.as_mut() => {
                     self.arm(NEVER);
@@ -273,12 +280,15 @@ impl Core {
             Input::Session(Report::Nx(state)) => self.step(Event::Nx(state)),
             Input::Session(Report::Started(nxagent)) => self.nxagent = Some(nxagent),
             Input::Session(Report::Speaks(spoken)) => self.carrier.spoken = spoken,
-            Input::Session(Report::Carrier(up, tokens)) => {
+            Input::Session(Report::Carrier { up, tokens, port }) => {
                 self.carrier.tokens = tokens;
-                if up {
+                // A connection that came to the port before this one may be
+                // lost by now: its client has asked for this one.
+                if up && (port == 0 || port >= self.carrier.port) {
                     self.step(Event::Rejoined);
                 }
             }
+            Input::Session(Report::Told) | Input::Unsaid => self.decide(),
             Input::Session(Report::Vnc(number, answer)) => self.questions.answered(number, answer),
             Input::Reload(config, gate) => {
                 self.machine.set_timeouts(timeouts(&config));
@@ -307,9 +317,13 @@ impl Core {
                 {
                     self.link = None;
                     self.nxagent = None;
-                    self.carrier = Carried::default();
+                    self.carrier = Carried {
+                        port: self.carrier.port,
+                        ..Carried::default()
+                    };
                     self.questions.clear();
                     self.step(Event::Gone { reason });
+                    self.decide();
                     if self.link.is_none() {
                         self.log.set_session(None);
                     }
@@ -468,10 +482,15 @@ impl Core {
         // Ports above 4000 + display would not fit; the display's type says so.
         let port = 4000u16.saturating_add(self.display());
         let address = SocketAddr::new(self.config.nx.address, port);
+        self.carrier.port = self.carrier.port.saturating_add(1);
+        let awaited = Awaited {
+            offer: self.offer(),
+            number: self.carrier.port,
+        };
         let port = NxPort::open(
             address,
             self.gate.borrow().access.clone(),
-            self.offer(),
+            awaited,
             self.client_sender.clone(),
         )?;
         self.port = Some(port);
@@ -487,7 +506,7 @@ impl Core {
         wanted.then_some(Offer::New)
     }
 
-    fn tell(&self, command: Command, fd: Option<OwnedFd>) {
+    pub(super) fn tell(&self, command: Command, fd: Option<OwnedFd>) {
         match &self.link {
             Some(link) => link.tell(command, fd),
             None => tracing::debug!("no session process to tell"),

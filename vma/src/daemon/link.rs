@@ -46,8 +46,17 @@ pub enum Report {
     /// An answer to [`Command::VncAsk`].
     Vnc(u64, Vnc),
     /// Whether the client's carrier has a connection, and the tokens with
-    /// which it goes on.
-    Carrier(bool, Vec<Token>),
+    /// which it goes on; and the number of the port to which that came.
+    Carrier {
+        /// There is a connection.
+        up: bool,
+        /// With what it goes on.
+        tokens: Vec<Token>,
+        /// 0 where that is not known.
+        port: u64,
+    },
+    /// All was told, as asked for by [`Command::Tell`].
+    Told,
     /// Whether the process speaks the carrier.
     Speaks(bool),
     /// No process of the session is left.
@@ -236,11 +245,12 @@ impl Keeper {
                     Ok(Some((Event::Started { nxagent }, _))) => {
                         self.report(Report::Started(nxagent));
                     }
-                    Ok(Some((Event::Carrier { up, tokens }, _))) => {
+                    Ok(Some((Event::Carrier { up, tokens, port }, _))) => {
                         let tokens = tokens.iter().map(Hidden::expose);
                         let tokens = tokens.filter_map(qvd_carrier::resumes).collect();
-                        self.report(Report::Carrier(up, tokens));
+                        self.report(Report::Carrier { up, tokens, port });
                     }
+                    Ok(Some((Event::Told, _))) => self.report(Report::Told),
                     Ok(Some((Event::Vnc { number, answer }, _))) => {
                         self.report(Report::Vnc(number, answer));
                     }

@@ -30,31 +30,42 @@ const MAX_WAITING: usize = 16;
 /// An open port. It is closed when it has given its connection, or is dropped.
 pub struct NxPort(JoinHandle<()>);
 
+/// What a port tells each who connects, and what is told of who came.
+#[derive(Clone, Copy)]
+pub struct Awaited {
+    /// The carrier, where it is spoken.
+    pub offer: Option<Offer>,
+    /// The port's number: each that is opened has its own.
+    pub number: u64,
+}
+
 /// A client's connection, as the port gives it.
 pub struct Client {
     /// The connection, of which nothing has been read.
     pub connection: OwnedFd,
     /// Whether the carrier was offered on it.
     pub greeted: bool,
+    /// The number of the port.
+    pub port: u64,
 }
 
 impl NxPort {
     /// Opens the port; the first connection of a peer that may connect and
-    /// greets as a client does goes to `clients`. With an `offer` each is told
-    /// first that the carrier is spoken.
+    /// greets as a client does goes to `clients`. Where the carrier is offered
+    /// each is told first that it is spoken.
     ///
     /// # Errors
     /// One sentence that names the port.
     pub fn open(
         address: SocketAddr,
         access: Access,
-        offer: Option<Offer>,
+        awaited: Awaited,
         clients: mpsc::UnboundedSender<Client>,
     ) -> Result<Self, String> {
         let listener = qvd_net::socket::listen(&address.ip().to_string(), address.port())
             .map_err(|e| format!("NX port {address} cannot be opened: {e}"))?;
         Ok(Self(tokio::task::spawn_local(accept_one(
-            listener, access, offer, clients,
+            listener, access, awaited, clients,
         ))))
     }
 }
@@ -76,9 +87,10 @@ impl Drop for NxPort {
 async fn accept_one(
     listener: TcpListener,
     access: Access,
-    offer: Option<Offer>,
+    awaited: Awaited,
     clients: mpsc::UnboundedSender<Client>,
 ) {
+    let Awaited { offer, number } = awaited;
     let mut waiting = JoinSet::new();
     let mut order = VecDeque::new();
     loop {
@@ -86,7 +98,12 @@ async fn accept_one(
             Some(greeted) = waiting.join_next() => {
                 if let Ok(Some(connection)) = greeted {
                     let greeted = offer.is_some();
-                    let _ = clients.send(Client { connection, greeted });
+                    let client = Client {
+                        connection,
+                        greeted,
+                        port: number,
+                    };
+                    let _ = clients.send(client);
                     // Those who wait are let go with this.
                     return;
                 }
@@ -199,7 +216,8 @@ mod tests {
         let listener = qvd_net::socket::listen("127.0.0.1", 0).unwrap();
         let address = (Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()).into();
         let access = Access::new(vec!["127.0.0.1".parse().unwrap()], false);
-        let task = tokio::task::spawn_local(accept_one(listener, access, offer, sender));
+        let awaited = Awaited { offer, number: 1 };
+        let task = tokio::task::spawn_local(accept_one(listener, access, awaited, sender));
         (NxPort(task), address, clients)
     }
 

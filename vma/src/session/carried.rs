@@ -12,7 +12,7 @@ use qvd_carrier::{Code, Config, HELLO, Kind, Loss, Reason, Role, Token};
 use qvd_net::carrier::{Ended, Incoming, Session, tell_road};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::control::{Carrier as Settings, Hidden};
@@ -22,6 +22,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long the client may take to follow when nxagent has closed.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// How long a client that is let go may take to hear of it.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How long nxagent may hear nothing. After 30 s of silence it shows the user
 /// a dialog, after 120 s it gives its client up (seen); while it is stopped no
@@ -39,7 +42,12 @@ const MAX_SHARES: usize = 64;
 pub(super) enum Said {
     /// There is a connection, the first one or another; with these tokens the
     /// client goes on after it.
-    Up { again: bool, tokens: Vec<Hidden> },
+    Up {
+        again: bool,
+        tokens: Vec<Hidden>,
+        /// The number of the port to which it came.
+        port: u64,
+    },
     /// A connection begins; if it comes up, the client may go on with these.
     Begins(Vec<Hidden>),
     /// The connection is lost.
@@ -47,6 +55,26 @@ pub(super) enum Said {
     /// It has been so for so long that nxagent is not to notice.
     Silent,
 }
+
+/// Where one carrier tells what becomes of it.
+pub(super) struct Tell {
+    number: u64,
+    sender: mpsc::UnboundedSender<(u64, Said)>,
+}
+
+impl Tell {
+    pub(super) fn new(number: u64, sender: mpsc::UnboundedSender<(u64, Said)>) -> Self {
+        Self { number, sender }
+    }
+
+    fn send(&self, said: Said) {
+        // Without a listener the process ends.
+        let _ = self.sender.send((self.number, said));
+    }
+}
+
+/// A connection, and the number of the port to which it came.
+pub(super) type Connection = (TcpStream, u64);
 
 /// Starts the program that serves folders, on this end of a connection.
 pub(super) type StartShare = Rc<dyn Fn(std::os::unix::net::UnixStream) -> io::Result<()>>;
@@ -65,16 +93,16 @@ pub(super) struct Place {
 /// The session process's hold on a carrier that runs.
 pub(super) struct Carried {
     session: Session,
-    connections: mpsc::UnboundedSender<TcpStream>,
+    connections: mpsc::UnboundedSender<Connection>,
 }
 
 impl Carried {
     /// A carrier that begins on this connection, and what runs it until its
     /// client is gone for good.
     pub(super) fn begin(
-        connection: TcpStream,
+        (connection, port): Connection,
         place: Place,
-        tell: mpsc::UnboundedSender<Said>,
+        tell: Tell,
     ) -> (Self, impl Future<Output = ()>) {
         let (connections, queue) = mpsc::unbounded_channel();
         let config = Config {
@@ -86,7 +114,7 @@ impl Carried {
             session: session.clone(),
             connections,
         };
-        carried.resume(connection);
+        carried.resume(connection, port);
         (carried, run(session, place, queue, tell))
     }
 
@@ -96,17 +124,31 @@ impl Carried {
     }
 
     /// The client is back, if it has the token.
-    pub(super) fn resume(&self, connection: TcpStream) {
+    pub(super) fn resume(&self, connection: TcpStream, port: u64) {
         // It has just ended: the client sees its connection closed.
-        let _ = self.connections.send(connection);
+        let _ = self.connections.send((connection, port));
+    }
+
+    /// Tells the client, where it is there, that its session is suspended;
+    /// then nothing runs any more.
+    pub(super) fn farewell(&self, run: JoinHandle<()>) -> impl Future<Output = ()> + 'static {
+        let session = self.session.clone();
+        async move {
+            let mut link = session.link();
+            if link.borrow().up {
+                session.end(Reason::Suspended, "the session is suspended");
+                let _ = timeout(FAREWELL, link.wait_for(|link| link.over && !link.up)).await;
+            }
+            run.abort();
+        }
     }
 }
 
 async fn run(
     session: Session,
     place: Place,
-    mut connections: mpsc::UnboundedReceiver<TcpStream>,
-    tell: mpsc::UnboundedSender<Said>,
+    mut connections: mpsc::UnboundedReceiver<Connection>,
+    tell: Tell,
 ) {
     let grace = place.settings.grace;
     let (clients, mut heard) = mpsc::unbounded_channel();
@@ -140,19 +182,19 @@ async fn tell_programs(session: &Session, road: &Path) -> Infallible {
 }
 
 /// A connection, and the hello that was heard on it.
-type Client = (TcpStream, [u8; HELLO]);
+type Client = (Connection, [u8; HELLO]);
 
 /// Hears who is on each connection, while the one before goes on: only who has
 /// the session's token takes its place.
 async fn hear(
     session: &Session,
-    connections: &mut mpsc::UnboundedReceiver<TcpStream>,
+    connections: &mut mpsc::UnboundedReceiver<Connection>,
     clients: mpsc::UnboundedSender<Client>,
 ) -> Infallible {
     let mut hearing = JoinSet::new();
     let mut oldest: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let mut connection = tokio::select! {
+        let (mut connection, port) = tokio::select! {
             Some(connection) = connections.recv() => connection,
             Some(_) = hearing.join_next() => continue,
             else => return std::future::pending().await,
@@ -169,7 +211,7 @@ async fn hear(
             match session.hear(&mut connection).await {
                 Ok(hello) => {
                     // It is over: the client sees its connection closed.
-                    let _ = clients.send((connection, hello));
+                    let _ = clients.send(((connection, port), hello));
                 }
                 Err(Loss::Refused(refusal)) => {
                     tracing::warn!("a client was not taken: {refusal}");
@@ -187,12 +229,12 @@ async fn carry(
     session: &Session,
     grace: Duration,
     clients: &mut mpsc::UnboundedReceiver<Client>,
-    tell: &mpsc::UnboundedSender<Said>,
+    tell: &Tell,
 ) -> String {
     let mut link = session.link();
     let mut next = None;
     loop {
-        let (connection, hello) = match next.take() {
+        let ((connection, port), hello) = match next.take() {
             Some(client) => client,
             None => {
                 let times = link.borrow().times;
@@ -211,10 +253,11 @@ async fn carry(
         // the daemon hears of anything.
         let mut tokens = session.tokens();
         tokens.push(token.clone());
-        let _ = tell.send(Said::Begins(hidden(&tokens)));
+        tell.send(Said::Begins(hidden(&tokens)));
         let mut known = Known {
             session,
             tell,
+            port,
             times: link.borrow().times,
         };
         let up = async {
@@ -254,7 +297,8 @@ async fn carry(
 /// What the daemon was told of a connection.
 struct Known<'a> {
     session: &'a Session,
-    tell: &'a mpsc::UnboundedSender<Said>,
+    tell: &'a Tell,
+    port: u64,
     /// How many connections there had been.
     times: u64,
 }
@@ -267,9 +311,10 @@ impl Known<'_> {
             return;
         }
         self.times = times;
-        let _ = self.tell.send(Said::Up {
+        self.tell.send(Said::Up {
             again: times > 1,
             tokens: hidden(&self.session.tokens()),
+            port: self.port,
         });
     }
 }
@@ -284,14 +329,14 @@ async fn away(
     session: &Session,
     grace: Duration,
     clients: &mut mpsc::UnboundedReceiver<Client>,
-    tell: &mpsc::UnboundedSender<Said>,
+    tell: &Tell,
 ) -> Option<Client> {
     if session.link().borrow().times > 0 {
-        let _ = tell.send(Said::Away);
+        tell.send(Said::Away);
     }
     let silent = async {
         sleep(SILENCE).await;
-        let _ = tell.send(Said::Silent);
+        tell.send(Said::Silent);
         std::future::pending::<()>().await;
     };
     tokio::select! {

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 use super::asks::Asks;
-use super::carried::{Carried, Place, Said, StartShare};
+use super::carried::{Carried, Place, Said, StartShare, Tell};
 use super::run::Session;
 use super::{bridge, children, paths};
 use crate::control::{Event, Hidden, NxState};
@@ -19,10 +19,14 @@ use crate::control::{Event, Hidden, NxState};
 /// What is known of the client's carrier.
 pub(super) struct Client {
     carried: Option<Carried>,
-    /// What the carrier tells, and where it tells it.
-    pub(super) said: mpsc::UnboundedReceiver<Said>,
-    tell: mpsc::UnboundedSender<Said>,
+    /// What carriers tell, each with its number, and where they tell it.
+    pub(super) said: mpsc::UnboundedReceiver<(u64, Said)>,
+    tell: mpsc::UnboundedSender<(u64, Said)>,
+    /// The number of the last one.
+    carrier: u64,
     tokens: Vec<Hidden>,
+    /// The number of the port to which its connection came.
+    port: u64,
     /// The carrier, for what the session asks of the client.
     way: watch::Sender<Option<qvd_net::carrier::Session>>,
     /// The port on which the session asks, while it has a client.
@@ -40,7 +44,9 @@ impl Default for Client {
             carried: None,
             said,
             tell,
+            carrier: 0,
             tokens: Vec::new(),
+            port: 0,
             way: watch::Sender::new(None),
             asks: None,
             away: false,
@@ -51,13 +57,13 @@ impl Default for Client {
 
 impl Session {
     /// A connection of the client, on which the carrier was offered or not.
-    pub(super) fn serve_client(&mut self, client: OwnedFd, greeted: bool) {
-        if let Err(error) = self.try_serve(client, greeted) {
+    pub(super) fn serve_client(&mut self, client: OwnedFd, greeted: bool, port: u64) {
+        if let Err(error) = self.try_serve(client, greeted, port) {
             tracing::warn!(%error, "client cannot be served");
         }
     }
 
-    fn try_serve(&mut self, client: OwnedFd, greeted: bool) -> io::Result<()> {
+    fn try_serve(&mut self, client: OwnedFd, greeted: bool, port: u64) -> io::Result<()> {
         let carrier = greeted && speaks_carrier(&client)?;
         let client = std::net::TcpStream::from(client);
         client.set_nonblocking(true)?;
@@ -66,7 +72,7 @@ impl Session {
         match &self.client.carried {
             // Whether it is the same client, its token says.
             Some(carried) if carrier => {
-                carried.resume(client);
+                carried.resume(client, port);
                 return Ok(());
             }
             _ => {
@@ -96,7 +102,10 @@ impl Session {
             share: self.share_starter(),
             settings: self.launch.carrier,
         };
-        let (carried, run) = Carried::begin(client, place, self.client.tell.clone());
+        self.client.carrier += 1;
+        self.client.port = port;
+        let tell = Tell::new(self.client.carrier, self.client.tell.clone());
+        let (carried, run) = Carried::begin((client, port), place, tell);
         self.client.way.send_replace(Some(carried.session()));
         self.client.carried = Some(carried);
         self.bridge = Some(tokio::task::spawn_local(run));
@@ -125,32 +134,36 @@ impl Session {
     }
 
     /// The carrier has something to tell.
-    pub(super) fn carrier_said(&mut self, said: Said) {
-        if self.client.carried.is_none() {
+    pub(super) fn carrier_said(&mut self, carrier: u64, said: Said) {
+        if self.client.carried.is_none() || carrier != self.client.carrier {
             // Of one that is over.
             return;
         }
         match said {
-            Said::Up { again, tokens } => {
+            Said::Up {
+                again,
+                tokens,
+                port,
+            } => {
+                self.client.port = port;
                 self.client.away = false;
                 if again {
                     // Perhaps before it was known to be gone.
                     tracing::info!("the client is back");
                 }
                 self.thaw();
-                self.client.tokens.clone_from(&tokens);
-                self.report(Event::Carrier { up: true, tokens });
+                self.client.tokens = tokens;
+                self.report_carrier(true);
             }
             Said::Begins(tokens) => {
-                self.client.tokens.clone_from(&tokens);
-                self.report(Event::Carrier { up: false, tokens });
+                self.client.tokens = tokens;
+                self.report_carrier(false);
             }
             // It waits for an answer that will not come.
             Said::Away if self.agent.is_leaving() => self.client_over(),
             Said::Away => {
                 self.client.away = true;
-                let tokens = self.client.tokens.clone();
-                self.report(Event::Carrier { up: false, tokens });
+                self.report_carrier(false);
             }
             Said::Silent if self.agent.state() == NxState::Connected => {
                 tracing::info!("the client stays away: nxagent is stopped until it is back");
@@ -159,6 +172,14 @@ impl Session {
             }
             Said::Silent => {}
         }
+    }
+
+    fn report_carrier(&self, up: bool) {
+        self.report(Event::Carrier {
+            up,
+            tokens: self.client.tokens.clone(),
+            port: self.client.port,
+        });
     }
 
     /// Has nxagent run on, where it was stopped.
@@ -197,33 +218,32 @@ impl Session {
         }
     }
 
-    /// Closes the client's connection, whatever it is.
+    /// Closes the client's connection, whatever it is. On a carrier the client
+    /// is told that this is the end, and no loss.
     pub(super) fn forget_client(&mut self) {
+        let carried = self.client.carried.take();
         if let Some(bridge) = self.bridge.take() {
-            bridge.abort();
+            match &carried {
+                Some(carried) => {
+                    tokio::task::spawn_local(carried.farewell(bridge));
+                }
+                None => bridge.abort(),
+            }
         }
         self.client.asks = None;
-        self.forget_carrier();
-    }
-
-    fn forget_carrier(&mut self) {
         self.thaw();
         self.client.away = false;
         self.client.way.send_replace(None);
-        if self.client.carried.take().is_some() {
+        if carried.is_some() {
             self.client.tokens.clear();
-            self.report(Event::Carrier {
-                up: false,
-                tokens: Vec::new(),
-            });
+            self.report_carrier(false);
         }
     }
 
     /// What a daemon is told that has just come.
     pub(super) fn tell_carrier(&self) {
         if self.client.carried.is_some() {
-            let tokens = self.client.tokens.clone();
-            self.report(Event::Carrier { up: false, tokens });
+            self.report_carrier(false);
         }
     }
 }

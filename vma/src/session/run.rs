@@ -173,7 +173,9 @@ impl Session {
                     }
                 }
                 () = bridge_over(self.bridge.as_mut()) => self.client_over(),
-                Some(said) = self.client.said.recv() => self.carrier_said(said),
+                Some((carrier, said)) = self.client.said.recv() => {
+                    self.carrier_said(carrier, said);
+                }
                 () = self.poke.as_mut() => {
                     self.poke.as_mut().reset(Instant::now() + NEVER);
                     let actions = self.agent.poke();
@@ -241,8 +243,8 @@ impl Session {
 
     fn command(&mut self, command: Command, fd: Option<OwnedFd>) {
         match command {
-            Command::Serve { greeted } => match fd {
-                Some(client) => self.serve_client(client, greeted),
+            Command::Serve { greeted, port } => match fd {
+                Some(client) => self.serve_client(client, greeted, port),
                 None => tracing::warn!("told to serve a client without its connection"),
             },
             Command::Wake {
@@ -273,6 +275,12 @@ impl Session {
                 let _ = std::fs::remove_file(paths::nx_socket(&self.launch.dir));
                 let actions = self.agent.wake();
                 self.act(actions);
+            }
+            Command::Tell => {
+                while let Ok((carrier, said)) = self.client.said.try_recv() {
+                    self.carrier_said(carrier, said);
+                }
+                self.report(Event::Told);
             }
             Command::Suspend => self.suspend(),
             Command::Terminate => self.end(),

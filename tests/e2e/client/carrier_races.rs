@@ -1,0 +1,98 @@
+//! A client of the carrier that loses its connection when it has just come up,
+//! and is back before anybody has heard of it.
+
+use qvd_carrier::{Config, Kind, Reason, Role};
+use qvd_net::carrier::Session;
+use qvd_rpc::SessionState;
+use qvd_tests::rig::{Agent, Desktop};
+use qvd_tests::{Error, Outcome, Result, Scene, nx, play_for};
+use tokio::net::{TcpStream, UnixListener};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::stage::{WAIT, display, drawn};
+
+/// How often it is lost.
+const ROUNDS: usize = 60;
+
+/// A client that does nothing between its calls.
+struct Client<'a> {
+    agent: &'a Agent,
+    session: Session,
+}
+
+impl Client<'_> {
+    /// Comes, the first time or again, and is connected.
+    async fn come(&self) -> Result<JoinHandle<()>> {
+        let token = self.session.token().map(|token| token.to_parameter());
+        let mut parameters = vec![("qvd.client.carrier", "1")];
+        if let Some(token) = &token {
+            parameters.push(("qvd.client.carrier.resume", token));
+        }
+        self.agent.start_session(&parameters).await?;
+        self.agent
+            .wait_for_state(SessionState::Listening, WAIT)
+            .await?;
+        let invalid = |error: std::io::Error| Error::Invalid(error.to_string());
+        let connection = TcpStream::connect(("127.0.0.1", self.agent.x_port()));
+        let connection = connection.await.map_err(invalid)?;
+        connection.set_nodelay(true).map_err(invalid)?;
+        let mut link = self.session.link();
+        let times = link.borrow().times;
+        let session = self.session.clone();
+        let run = tokio::spawn(async move {
+            session.run(connection, Vec::new()).await;
+        });
+        let came = timeout(WAIT, link.wait_for(|link| link.times > times)).await;
+        match came {
+            Ok(Ok(_)) => Ok(run),
+            _ => Err(Error::Invalid("the connection does not come up".into())),
+        }
+    }
+}
+
+/// Comes, and is lost again and again.
+async fn relapses(scene: &Scene) -> Outcome {
+    let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+    let display = display(scene).await?;
+    let client = Client {
+        agent: &agent,
+        session: Session::new(Role::Client, Config::default()),
+    };
+    let socket = scene.path("nx.sock");
+    let listener = UnixListener::bind(&socket)?;
+    let proxy = nx::start_proxy(scene, &display, &socket)?;
+    let (local, _) = timeout(WAIT, listener.accept()).await??;
+    let stream = client.session.open(Kind::Nx, b"")?;
+    let joined = tokio::spawn(stream.join(local));
+    let mut run = client.come().await?;
+    proxy.expect("Session: Session started", WAIT).await?;
+    agent.wait_for_state(SessionState::Connected, WAIT).await?;
+    drawn(&display).await?;
+    for round in 0..ROUNDS {
+        // As soon as it knows the next token, or a little later.
+        if round % 4 == 3 {
+            tokio::task::yield_now().await;
+        }
+        run.abort();
+        let _ = run.await;
+        run = client.come().await?;
+    }
+    super::carrier::agent_says(agent.daemon_log()?, 0, "the client is back").await?;
+    agent.wait_for_state(SessionState::Connected, WAIT).await?;
+    let text = agent.daemon_log()?.text();
+    assert!(!text.contains("Suspending session"), "{text}");
+    client.session.end(Reason::Done, "");
+    timeout(WAIT, run).await??;
+    timeout(WAIT, joined).await??;
+    agent.wait_for_state(SessionState::Suspended, WAIT).await?;
+    agent.call(qvd_rpc::Call::XStop).await?;
+    Ok(agent.wait_for_state(SessionState::Stopped, WAIT).await?)
+}
+
+#[test]
+fn a_client_that_is_back_before_its_loss_is_known_has_its_session() {
+    play_for("carrier_races", 3 * WAIT, async |scene| {
+        relapses(scene).await
+    });
+}
