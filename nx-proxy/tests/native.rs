@@ -270,6 +270,28 @@ async fn a_damaged_stream_ends_the_session_with_its_fault() {
     assert!(damaged > 0, "no damage was noticed");
 }
 
+/// A recorded agent that says its last word and does not go: nothing is waited
+/// for any more.
+#[tokio::test]
+async fn an_agent_that_stays_after_its_last_word_is_left() {
+    let xvfb = Xvfb::start(236).await;
+    let display = Display::open(&xvfb.name()).await.unwrap();
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let mut session = start(display, NxStream::new(ours, Vec::new()));
+    let (mut hears, mut says) = tokio::io::split(theirs);
+    let hearing = tokio::spawn(async move {
+        let mut said = Vec::new();
+        let _ = hears.read_to_end(&mut said).await;
+    });
+    says.write_all(&recorded("lan")).await.unwrap();
+    session.until(&Event::Ending).await;
+    let ended = tokio::time::timeout(Duration::from_secs(10), session.ended).await;
+    let ended = ended.unwrap_or_else(|_| panic!("it waits for the agent"));
+    assert_eq!(ended.unwrap().unwrap(), Ending::ClosedByAgent);
+    drop(says);
+    hearing.abort();
+}
+
 /// What the agent sent in a recorded session.
 fn recorded(folder: &str) -> Vec<u8> {
     let root = env!("CARGO_MANIFEST_DIR");

@@ -194,8 +194,8 @@ impl Life<'_> {
                 self.leave(driver);
                 return None;
             }
-            if self.order != Order::Run {
-                return Some(Ok(Ending::Suspended));
+            if self.order != Order::Run || self.ending {
+                return Some(self.closed());
             }
             let seconds = self.session.start_timeout.as_secs();
             return Some(Err(Error::NotUp { seconds }));
@@ -279,14 +279,28 @@ impl Life<'_> {
             Step::Closed(service, id) => (self.events)(Event::Closed(service, id)),
             Step::Ending if !self.ending => {
                 self.ending = true;
+                if self.order == Order::Run {
+                    self.until = Some(Instant::now() + limits::LAST_WORDS);
+                }
                 (self.events)(Event::Ending);
             }
             Step::Ending => {}
+            // The agent may wait for this end to close the connection.
+            Step::Settled => return Some(self.closed()),
             Step::AgentGone(error) => return Some(self.agent_gone(error.as_ref())),
             Step::DisplayGone if self.order != Order::Run || self.ending => {}
             Step::DisplayGone => return Some(Err(self.display("it closed the connection"))),
         }
         None
+    }
+
+    /// The end of a session that was left, or that the agent closed.
+    fn closed(&self) -> Result<Ending, Error> {
+        match self.order {
+            Order::Run if self.started => Ok(Ending::ClosedByAgent),
+            Order::Run => Err(Error::ClosedEarly),
+            _ => Ok(Ending::Suspended),
+        }
     }
 
     fn agent_gone(&self, error: Option<&io::Error>) -> Result<Ending, Error> {

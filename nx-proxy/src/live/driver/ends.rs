@@ -33,8 +33,12 @@ impl Driver {
         }
         for id in gone {
             busy = true;
+            // Whether it was the agent that closed it.
+            let is_theirs = self.channels.get(&id).is_some_and(Channel::is_finishing);
             match self.forget(id) {
-                Some(Kind::X) if !self.has_display() => self.steps.push_back(Step::DisplayGone),
+                Some(Kind::X) if !is_theirs && !self.has_display() => {
+                    self.steps.push_back(Step::DisplayGone);
+                }
                 Some(Kind::Service(service)) => self.steps.push_back(Step::Closed(service, id)),
                 _ => {}
             }

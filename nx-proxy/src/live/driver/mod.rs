@@ -36,6 +36,8 @@ pub(super) enum Step {
     Closed(Service, u8),
     /// The agent closes the session.
     Ending,
+    /// After that, all that came for local ends is written.
+    Settled,
     /// The agent has closed the connection; why, if it failed.
     AgentGone(Option<io::Error>),
     /// The X server has closed its connection.
@@ -77,6 +79,9 @@ pub(super) struct Driver {
     ends: Arc<dyn LocalEnds>,
     steps: VecDeque<Step>,
     buffer: Vec<u8>,
+    /// The agent has said its last word, and what came before is not yet
+    /// written to all local ends.
+    farewell: bool,
     counter: Counter,
     shared: Shared,
 }
@@ -103,6 +108,7 @@ impl Driver {
             ends,
             steps: VecDeque::new(),
             buffer: vec![0; limits::READ],
+            farewell: false,
             counter: Counter::default(),
             shared,
         }
@@ -126,6 +132,11 @@ impl Driver {
             busy |= self.speak(cx)?;
             if self.up.poll(cx, &self.codec) {
                 self.steps.push_back(Step::Up);
+            }
+            let is_busy = |c: &Channel| c.waiting() > 0 || c.is_finishing();
+            if self.farewell && !self.channels.values().any(is_busy) {
+                self.farewell = false;
+                self.steps.push_back(Step::Settled);
             }
             if let Some(step) = self.steps.pop_front() {
                 return Poll::Ready(Ok(step));
