@@ -116,7 +116,7 @@ async fn a_display_that_goes_is_told_and_the_session_suspended() {
     drop(xvfb);
     let error = session.end().await.unwrap_err();
     assert!(
-        matches!(&error, Error::DisplayMissing { display, .. } if display == ":226"),
+        matches!(&error, Error::DisplayClosed { display } if display == ":226"),
         "{error}"
     );
     agent.until_line("Session: Session suspended at").await;
@@ -172,6 +172,18 @@ async fn an_agent_that_says_nothing_is_not_waited_for_for_ever() {
     let run = engine.run(NxStream::new(ours, Vec::new()), &session, &mut tell, orders);
     let error = until("the end", run).await.unwrap_err();
     assert!(matches!(error, Error::NotUp { seconds: 1 }), "{error}");
+}
+
+/// What it says first is all it ever says.
+#[tokio::test]
+async fn an_agent_of_another_time_is_told_at_its_first_word() {
+    let xvfb = Xvfb::start(237).await;
+    let display = Display::open(&xvfb.name()).await.unwrap();
+    let (ours, mut theirs) = tokio::io::duplex(1024);
+    theirs.write_all(b"NXPROXY-1.5.0 ").await.unwrap();
+    let session = start(display, NxStream::new(ours, Vec::new()));
+    let error = session.end().await.unwrap_err().to_string();
+    assert!(error.contains("NX 1.5.0, which is too old"), "{error}");
 }
 
 /// Local ends that are given one by one.
@@ -261,8 +273,13 @@ async fn a_damaged_stream_ends_the_session_with_its_fault() {
         });
         match session.end().await {
             Err(Error::Damaged { .. }) => damaged += 1,
-            Ok(_) | Err(Error::Lost { .. } | Error::ClosedEarly | Error::DisplayMissing { .. }) => {
-            }
+            Ok(_)
+            | Err(
+                Error::Lost { .. }
+                | Error::ClosedEarly
+                | Error::DisplayMissing { .. }
+                | Error::DisplayClosed { .. },
+            ) => {}
             Err(other) => panic!("byte {at}: {other}"),
         }
         until("the agent's end", agent).await.unwrap();

@@ -13,6 +13,7 @@ use super::local::{LocalEnd, LocalEnds};
 use super::stats::Shared;
 use crate::channels::OwnChannels;
 use crate::codec::{Codec, CodecError};
+use crate::display::CLOSED_BY_IT;
 use crate::engine::{CLOSED, away_changed, lost_because, next_order};
 use crate::{Ending, Error, Event, Events, NxStream, Order, Orders, Session};
 
@@ -206,6 +207,9 @@ impl Life<'_> {
         let silence = now.duration_since(driver.heard);
         if silence >= limits::LOST {
             let seconds = limits::LOST.as_secs();
+            if !self.agreed {
+                return Some(Err(Error::Unheard { seconds }));
+            }
             let reason = format!("nothing was heard for {seconds} s");
             return Some(Err(Error::Lost { reason }));
         }
@@ -277,6 +281,7 @@ impl Life<'_> {
             }
             Step::Opened(service, id) => (self.events)(Event::Opened(service, id)),
             Step::Closed(service, id) => (self.events)(Event::Closed(service, id)),
+            Step::NotOpened(service, why) => (self.events)(Event::NotOpened(service, why)),
             Step::Ending if !self.ending => {
                 self.ending = true;
                 if self.order == Order::Run {
@@ -289,7 +294,11 @@ impl Life<'_> {
             Step::Settled => return Some(self.closed()),
             Step::AgentGone(error) => return Some(self.agent_gone(error.as_ref())),
             Step::DisplayGone if self.order != Order::Run || self.ending => {}
-            Step::DisplayGone => return Some(Err(self.display("it closed the connection"))),
+            Step::DisplayGone if self.started => {
+                let display = self.session.display.name().to_owned();
+                return Some(Err(Error::DisplayClosed { display }));
+            }
+            Step::DisplayGone => return Some(Err(self.display(CLOSED_BY_IT))),
         }
         None
     }

@@ -117,7 +117,8 @@ impl Driver {
                 self.channels.insert(id, channel);
             }
             Control::Drop(id) => {
-                if let Some(Kind::Service(service)) = self.forget(id) {
+                let kind = self.forget(id).map(|channel| channel.kind);
+                if let Some(Kind::Service(service)) = kind {
                     self.steps.push_back(Step::Closed(service, id));
                 }
             }

@@ -34,6 +34,8 @@ pub(super) enum Step {
     /// A channel beside X is open, or closed.
     Opened(Service, u8),
     Closed(Service, u8),
+    /// One has no local end; why.
+    NotOpened(Service, String),
     /// The agent closes the session.
     Ending,
     /// After that, all that came for local ends is written.
@@ -79,6 +81,9 @@ pub(super) struct Driver {
     ends: Arc<dyn LocalEnds>,
     steps: VecDeque<Step>,
     buffer: Vec<u8>,
+    /// The X server has closed a channel and was not heard since: it may be
+    /// gone, or have closed this client alone.
+    closed_by_display: bool,
     /// The agent has said its last word, and what came before is not yet
     /// written to all local ends.
     farewell: bool,
@@ -108,6 +113,7 @@ impl Driver {
             ends,
             steps: VecDeque::new(),
             buffer: vec![0; limits::READ],
+            closed_by_display: false,
             farewell: false,
             counter: Counter::default(),
             shared,
@@ -170,7 +176,12 @@ impl Driver {
                 self.channels.insert(id, Channel::there(kind, end));
                 self.steps.push_back(Step::Opened(Service::Slave, id));
             }
-            None => tracing::warn!("no slave channel is free"),
+            None => {
+                let reason = "no slave channel is free";
+                tracing::warn!("{reason}");
+                let step = Step::NotOpened(Service::Slave, reason.to_owned());
+                self.steps.push_back(step);
+            }
         }
     }
 
@@ -197,10 +208,10 @@ impl Driver {
         self.agent.poll_shutdown(cx)
     }
 
-    /// A channel is closed; its kind.
-    fn forget(&mut self, id: u8) -> Option<Kind> {
+    /// A channel is closed; it, if it was open.
+    fn forget(&mut self, id: u8) -> Option<Channel> {
         let channel = self.channels.remove(&id)?;
         self.counter.close(&channel);
-        Some(channel.kind)
+        channel.is_there().then_some(channel)
     }
 }
