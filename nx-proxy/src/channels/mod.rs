@@ -5,6 +5,7 @@ mod command;
 mod group;
 mod listener;
 mod session;
+mod socket;
 mod target;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use command::Environment;
 use group::Group;
 pub use listener::Listener;
 pub(crate) use session::OwnChannels;
+pub(crate) use socket::UserSocket;
 pub use target::{Target, TargetError};
 
 use crate::codec::Service;
