@@ -1,10 +1,13 @@
 //! What a session of the program is to be, made of nxproxy's options.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::words::Words;
 use crate::Target;
 use crate::codec::Service;
+
+/// Where sessions have their folders where no root is given, beneath the home.
+const ROOT: &str = ".nx";
 
 /// Added to a display's number for the port of its NX connection.
 pub(super) const NX_PORT: u16 = 4000;
@@ -128,6 +131,8 @@ pub(super) struct Settings {
     pub(super) targets: Vec<(Service, Target)>,
     /// Where connections for the agent's slave command are taken.
     pub(super) slave: Option<Place>,
+    /// The session's folder, if files are in it.
+    pub(super) folder: Option<PathBuf>,
     /// Where the log goes instead of the standard error.
     pub(super) session: Option<PathBuf>,
     /// Where faults are written, too.
@@ -141,11 +146,11 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Of options.
+    /// Of options, for the user whose home this is.
     ///
     /// # Errors
     /// What is wrong with them, as a sentence.
-    pub(super) fn of(words: Words) -> Result<Self, String> {
+    pub(super) fn of(words: Words, home: Option<&Path>) -> Result<Self, String> {
         let number = words.number.unwrap_or(NUMBER);
         let mut draft = Draft::default();
         let mut this = Self {
@@ -154,6 +159,7 @@ impl Settings {
             display: None,
             targets: Vec::new(),
             slave: None,
+            folder: None,
             session: None,
             errors: None,
             stats: None,
@@ -166,13 +172,15 @@ impl Settings {
         if let Some(host) = words.host {
             draft.connect = Some(host);
         }
-        let root = draft.root.as_deref();
+        let root = draft.root.clone().or_else(|| Some(home?.join(ROOT)));
+        let folder = root.map(|root| root.join(format!("S-{number}")));
         for file in [&mut this.session, &mut this.errors, &mut this.stats] {
-            // As nxproxy has it: a name is one of the session's directory.
-            if let (Some(path), Some(root)) = (&file, root)
+            // As nxproxy has it: a name is one of the session's folder.
+            if let (Some(path), Some(folder)) = (&file, &folder)
                 && path.is_relative()
             {
-                *file = Some(root.join(format!("S-{number}")).join(path));
+                *file = Some(folder.join(path));
+                this.folder = Some(folder.clone());
             }
         }
         this.link = draft.link(number)?;
@@ -303,16 +311,26 @@ fn switch(key: &str, value: &str) -> Result<bool, String> {
 }
 
 fn retry(value: &str) -> Result<u32, String> {
-    let tries = value
-        .parse::<u32>()
-        .ok()
-        .filter(|tries| (1..=MAX_TRIES).contains(tries));
+    let tries = value.parse::<u32>().ok();
+    let tries = tries.filter(|tries| *tries <= MAX_TRIES);
+    // nxproxy takes 0 and tries on.
+    let tries = tries.map(|tries| if tries == 0 { TRIES } else { tries });
     tries.ok_or_else(|| {
         wrong(
             "retry",
             &format!("'{}' is no number of tries", shown(value)),
         )
     })
+}
+
+/// The processes that options name to be ended, whatever else is wrong with
+/// them.
+pub(super) fn processes(words: &Words) -> Vec<i32> {
+    let pairs = words.pairs.iter().filter(|(key, _)| key == "kill");
+    pairs
+        .filter_map(|(_, value)| process(value).ok())
+        .take(MAX_KILLS)
+        .collect()
 }
 
 fn process(value: &str) -> Result<i32, String> {
@@ -326,7 +344,10 @@ fn cookie(value: String) -> Result<String, String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     match value.len() <= MAX_COOKIE && value.bytes().all(plain) {
         true => Ok(value),
-        false => Err(wrong("cookie", "is no word of letters and digits")),
+        false => Err(wrong(
+            "cookie",
+            "its value is no word of letters and digits",
+        )),
     }
 }
 
@@ -376,7 +397,7 @@ mod tests {
         for word in given {
             words.take(word)?;
         }
-        Settings::of(words)
+        Settings::of(words, Some(Path::new("/home/ann")))
     }
 
     fn link(given: &[&str]) -> Link {
@@ -408,6 +429,8 @@ mod tests {
         ] {
             assert_eq!(link(given), Link::Connect(target, tries), "{given:?}");
         }
+        let tried = Link::Connect(tcp("vm", 4008), TRIES);
+        assert_eq!(link(&["connect=vm,retry=0"]), tried);
         for (given, port, loopback, accept) in [
             (&[][..], 4008, false, None),
             (&["listen=4282"], 4282, false, None),
@@ -448,6 +471,23 @@ mod tests {
             settings.warnings,
             ["Ignoring unknown option 'novelty' with value '7'."]
         );
+    }
+
+    #[test]
+    fn names_of_files_are_those_of_the_sessions_folder() {
+        let given = settings(&["stats=s,errors=/e:40"]).ok().unwrap();
+        assert_eq!(given.stats, Some("/home/ann/.nx/S-40/s".into()));
+        assert_eq!(given.folder, Some("/home/ann/.nx/S-40".into()));
+        assert_eq!(given.errors, Some("/e".into()));
+        assert_eq!(settings(&["errors=/e:40"]).ok().unwrap().folder, None);
+    }
+
+    #[test]
+    fn processes_are_known_where_other_words_are_wrong() {
+        let mut words = Words::default();
+        let taken = words.take("nx/nx,kill=7,port=x,kill=1,kill=9:40");
+        assert!(taken.is_ok());
+        assert_eq!(processes(&words), [7, 9]);
     }
 
     #[test]
