@@ -197,7 +197,7 @@ impl LocalEnds for Given {
     fn accept(&self) -> Accepting<'_> {
         Box::pin(async move {
             match self.0.lock().await.recv().await {
-                Some(end) => end,
+                Some(end) => (Service::Slave, end),
                 None => std::future::pending().await,
             }
         })

@@ -1,4 +1,4 @@
-//! Where programs of this machine connect to have a slave channel to the agent.
+//! Where programs of this machine connect to have a channel to the agent.
 
 use std::fmt;
 use std::io;
@@ -65,7 +65,7 @@ impl Listener {
                 Kind::Unix(socket) => match socket.accept().await {
                     Ok(stream) => Quiet::new(stream).map(|end| Box::new(end) as LocalEnd),
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                        tracing::warn!(%error, "slave connection closed");
+                        tracing::warn!(%error, "connection closed");
                         continue;
                     }
                     Err(error) => Err(error),
@@ -79,7 +79,7 @@ impl Listener {
                 Ok(end) => return end,
                 Err(error) => {
                     // Of the connection, or for want of descriptors.
-                    tracing::warn!(%error, "slave connection cannot be taken");
+                    tracing::warn!(%error, "connection cannot be taken");
                     sleep(FULL).await;
                 }
             }

@@ -12,7 +12,7 @@ use super::limits;
 use super::local::{LocalEnd, LocalEnds};
 use super::stats::Shared;
 use crate::channels::OwnChannels;
-use crate::codec::{Codec, CodecError};
+use crate::codec::{Codec, CodecError, Service};
 use crate::display::CLOSED_BY_IT;
 use crate::engine::{CLOSED, away_changed, lost_because, next_order};
 use crate::{Ending, Error, Event, Events, NxStream, Order, Orders, Session};
@@ -21,7 +21,7 @@ use crate::{Ending, Error, Event, Events, NxStream, Order, Orders, Session};
 enum Wake {
     Away(bool),
     Order(Option<Order>),
-    Slave(LocalEnd),
+    Local(Service, LocalEnd),
     Time,
     Step(Result<Step, Fault>),
 }
@@ -100,7 +100,9 @@ async fn carry(
         let wake = tokio::select! {
             biased;
             order = next_order(&mut orders, life.order), if ordered => Wake::Order(order),
-            end = ends.accept(), if life.up && life.order == Order::Run => Wake::Slave(end),
+            (service, end) = ends.accept(), if life.up && life.order == Order::Run => {
+                Wake::Local(service, end)
+            }
             away = away_changed(&mut away) => Wake::Away(away),
             step = poll_fn(|cx| driver.poll(cx)) => Wake::Step(step),
             () = sleep_until(deadline) => Wake::Time,
@@ -111,8 +113,8 @@ async fn carry(
                 ordered = false;
                 None
             }
-            Wake::Slave(end) => {
-                driver.open_slave(end);
+            Wake::Local(service, end) => {
+                driver.open(service, end);
                 None
             }
             Wake::Away(away) => {

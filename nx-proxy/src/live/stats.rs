@@ -131,6 +131,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Service(Service::Media) => "media",
         Kind::Service(Service::Http) => "http",
         Kind::Service(Service::Slave) => "slave",
+        Kind::Service(Service::Font) => "font",
     }
 }
 

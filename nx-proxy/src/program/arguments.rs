@@ -131,6 +131,10 @@ pub const OPTIONS: &[(&str, &str)] = &[
         "where connections to the agent's slave are taken",
     ),
     (
+        "font=PLACE",
+        "where connections to the agent's font server are taken",
+    ),
+    (
         "root=FOLDER, session=FILE, errors=FILE, stats=FILE",
         "files for the log, for errors, and for statistics (also on SIGUSR1)",
     ),

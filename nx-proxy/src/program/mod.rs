@@ -3,6 +3,7 @@
 
 mod arguments;
 mod link;
+mod others;
 mod recording;
 mod report;
 mod run;

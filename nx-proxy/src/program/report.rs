@@ -113,6 +113,7 @@ impl Report {
         settings: &Settings,
         display: &str,
         slave: Option<&str>,
+        fonts: Option<&str>,
     ) {
         self.info("Connection with remote proxy completed.");
         if settings.cookie.is_none() {
@@ -129,7 +130,7 @@ impl Report {
                 Service::Smb => "SMB",
                 Service::Media => "multimedia",
                 Service::Http => "HTTP",
-                Service::Slave => continue,
+                Service::Slave | Service::Font => continue,
             };
             self.info(&format!(
                 "Forwarding {name} connections to port '{target}'."
@@ -138,6 +139,11 @@ impl Report {
         if let Some(place) = slave {
             self.info(&format!(
                 "Listening to slave connections on port '{place}'."
+            ));
+        }
+        if let Some(place) = fonts {
+            self.info(&format!(
+                "Listening to font server connections on port '{place}'."
             ));
         }
         self.session("Session started");
@@ -199,7 +205,7 @@ impl Report {
     pub(super) fn not_opened(&mut self, service: Service, target: Option<&Target>, why: &str) {
         let name = server(service);
         let words = match (service, target) {
-            (Service::Slave, _) => {
+            (Service::Slave | Service::Font, _) => {
                 format!("Refusing attempted connection to {name} server: {why}.")
             }
             (_, None) => format!("Refusing attempted connection to {name} server."),
@@ -231,6 +237,7 @@ fn server(service: Service) -> &'static str {
         Service::Media => "media",
         Service::Http => "HTTP",
         Service::Slave => "slave",
+        Service::Font => "font",
     }
 }
 

@@ -70,6 +70,8 @@ struct Prepared {
     channels: Arc<Channels>,
     /// Where slave connections are taken, as the log has it.
     slave: Option<String>,
+    /// The same for the agent's font server.
+    fonts: Option<String>,
     started: Started,
 }
 
@@ -93,13 +95,18 @@ async fn prepare(
     }
     let mut slave = None;
     if let Some(place) = &settings.slave {
-        let listener = match place {
-            Place::Unix(path) => Listener::unix(path),
-            Place::Tcp { port, .. } => Listener::port(*port).await,
-        };
-        let listener = listener.map_err(|error| error.to_string())?;
+        let listener = listener(place).await?;
         slave = Some(listener.to_string());
         channels = channels.with_listener(listener);
+    }
+    let mut fonts = None;
+    if let Some(place) = &settings.fonts {
+        let listener = listener(place).await?;
+        fonts = Some(match listener.number() {
+            Some(port) => port.to_string(),
+            None => listener.to_string(),
+        });
+        channels = channels.with_font_listener(listener);
     }
     let stream = link::made(&settings.link, report).await?;
     Ok(Prepared {
@@ -107,8 +114,17 @@ async fn prepare(
         stream,
         channels: Arc::new(channels),
         slave,
+        fonts,
         started,
     })
+}
+
+async fn listener(place: &Place) -> Result<Listener, String> {
+    let listener = match place {
+        Place::Unix(path) => Listener::unix(path),
+        Place::Tcp { port, .. } => Listener::port(*port).await,
+    };
+    listener.map_err(|error| error.to_string())
 }
 
 /// Carries the session; what was wrong, if it did not end in order.
@@ -124,6 +140,7 @@ async fn carry(
         stream,
         channels,
         slave,
+        fonts,
         started,
     } = prepared;
     let local: Arc<dyn LocalEnds> = Arc::clone(&channels) as _;
@@ -138,6 +155,7 @@ async fn carry(
         settings,
         display: session.display.name(),
         slave,
+        fonts,
         started,
         slaves: BTreeMap::new(),
         ending: false,
@@ -176,6 +194,7 @@ struct Teller<'t> {
     settings: &'t Settings,
     display: &'t str,
     slave: Option<String>,
+    fonts: Option<String>,
     started: Started,
     /// The processes of slave channels.
     slaves: BTreeMap<u8, u32>,
@@ -186,9 +205,9 @@ impl Teller<'_> {
     fn event(&mut self, event: Event) {
         match event {
             Event::Agreed(greeting) => {
-                let slave = self.slave.as_deref();
+                let (slave, fonts) = (self.slave.as_deref(), self.fonts.as_deref());
                 self.report
-                    .agreed(&greeting, self.settings, self.display, slave);
+                    .agreed(&greeting, self.settings, self.display, slave, fonts);
             }
             Event::Started => self.report.established(),
             Event::Ending if !self.ending => {
@@ -197,6 +216,9 @@ impl Teller<'_> {
             }
             Event::Opened(Service::Slave, id) if id & 7 == 0 => {
                 self.report.info("Accepted new connection to slave server.");
+            }
+            Event::Opened(Service::Font, _) => {
+                self.report.info("Accepted new connection to font server.");
             }
             Event::Opened(Service::Slave, id) => {
                 let words = format!("New slave connection on channel ID#{id}");

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::others::OTHERS;
 use super::words::Words;
 use crate::Target;
 use crate::codec::Service;
@@ -29,72 +30,6 @@ const MAX_COOKIE: usize = 256;
 
 /// Processes that can be named to be ended with the session.
 const MAX_KILLS: usize = 32;
-
-/// Options of the agent's or of the link, which the agent decides: taken
-/// without a word, as nxproxy does.
-const OTHERS: &[&str] = &[
-    "autodpi",
-    "autograb",
-    "aux",
-    "backingstore",
-    "cache",
-    "cleanup",
-    "client",
-    "clients",
-    "clipboard",
-    "composite",
-    "copysize",
-    "core",
-    "data",
-    "defer",
-    "delta",
-    "encryption",
-    "file",
-    "flip",
-    "fullscreen",
-    "geometry",
-    "image",
-    "images",
-    "kbload",
-    "kbtype",
-    "keybd",
-    "keyboard",
-    "keyconv",
-    "limit",
-    "link",
-    "load",
-    "magicpixel",
-    "mask",
-    "memory",
-    "menu",
-    "mode",
-    "nodelay",
-    "pack",
-    "policy",
-    "product",
-    "proxy",
-    "render",
-    "resize",
-    "rootless",
-    "save",
-    "shadow",
-    "shadowmode",
-    "shadowuid",
-    "shmem",
-    "shpix",
-    "shseg",
-    "sleep",
-    "state",
-    "stream",
-    "streaming",
-    "strict",
-    "taint",
-    "tile",
-    "timeout",
-    "tolerancechecks",
-    "type",
-    "xinerama",
-];
 
 /// How the two ends come together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +66,8 @@ pub(super) struct Settings {
     pub(super) targets: Vec<(Service, Target)>,
     /// Where connections for the agent's slave command are taken.
     pub(super) slave: Option<Place>,
+    /// The same for the font server that the agent knows.
+    pub(super) fonts: Option<Place>,
     /// The session's folder, if files are in it.
     pub(super) folder: Option<PathBuf>,
     /// Where the log goes instead of the standard error.
@@ -159,6 +96,7 @@ impl Settings {
             display: None,
             targets: Vec::new(),
             slave: None,
+            fonts: None,
             folder: None,
             session: None,
             errors: None,
@@ -213,10 +151,12 @@ impl Settings {
             "media" => self.target(Service::Media, &value, None, key)?,
             "http" => self.target(Service::Http, &value, Some(80), key)?,
             "slave" => self.slave = slave(&value, number)?,
-            "font" => {
-                let warning = "option 'font' is ignored: there is no font server to be reached";
+            "font" if value == "1" => {
+                let warning = "Ignoring option 'font', which names no port.";
                 self.warnings.push(warning.to_owned());
             }
+            "font" if value == "0" => self.fonts = None,
+            "font" => self.fonts = Some(place(key, &value, true)?),
             _ if OTHERS.contains(&key) => {}
             _ => self.warnings.push(format!(
                 "Ignoring unknown option '{}' with value '{}'.",

@@ -9,7 +9,7 @@ use qvd_tests::nx::Agent;
 use qvd_tests::{play, ports};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use super::program::{ended, start};
 use super::session::WAIT;
@@ -142,6 +142,65 @@ fn channels_without_a_server_are_told() {
         let unset = "Warning: Refusing attempted connection to HTTP server.";
         assert!(log.contains(unset), "{log}");
         assert!(!log.contains("Closed connection to"), "{log}");
+        Ok(())
+    });
+}
+
+/// Connections to a port of this machine reach the agent's font server, whose
+/// part a program plays that gives back what it gets.
+#[test]
+fn a_font_server_of_the_agents_machine_is_reached() {
+    play("native_program_font", async |scene| {
+        let fonts = TcpListener::bind("127.0.0.1:0").await?;
+        let theirs = format!("font={}", fonts.local_addr()?.port());
+        let agent = Agent::start(scene, &["link=adsl", &theirs]).await?;
+        let display = Display::start(scene, Options::default()).await?;
+        let ours = ports::port()?;
+        let words = format!(
+            "nx/nx,connect=unix:{},font={}:50",
+            agent.socket().display(),
+            ours.number()
+        );
+        let mut proxy = start(scene, &display, &[&words])?;
+        proxy
+            .expect("Info: Established X server connection.", WAIT)
+            .await?;
+        let mut asking = TcpStream::connect(("127.0.0.1", ours.number())).await?;
+        let sent: Vec<u8> = (0..20_000_u32).flat_map(u32::to_be_bytes).collect();
+        let mut back = vec![0; sent.len()];
+        let (mut read, mut write) = asking.split();
+        let served = async {
+            let (mut server, _) = fonts.accept().await?;
+            let (mut from, mut to) = server.split();
+            tokio::io::copy(&mut from, &mut to).await
+        };
+        let asked = async {
+            let (wrote, got) = tokio::join!(write.write_all(&sent), read.read_exact(&mut back));
+            wrote.and(got)
+        };
+        let both = async {
+            tokio::select! {
+                served = served => panic!("the server's end came first: {served:?}"),
+                asked = asked => asked,
+            }
+        };
+        tokio::time::timeout(WAIT, both).await.unwrap()?;
+        assert!(back == sent, "other bytes came back");
+        drop(asking);
+        proxy
+            .expect("Info: Closed connection to font server.", WAIT)
+            .await?;
+        proxy.signal(Signal::TERM)?;
+        let log = ended(&mut proxy, 0).await?;
+        for words in [
+            format!(
+                "Info: Listening to font server connections on port '{}'.",
+                ours.number()
+            ),
+            "Info: Accepted new connection to font server.".to_owned(),
+        ] {
+            assert!(log.contains(&words), "{log}");
+        }
         Ok(())
     });
 }

@@ -168,18 +168,18 @@ impl Driver {
         self.codec.ask();
     }
 
-    /// Makes a local end a slave channel to the agent.
-    pub(super) fn open_slave(&mut self, end: LocalEnd) {
-        match self.codec.open_slave() {
+    /// Makes a local end a channel to the agent.
+    pub(super) fn open(&mut self, service: Service, end: LocalEnd) {
+        match self.codec.open(service) {
             Some(id) => {
-                let kind = Kind::Service(Service::Slave);
+                let kind = Kind::Service(service);
                 self.channels.insert(id, Channel::there(kind, end));
-                self.steps.push_back(Step::Opened(Service::Slave, id));
+                self.steps.push_back(Step::Opened(service, id));
             }
             None => {
-                let reason = "no slave channel is free";
+                let reason = "no channel is free";
                 tracing::warn!("{reason}");
-                let step = Step::NotOpened(Service::Slave, reason.to_owned());
+                let step = Step::NotOpened(service, reason.to_owned());
                 self.steps.push_back(step);
             }
         }
