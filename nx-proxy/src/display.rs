@@ -177,6 +177,9 @@ async fn ask<T: Send + 'static>(
     }
 }
 
+/// Why a display cannot be opened that does not answer.
+pub(crate) const CLOSED_BY_IT: &str = "it closed the connection";
+
 /// Why a display could not be opened.
 enum Fault {
     /// The connection was dropped in the middle.
@@ -197,7 +200,7 @@ impl From<io::Error> for Fault {
         match error.kind() {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::UnexpectedEof => Self::Dropped(error.to_string()),
+            | io::ErrorKind::UnexpectedEof => Self::Dropped(CLOSED_BY_IT.to_owned()),
             _ => Self::Other(error.to_string()),
         }
     }
@@ -231,7 +234,7 @@ fn connect(name: &str) -> Result<(RustConnection, usize, Access), Fault> {
         ConnectError::SetupAuthenticate(refusal) => refused(&refusal.reason),
         ConnectError::SetupFailed(refusal) => refused(&refusal.reason),
         ConnectError::IoError(error) => error.into(),
-        other @ ConnectError::Incomplete { .. } => Fault::Dropped(other.to_string()),
+        ConnectError::Incomplete { .. } => Fault::Dropped(CLOSED_BY_IT.to_owned()),
         other => Fault::Other(other.to_string()),
     })
 }
@@ -348,6 +351,26 @@ mod tests {
         ] {
             assert_eq!(read(rules), None);
         }
+    }
+
+    /// One that goes away while it is asked, as often as it is tried.
+    #[tokio::test]
+    async fn a_display_that_closes_the_connection_is_told_so() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        // A display's port is 6000 and its number.
+        let number = listener.local_addr().unwrap().port() - 6000;
+        let closing = std::thread::spawn(move || {
+            for _ in 0..TRIES {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut setup = [0; 12];
+                io::Read::read_exact(&mut stream, &mut setup).unwrap();
+            }
+        });
+        let name = format!("127.0.0.1:{number}");
+        let error = Display::open(&name).await.unwrap_err();
+        let words = format!("display {name} cannot be opened: it closed the connection");
+        assert_eq!(error.to_string(), words);
+        closing.join().unwrap();
     }
 
     #[tokio::test]

@@ -147,6 +147,9 @@ pub enum Event {
     Opened(Service, u8),
     /// It is closed.
     Closed(Service, u8),
+    /// A channel beside X has no local end, and why: the server does not answer,
+    /// none was set, or no number is free. Nothing was carried on it.
+    NotOpened(Service, String),
 }
 
 /// What the engine is to do.

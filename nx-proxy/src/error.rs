@@ -49,6 +49,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The display was there, and is not any more.
+    #[error("display {display} closed the connection")]
+    DisplayClosed {
+        /// Its name.
+        display: String,
+    },
     /// The display is there, but nxproxy may not draw on it.
     #[error("display {display} refuses nxproxy: allow this user with `xhost +si:localuser:$USER`")]
     DisplayRefused {
@@ -73,6 +79,12 @@ pub enum Error {
     Damaged {
         /// What was met.
         source: CodecError,
+    },
+    /// The agent fell silent, or never said anything, before there was a session.
+    #[error("session could not be negotiated: nothing was heard of the agent for {seconds} s")]
+    Unheard {
+        /// How long it had.
+        seconds: u64,
     },
     /// The agent closed the connection before there was a window.
     #[error("agent closed the connection before the session was up")]

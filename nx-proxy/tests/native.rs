@@ -116,7 +116,7 @@ async fn a_display_that_goes_is_told_and_the_session_suspended() {
     drop(xvfb);
     let error = session.end().await.unwrap_err();
     assert!(
-        matches!(&error, Error::DisplayMissing { display, .. } if display == ":226"),
+        matches!(&error, Error::DisplayClosed { display } if display == ":226"),
         "{error}"
     );
     agent.until_line("Session: Session suspended at").await;
@@ -174,6 +174,18 @@ async fn an_agent_that_says_nothing_is_not_waited_for_for_ever() {
     assert!(matches!(error, Error::NotUp { seconds: 1 }), "{error}");
 }
 
+/// What it says first is all it ever says.
+#[tokio::test]
+async fn an_agent_of_another_time_is_told_at_its_first_word() {
+    let xvfb = Xvfb::start(237).await;
+    let display = Display::open(&xvfb.name()).await.unwrap();
+    let (ours, mut theirs) = tokio::io::duplex(1024);
+    theirs.write_all(b"NXPROXY-1.5.0 ").await.unwrap();
+    let session = start(display, NxStream::new(ours, Vec::new()));
+    let error = session.end().await.unwrap_err().to_string();
+    assert!(error.contains("NX 1.5.0, which is too old"), "{error}");
+}
+
 /// Local ends that are given one by one.
 struct Given(tokio::sync::Mutex<mpsc::UnboundedReceiver<LocalEnd>>);
 
@@ -185,7 +197,7 @@ impl LocalEnds for Given {
     fn accept(&self) -> Accepting<'_> {
         Box::pin(async move {
             match self.0.lock().await.recv().await {
-                Some(end) => end,
+                Some(end) => (Service::Slave, end),
                 None => std::future::pending().await,
             }
         })
@@ -261,13 +273,40 @@ async fn a_damaged_stream_ends_the_session_with_its_fault() {
         });
         match session.end().await {
             Err(Error::Damaged { .. }) => damaged += 1,
-            Ok(_) | Err(Error::Lost { .. } | Error::ClosedEarly | Error::DisplayMissing { .. }) => {
-            }
+            Ok(_)
+            | Err(
+                Error::Lost { .. }
+                | Error::ClosedEarly
+                | Error::DisplayMissing { .. }
+                | Error::DisplayClosed { .. },
+            ) => {}
             Err(other) => panic!("byte {at}: {other}"),
         }
         until("the agent's end", agent).await.unwrap();
     }
     assert!(damaged > 0, "no damage was noticed");
+}
+
+/// A recorded agent that says its last word and does not go: nothing is waited
+/// for any more.
+#[tokio::test]
+async fn an_agent_that_stays_after_its_last_word_is_left() {
+    let xvfb = Xvfb::start(236).await;
+    let display = Display::open(&xvfb.name()).await.unwrap();
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let mut session = start(display, NxStream::new(ours, Vec::new()));
+    let (mut hears, mut says) = tokio::io::split(theirs);
+    let hearing = tokio::spawn(async move {
+        let mut said = Vec::new();
+        let _ = hears.read_to_end(&mut said).await;
+    });
+    says.write_all(&recorded("lan")).await.unwrap();
+    session.until(&Event::Ending).await;
+    let ended = tokio::time::timeout(Duration::from_secs(10), session.ended).await;
+    let ended = ended.unwrap_or_else(|_| panic!("it waits for the agent"));
+    assert_eq!(ended.unwrap().unwrap(), Ending::ClosedByAgent);
+    drop(says);
+    hearing.abort();
 }
 
 /// What the agent sent in a recorded session.

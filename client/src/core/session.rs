@@ -56,12 +56,13 @@ pub(super) fn interrupted() -> Failure {
 /// An engine's error.
 pub(super) fn engine_failed(error: Error) -> Failure {
     let code = match &error {
-        Error::NoDisplay | Error::DisplayMissing { .. } | Error::DisplayRefused { .. } => {
-            Code::Display
-        }
+        Error::NoDisplay
+        | Error::DisplayMissing { .. }
+        | Error::DisplayClosed { .. }
+        | Error::DisplayRefused { .. } => Code::Display,
         Error::Lost { .. } => Code::SessionLost,
         Error::ClosedEarly | Error::NotLetIn { .. } => Code::VmUnavailable,
-        Error::NotUp { .. } => Code::TimedOut,
+        Error::NotUp { .. } | Error::Unheard { .. } => Code::TimedOut,
         _ => Code::Engine,
     };
     Failure::new(code, error.to_string()).because(error)

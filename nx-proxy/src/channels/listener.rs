@@ -1,14 +1,14 @@
-//! Where programs of this machine connect to have a slave channel to the agent.
+//! Where programs of this machine connect to have a channel to the agent.
 
 use std::fmt;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::time::sleep;
 
+use super::UserSocket;
 use crate::LocalEnd;
 use crate::quiet::Quiet;
 
@@ -21,24 +21,19 @@ pub struct Listener(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Unix(UnixListener, PathBuf),
+    Unix(UserSocket),
     Tcp(TcpListener),
 }
 
 impl Listener {
     /// Listens on the Unix socket `path`, which only this user may connect to.
-    /// The socket goes with this value.
+    /// The socket goes with this value. One that a killed program left there is
+    /// replaced.
     ///
     /// # Errors
     /// There is something else, or no room for it.
     pub fn unix(path: &Path) -> io::Result<Self> {
-        let named = |error: io::Error| {
-            io::Error::new(error.kind(), format!("unix:{}: {error}", path.display()))
-        };
-        let listener = UnixListener::bind(path).map_err(named)?;
-        let this = Self(Kind::Unix(listener, path.to_owned()));
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(named)?;
-        Ok(this)
+        UserSocket::bind(path).map(|socket| Self(Kind::Unix(socket)))
     }
 
     /// Listens on a port of the loopback interface, as nxproxy does. Every user
@@ -58,7 +53,7 @@ impl Listener {
     #[must_use]
     pub fn number(&self) -> Option<u16> {
         match &self.0 {
-            Kind::Unix(..) => None,
+            Kind::Unix(_) => None,
             Kind::Tcp(listener) => listener.local_addr().ok().map(|address| address.port()),
         }
     }
@@ -67,16 +62,12 @@ impl Listener {
     pub(super) async fn accept(&self) -> LocalEnd {
         loop {
             let accepted: io::Result<LocalEnd> = match &self.0 {
-                Kind::Unix(listener, _) => match listener.accept().await {
-                    Ok((stream, _)) => match stream.peer_cred() {
-                        Ok(peer) if admitted(peer.uid()) => {
-                            Quiet::new(stream).map(|end| Box::new(end) as LocalEnd)
-                        }
-                        peer => {
-                            tracing::warn!(?peer, "slave connection of another user closed");
-                            continue;
-                        }
-                    },
+                Kind::Unix(socket) => match socket.accept().await {
+                    Ok(stream) => Quiet::new(stream).map(|end| Box::new(end) as LocalEnd),
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        tracing::warn!(%error, "connection closed");
+                        continue;
+                    }
                     Err(error) => Err(error),
                 },
                 Kind::Tcp(listener) => listener.accept().await.and_then(|(stream, _)| {
@@ -88,7 +79,7 @@ impl Listener {
                 Ok(end) => return end,
                 Err(error) => {
                     // Of the connection, or for want of descriptors.
-                    tracing::warn!(%error, "slave connection cannot be taken");
+                    tracing::warn!(%error, "connection cannot be taken");
                     sleep(FULL).await;
                 }
             }
@@ -96,26 +87,12 @@ impl Listener {
     }
 }
 
-/// Whether a user may ask things of the session.
-fn admitted(uid: u32) -> bool {
-    uid == rustix::process::geteuid().as_raw() || uid == 0
-}
-
 /// As nxproxy's log has it.
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Unix(_, path) => write!(f, "unix:{}", path.display()),
+            Kind::Unix(socket) => write!(f, "unix:{}", socket.path().display()),
             Kind::Tcp(_) => write!(f, "tcp:localhost:{}", self.number().unwrap_or(0)),
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Kind::Unix(_, path) = &self.0 {
-            // Its folder may be gone already.
-            let _ = std::fs::remove_file(path);
         }
     }
 }

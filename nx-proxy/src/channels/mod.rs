@@ -5,6 +5,7 @@ mod command;
 mod group;
 mod listener;
 mod session;
+mod socket;
 mod target;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use command::Environment;
 use group::Group;
 pub use listener::Listener;
 pub(crate) use session::OwnChannels;
+pub(crate) use socket::UserSocket;
 pub use target::{Target, TargetError};
 
 use crate::codec::Service;
@@ -42,6 +44,7 @@ pub struct Channels {
     targets: BTreeMap<Service, Target>,
     slave: Option<Slave>,
     listener: Option<Listener>,
+    fonts: Option<Listener>,
     group: Arc<Group>,
     started: Option<Started>,
 }
@@ -57,6 +60,7 @@ impl fmt::Debug for Channels {
         f.debug_struct("Channels")
             .field("targets", &self.targets)
             .field("listener", &self.listener)
+            .field("fonts", &self.fonts)
             .finish_non_exhaustive()
     }
 }
@@ -105,6 +109,13 @@ impl Channels {
     #[must_use]
     pub fn with_listener(mut self, listener: Listener) -> Self {
         self.listener = Some(listener);
+        self
+    }
+
+    /// Connections to `listener` become channels to the agent's font server.
+    #[must_use]
+    pub fn with_font_listener(mut self, listener: Listener) -> Self {
+        self.fonts = Some(listener);
         self
     }
 
@@ -163,10 +174,19 @@ impl LocalEnds for Channels {
     }
 
     fn accept(&self) -> Accepting<'_> {
-        match &self.listener {
-            Some(listener) => Box::pin(listener.accept()),
-            None => Box::pin(pending()),
-        }
+        Box::pin(async {
+            tokio::select! {
+                end = next(self.listener.as_ref()) => (Service::Slave, end),
+                end = next(self.fonts.as_ref()) => (Service::Font, end),
+            }
+        })
+    }
+}
+
+async fn next(listener: Option<&Listener>) -> LocalEnd {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => pending().await,
     }
 }
 

@@ -225,7 +225,8 @@ async fn connections_to_the_listener_become_slave_channels() {
     // Asked anew, none is lost.
     assert!(timeout(Duration::ZERO, channels.accept()).await.is_err());
     let mut asking = UnixStream::connect(&socket).await.unwrap();
-    let mut end = until(channels.accept()).await;
+    let (service, mut end) = until(channels.accept()).await;
+    assert_eq!(service, Service::Slave);
     asking.write_all(b"x").await.unwrap();
     assert_eq!(until(end.read_u8()).await.unwrap(), b'x');
     assert!(Listener::unix(&socket).is_err(), "it is taken");
@@ -235,9 +236,10 @@ async fn connections_to_the_listener_become_slave_channels() {
     let listener = Listener::port(0).await.unwrap();
     let port = listener.number().unwrap();
     assert_eq!(listener.to_string(), format!("tcp:localhost:{port}"));
-    let channels = Channels::new().with_listener(listener);
+    let channels = Channels::new().with_font_listener(listener);
     let _asking = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    until(channels.accept()).await;
+    let (service, _end) = until(channels.accept()).await;
+    assert_eq!(service, Service::Font);
     let taken = Listener::port(port).await.unwrap_err().to_string();
     assert!(taken.contains(&port.to_string()), "{taken}");
 }

@@ -37,4 +37,6 @@ pub enum Service {
     Http,
     /// A program of the other end.
     Slave,
+    /// A font server of the agent's machine: opened by this end alone.
+    Font,
 }

@@ -59,8 +59,8 @@ impl Handshake {
         while let Some(end) = self.buffer.iter().position(|b| *b == b' ') {
             let word: Vec<u8> = self.buffer.drain(..=end).take(end).collect();
             self.word(&word)?;
-            if let [version, options, _] = self.words.as_slice() {
-                let greeting = greeting(version, options)?;
+            if let [first, options, _] = self.words.as_slice() {
+                let greeting = greeting(first, options)?;
                 return Ok(Some((greeting, std::mem::take(&mut self.buffer))));
             }
         }
@@ -97,22 +97,34 @@ impl Handshake {
 
     fn word(&mut self, word: &[u8]) -> Result<(), CodecError> {
         self.check(word)?;
-        self.words.push(String::from_utf8_lossy(word).into_owned());
+        let word = String::from_utf8_lossy(word).into_owned();
+        if self.words.is_empty() {
+            // One that is too old may never say the rest.
+            version(&word)?;
+        }
+        self.words.push(word);
         Ok(())
     }
 }
 
-fn greeting(version: &str, options: &str) -> Result<Greeting, CodecError> {
-    let refused = |why: String| CodecError::Handshake(why);
-    let own = version
+/// The agent's version, of its first word.
+fn version(word: &str) -> Result<&str, CodecError> {
+    let own = word
         .strip_prefix("NXPROXY-")
         .and_then(|v| v.rsplit('-').next())
         .unwrap_or_default();
     let mut parts = own.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
     let (major, minor) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     if (major, minor) < (3, 5) {
-        return Err(refused(format!("agent speaks NX {own}, which is too old")));
+        let reason = format!("agent speaks NX {own}, which is too old");
+        return Err(CodecError::Handshake(reason));
     }
+    Ok(own)
+}
+
+fn greeting(first: &str, options: &str) -> Result<Greeting, CodecError> {
+    let refused = |why: String| CodecError::Handshake(why);
+    let own = version(first)?;
     let option = |name: &str| {
         options
             .split(',')

@@ -13,7 +13,11 @@ use super::{Codec, CodecError, Decoded, Output};
 pub struct Replay {
     codec: Codec,
     server: VecDeque<(u64, Vec<u8>)>,
+    /// The X server's bytes are none, or end inside a message.
+    cut: bool,
     channel: Option<u8>,
+    /// Requests of channels that are closed.
+    unanswered: usize,
     /// Bytes of the X server that come at once.
     piece: usize,
     requests: u64,
@@ -29,8 +33,11 @@ impl Replay {
     /// `server` is what the X server sent.
     ///
     /// # Errors
-    /// It is not X11.
+    /// It is not X11, or no X server that takes the session.
     pub fn new(server: &[u8]) -> Result<Self, CodecError> {
+        if server.first().is_some_and(|first| *first != 1) {
+            return Err(CodecError::Server);
+        }
         let mut cutter = Cutter::default();
         cutter.receive(server);
         let mut messages = VecDeque::new();
@@ -46,8 +53,10 @@ impl Replay {
         }
         Ok(Self {
             codec: Codec::new(None).traced(),
+            cut: messages.is_empty() || !cutter.is_empty(),
             server: messages,
             channel: None,
+            unanswered: 0,
             piece: usize::MAX,
             requests: 0,
             x11: Vec::new(),
@@ -85,6 +94,7 @@ impl Replay {
                 }
                 Output::Control(super::Control::Open(_, channel)) => self.codec.opened(channel),
                 Output::Control(super::Control::Finish(channel)) => {
+                    self.unanswered += self.codec.awaited(channel);
                     self.codec.drop_channel(channel);
                 }
                 Output::Greeting(_) | Output::Data(..) | Output::Control(_) => {}
@@ -99,6 +109,21 @@ impl Replay {
     #[must_use]
     pub fn whole(&self) -> bool {
         self.codec.whole()
+    }
+
+    /// Whether the X server's bytes end inside a message, or are none.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// Requests that the X server's bytes hold no answer to.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        let open = self
+            .channel
+            .map_or(0, |channel| self.codec.awaited(channel));
+        self.unanswered + open
     }
 
     fn answer(&mut self) -> Result<(), CodecError> {

@@ -30,6 +30,11 @@ impl Cutter {
         }
     }
 
+    /// Whether every byte that came was given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.given == self.bytes.len()
+    }
+
     /// The next whole message.
     pub(super) fn poll(&mut self, big: bool) -> Result<Option<&[u8]>, CodecError> {
         let rest = self.bytes.get(self.given..).unwrap_or_default();

@@ -87,6 +87,11 @@ impl Channel {
         }
     }
 
+    /// Whether its local end has come.
+    pub(super) fn is_there(&self) -> bool {
+        matches!(self.end, End::There(_))
+    }
+
     /// Waits for the local end, where it is not there yet. True when it has
     /// just come.
     pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {

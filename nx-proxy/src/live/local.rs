@@ -13,8 +13,9 @@ pub type LocalEnd = Box<dyn Transport>;
 /// A local end on its way. Dropped when the session or the channel ends first.
 pub type Opening = Pin<Box<dyn Future<Output = io::Result<LocalEnd>> + Send>>;
 
-/// The next local end that is to become a channel.
-pub type Accepting<'a> = Pin<Box<dyn Future<Output = LocalEnd> + Send + 'a>>;
+/// The next local end that is to become a channel, and of what kind: a slave's
+/// or a font server's.
+pub type Accepting<'a> = Pin<Box<dyn Future<Output = (Service, LocalEnd)> + Send + 'a>>;
 
 /// Gives a session's channels beside X their local ends.
 ///
@@ -30,8 +31,7 @@ pub trait LocalEnds: Send + Sync {
     /// itself.
     fn open(&self, service: Service) -> Opening;
 
-    /// The next local end for which a slave channel to the agent is to be
-    /// opened. Asked again at once after each; may be dropped at any await and
+    /// The next local end for which a channel to the agent is to be opened. Asked again at once after each; may be dropped at any await and
     /// asked anew, without a local end being lost.
     fn accept(&self) -> Accepting<'_> {
         Box::pin(pending())

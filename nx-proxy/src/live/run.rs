@@ -12,7 +12,8 @@ use super::limits;
 use super::local::{LocalEnd, LocalEnds};
 use super::stats::Shared;
 use crate::channels::OwnChannels;
-use crate::codec::{Codec, CodecError};
+use crate::codec::{Codec, CodecError, Service};
+use crate::display::CLOSED_BY_IT;
 use crate::engine::{CLOSED, away_changed, lost_because, next_order};
 use crate::{Ending, Error, Event, Events, NxStream, Order, Orders, Session};
 
@@ -20,7 +21,7 @@ use crate::{Ending, Error, Event, Events, NxStream, Order, Orders, Session};
 enum Wake {
     Away(bool),
     Order(Option<Order>),
-    Slave(LocalEnd),
+    Local(Service, LocalEnd),
     Time,
     Step(Result<Step, Fault>),
 }
@@ -99,7 +100,9 @@ async fn carry(
         let wake = tokio::select! {
             biased;
             order = next_order(&mut orders, life.order), if ordered => Wake::Order(order),
-            end = ends.accept(), if life.up && life.order == Order::Run => Wake::Slave(end),
+            (service, end) = ends.accept(), if life.up && life.order == Order::Run => {
+                Wake::Local(service, end)
+            }
             away = away_changed(&mut away) => Wake::Away(away),
             step = poll_fn(|cx| driver.poll(cx)) => Wake::Step(step),
             () = sleep_until(deadline) => Wake::Time,
@@ -110,8 +113,8 @@ async fn carry(
                 ordered = false;
                 None
             }
-            Wake::Slave(end) => {
-                driver.open_slave(end);
+            Wake::Local(service, end) => {
+                driver.open(service, end);
                 None
             }
             Wake::Away(away) => {
@@ -194,8 +197,8 @@ impl Life<'_> {
                 self.leave(driver);
                 return None;
             }
-            if self.order != Order::Run {
-                return Some(Ok(Ending::Suspended));
+            if self.order != Order::Run || self.ending {
+                return Some(self.closed());
             }
             let seconds = self.session.start_timeout.as_secs();
             return Some(Err(Error::NotUp { seconds }));
@@ -206,6 +209,9 @@ impl Life<'_> {
         let silence = now.duration_since(driver.heard);
         if silence >= limits::LOST {
             let seconds = limits::LOST.as_secs();
+            if !self.agreed {
+                return Some(Err(Error::Unheard { seconds }));
+            }
             let reason = format!("nothing was heard for {seconds} s");
             return Some(Err(Error::Lost { reason }));
         }
@@ -277,16 +283,35 @@ impl Life<'_> {
             }
             Step::Opened(service, id) => (self.events)(Event::Opened(service, id)),
             Step::Closed(service, id) => (self.events)(Event::Closed(service, id)),
+            Step::NotOpened(service, why) => (self.events)(Event::NotOpened(service, why)),
             Step::Ending if !self.ending => {
                 self.ending = true;
+                if self.order == Order::Run {
+                    self.until = Some(Instant::now() + limits::LAST_WORDS);
+                }
                 (self.events)(Event::Ending);
             }
             Step::Ending => {}
+            // The agent may wait for this end to close the connection.
+            Step::Settled => return Some(self.closed()),
             Step::AgentGone(error) => return Some(self.agent_gone(error.as_ref())),
             Step::DisplayGone if self.order != Order::Run || self.ending => {}
-            Step::DisplayGone => return Some(Err(self.display("it closed the connection"))),
+            Step::DisplayGone if self.started => {
+                let display = self.session.display.name().to_owned();
+                return Some(Err(Error::DisplayClosed { display }));
+            }
+            Step::DisplayGone => return Some(Err(self.display(CLOSED_BY_IT))),
         }
         None
+    }
+
+    /// The end of a session that was left, or that the agent closed.
+    fn closed(&self) -> Result<Ending, Error> {
+        match self.order {
+            Order::Run if self.started => Ok(Ending::ClosedByAgent),
+            Order::Run => Err(Error::ClosedEarly),
+            _ => Ok(Ending::Suspended),
+        }
     }
 
     fn agent_gone(&self, error: Option<&io::Error>) -> Result<Ending, Error> {

@@ -114,6 +114,10 @@ impl Counter {
 }
 
 fn add(channels: &mut BTreeMap<&'static str, (u64, u64)>, channel: &Channel) {
+    // What waits for a local end is not carried, and may never be.
+    if !channel.is_there() {
+        return;
+    }
     let bytes = channels.entry(name(channel.kind)).or_default();
     bytes.0 += channel.bytes.0;
     bytes.1 += channel.bytes.1;
@@ -127,6 +131,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Service(Service::Media) => "media",
         Kind::Service(Service::Http) => "http",
         Kind::Service(Service::Slave) => "slave",
+        Kind::Service(Service::Font) => "font",
     }
 }
 
@@ -148,6 +153,14 @@ mod tests {
             shared.update(&counter, Totals::default(), [&one, &other].into_iter());
             assert_eq!(shared.get().channels["media"], (301, 4020));
         }
+        let never = Box::pin(std::future::pending());
+        let mut coming = Channel::coming(Kind::Service(Service::Cups), never);
+        coming.push(vec![0; 100]);
+        shared.update(&counter, Totals::default(), [&coming].into_iter());
+        counter.close(&coming);
+        shared.update(&counter, Totals::default(), [].into_iter());
+        assert!(!shared.get().channels.contains_key("cups"));
+
         counter.close(&one);
         shared.update(&counter, Totals::default(), [&other].into_iter());
         assert_eq!(shared.get().channels["media"], (301, 4020));

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     #[arg(short = 'S', conflicts_with_all = ["dump", "replay"])]
     server: bool,
     /// The role of the agent's side, which this program does not have
-    #[arg(short = 'C', hide = true)]
+    #[arg(short = 'C', hide = true, conflicts_with_all = ["dump", "replay"])]
     client: bool,
     /// Taken for nxproxy's sake, without effect
     #[arg(short = 'd', value_name = "LEVEL", hide = true)]
@@ -48,7 +48,7 @@ pub(super) struct Arguments {
     version: Option<bool>,
     /// host:number of the agent, options as key=value, or a list of them as
     /// nx/nx,key=value,...:number
-    #[arg(value_name = "WORD")]
+    #[arg(value_name = "WORD", conflicts_with_all = ["dump", "replay"])]
     words: Vec<String>,
 }
 
@@ -129,6 +129,10 @@ pub const OPTIONS: &[(&str, &str)] = &[
     (
         "slave=PLACE",
         "where connections to the agent's slave are taken",
+    ),
+    (
+        "font=PLACE",
+        "where connections to the agent's font server are taken",
     ),
     (
         "root=FOLDER, session=FILE, errors=FILE, stats=FILE",
@@ -259,5 +263,15 @@ mod tests {
             assert!(arguments.work().is_err());
         }
         assert!(Arguments::try_parse_from(["qvd-nxproxy", "--replay", "x"]).is_err());
+    }
+
+    #[test]
+    fn nothing_stands_beside_a_recording_without_effect() {
+        for more in ["-C", "-S", "word"] {
+            for recording in [&["--dump", "x"][..], &["--replay", "x", "--out", "y"]] {
+                let all = ["qvd-nxproxy"].iter().chain(recording).chain([&more]);
+                assert!(Arguments::try_parse_from(all).is_err(), "{more}");
+            }
+        }
     }
 }

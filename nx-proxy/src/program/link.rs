@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream, UnixStream, lookup_host};
 use tokio::time::{sleep, timeout};
 
 use super::report::Report;
 use super::settings::{Link, Place, shown};
+use crate::channels::UserSocket;
 use crate::quiet::Quiet;
 use crate::{NxStream, Target};
 
@@ -54,7 +55,8 @@ async fn connect(target: &Target, tries: u32, report: &mut Report) -> Result<NxS
             }
             Err(error) if left == 0 => {
                 let number = error.raw_os_error().unwrap_or(0);
-                let words = words(&error);
+                let words = error.to_string();
+                let words = self::words(&words);
                 return Err(format!(
                     "Connection to '{name}' failed. Error is {number} '{words}'"
                 ));
@@ -99,15 +101,21 @@ async fn listen(at: &Place, accept: Option<&str>, report: &mut Report) -> Result
     match at {
         Place::Unix(path) => {
             let named = |error: io::Error| format!("unix:{}: {error}", path.display());
-            let listener = UnixListener::bind(path).map_err(named)?;
+            let socket = UserSocket::bind(path).map_err(|error| error.to_string())?;
             report.info(&format!(
                 "Waiting for connection from {from} on socket 'unix:{}'.",
                 path.display()
             ));
-            let taken = listener.accept().await;
-            // Nobody is to find it.
-            let _ = std::fs::remove_file(path);
-            let (stream, _) = taken.map_err(named)?;
+            let stream = loop {
+                match socket.accept().await {
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        report.warning(&format!("Refusing connection: {error}."));
+                    }
+                    taken => break taken.map_err(named)?,
+                }
+            };
+            // Nobody else is to find it.
+            drop(socket);
             report.info("Accepted connection from this host.");
             let stream = Quiet::new(stream).map_err(named)?;
             Ok(NxStream::new(stream, Vec::new()))
@@ -149,10 +157,8 @@ async fn bind(port: u16, loopback: bool) -> io::Result<TcpListener> {
 }
 
 /// The system's words for an error, without their number.
-fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((words, _)) => words.to_owned(),
-        None => text,
-    }
+pub(super) fn words(error: &str) -> &str {
+    error
+        .split_once(" (os error")
+        .map_or(error, |(words, _)| words)
 }

@@ -1,13 +1,14 @@
 //! What the program says, in nxproxy's words: scripts and other programs look
 //! for them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use chrono::Local;
 
+use super::link;
 use super::settings::Settings;
 use crate::Target;
 use crate::codec::{Greeting, Service};
@@ -28,17 +29,42 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// To where the options say, or else the standard error.
-    ///
-    /// # Errors
-    /// A file cannot be written to; its name and why.
-    pub(super) fn of(settings: &Settings) -> Result<Self, String> {
-        let out: Box<dyn Write + Send> = match &settings.session {
-            Some(path) => Box::new(open(path)?),
-            None => Box::new(io::stderr()),
+    /// To where the options say, or else the standard error, where a file that
+    /// cannot be written to is told, too: no session is lost for it.
+    pub(super) fn of(settings: &Settings) -> Self {
+        let mut this = Self {
+            out: Box::new(io::stderr()),
+            errors: None,
         };
-        let errors = settings.errors.as_deref().map(open).transpose()?;
-        Ok(Self { out, errors })
+        if let Some(folder) = &settings.folder {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            if let Err(error) = made {
+                let folder = folder.display();
+                this.warning(&format!("Cannot make the folder '{folder}': {error}."));
+            }
+        }
+        this.errors = settings.errors.as_deref().and_then(|path| this.open(path));
+        if let Some(file) = settings.session.as_deref().and_then(|path| this.open(path)) {
+            this.out = Box::new(file);
+        }
+        this
+    }
+
+    /// Opens a file of the session's; others shall not read what is in it.
+    fn open(&mut self, path: &Path) -> Option<File> {
+        let opened = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path);
+        match opened {
+            Ok(file) => Some(file),
+            Err(error) => {
+                let path = path.display();
+                self.warning(&format!("Cannot write to the file '{path}': {error}."));
+                None
+            }
+        }
     }
 
     fn line(&mut self, line: &str) {
@@ -87,6 +113,7 @@ impl Report {
         settings: &Settings,
         display: &str,
         slave: Option<&str>,
+        fonts: Option<&str>,
     ) {
         self.info("Connection with remote proxy completed.");
         if settings.cookie.is_none() {
@@ -103,7 +130,7 @@ impl Report {
                 Service::Smb => "SMB",
                 Service::Media => "multimedia",
                 Service::Http => "HTTP",
-                Service::Slave => continue,
+                Service::Slave | Service::Font => continue,
             };
             self.info(&format!(
                 "Forwarding {name} connections to port '{target}'."
@@ -112,6 +139,11 @@ impl Report {
         if let Some(place) = slave {
             self.info(&format!(
                 "Listening to slave connections on port '{place}'."
+            ));
+        }
+        if let Some(place) = fonts {
+            self.info(&format!(
+                "Listening to font server connections on port '{place}'."
             ));
         }
         self.session("Session started");
@@ -169,6 +201,27 @@ impl Report {
         ));
     }
 
+    /// A channel has no local end.
+    pub(super) fn not_opened(&mut self, service: Service, target: Option<&Target>, why: &str) {
+        let name = server(service);
+        let words = match (service, target) {
+            (Service::Slave | Service::Font, _) => {
+                format!("Refusing attempted connection to {name} server: {why}.")
+            }
+            (_, None) => format!("Refusing attempted connection to {name} server."),
+            (_, Some(target)) => {
+                let place = match target {
+                    Target::Tcp { host, port } => format!("{host}:{port}"),
+                    Target::Unix(path) => format!("unix:{}", path.display()),
+                };
+                let why = why.strip_prefix(&format!("{target}: ")).unwrap_or(why);
+                let why = link::words(why);
+                format!("Connection to {name} server '{place}' failed with error '{why}'.")
+            }
+        };
+        self.warning(&words);
+    }
+
     /// A channel is closed.
     pub(super) fn closed(&mut self, service: Service) {
         let name = server(service);
@@ -184,6 +237,7 @@ fn server(service: Service) -> &'static str {
         Service::Media => "media",
         Service::Http => "HTTP",
         Service::Slave => "slave",
+        Service::Font => "font",
     }
 }
 
@@ -197,16 +251,6 @@ fn kibibytes(size: &str) -> u64 {
     } else {
         number(size) / 1024
     }
-}
-
-/// Opens a file of the session's; others shall not read what is in it.
-fn open(path: &Path) -> Result<File, String> {
-    let opened = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path);
-    opened.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

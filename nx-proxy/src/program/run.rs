@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::link;
 use super::report::Report;
 use super::settings::{Place, Settings};
+use super::signals::Signals;
 use crate::codec::Service;
 use crate::{
     Channels, Display, Engine as _, Error, Event, Listener, LocalEnds, Native, Order, Session,
@@ -27,20 +27,21 @@ type Started = Arc<Mutex<VecDeque<u32>>>;
 /// Runs a session, from the connection to the last word; whether it ended in
 /// order.
 pub(super) async fn run(settings: &Settings, display: &str, mut report: Report) -> bool {
+    let (mut ends, mut asks) = (Signals::ends(), Signals::asks());
     report.begin();
     for warning in &settings.warnings {
         report.warning(warning);
     }
     let ended = tokio::select! {
         biased;
-        number = signalled() => {
+        number = ends.next() => {
             report.info(&format!("Aborting the procedure due to signal '{number}'."));
             Ok(None)
         }
         prepared = prepare(settings, display, &mut report) => prepared.map(Some),
     };
     let ended = match ended {
-        Ok(Some(prepared)) => carry(prepared, settings, &mut report).await,
+        Ok(Some(prepared)) => carry(prepared, settings, &mut report, &mut ends, &mut asks).await,
         Ok(None) => Ok(()),
         Err(reason) => Err(vec![reason]),
     };
@@ -49,12 +50,17 @@ pub(super) async fn run(settings: &Settings, display: &str, mut report: Report) 
             report.error(reason);
         }
     }
-    for process in &settings.kill {
+    end_processes(&settings.kill);
+    report.session("Session terminated");
+    ended.is_ok()
+}
+
+/// Ends processes that were to end with the session.
+pub(super) fn end_processes(processes: &[i32]) {
+    for process in processes {
         // It may be gone already.
         let _ = Pid::from_raw(*process).map(|process| kill_process(process, Signal::TERM));
     }
-    report.session("Session terminated");
-    ended.is_ok()
 }
 
 /// What a session needs beside its settings.
@@ -64,6 +70,8 @@ struct Prepared {
     channels: Arc<Channels>,
     /// Where slave connections are taken, as the log has it.
     slave: Option<String>,
+    /// The same for the agent's font server.
+    fonts: Option<String>,
     started: Started,
 }
 
@@ -87,13 +95,18 @@ async fn prepare(
     }
     let mut slave = None;
     if let Some(place) = &settings.slave {
-        let listener = match place {
-            Place::Unix(path) => Listener::unix(path),
-            Place::Tcp { port, .. } => Listener::port(*port).await,
-        };
-        let listener = listener.map_err(|error| error.to_string())?;
+        let listener = listener(place).await?;
         slave = Some(listener.to_string());
         channels = channels.with_listener(listener);
+    }
+    let mut fonts = None;
+    if let Some(place) = &settings.fonts {
+        let listener = listener(place).await?;
+        fonts = Some(match listener.number() {
+            Some(port) => port.to_string(),
+            None => listener.to_string(),
+        });
+        channels = channels.with_font_listener(listener);
     }
     let stream = link::made(&settings.link, report).await?;
     Ok(Prepared {
@@ -101,8 +114,17 @@ async fn prepare(
         stream,
         channels: Arc::new(channels),
         slave,
+        fonts,
         started,
     })
+}
+
+async fn listener(place: &Place) -> Result<Listener, String> {
+    let listener = match place {
+        Place::Unix(path) => Listener::unix(path),
+        Place::Tcp { port, .. } => Listener::port(*port).await,
+    };
+    listener.map_err(|error| error.to_string())
 }
 
 /// Carries the session; what was wrong, if it did not end in order.
@@ -110,52 +132,57 @@ async fn carry(
     prepared: Prepared,
     settings: &Settings,
     report: &mut Report,
+    ends: &mut Signals,
+    asks: &mut Signals,
 ) -> Result<(), Vec<String>> {
     let Prepared {
         display,
         stream,
         channels,
         slave,
+        fonts,
         started,
     } = prepared;
-    let ends: Arc<dyn LocalEnds> = Arc::clone(&channels) as _;
-    let mut engine = Native::new().with_local_ends(ends);
+    let local: Arc<dyn LocalEnds> = Arc::clone(&channels) as _;
+    let mut engine = Native::new().with_local_ends(local);
     if let Some(cookie) = &settings.cookie {
         engine = engine.with_cookie(cookie);
     }
     let session = Session::new(display);
     let (order, orders) = watch::channel(Order::Run);
-    let mut teller = Teller {
+    let teller = Mutex::new(Teller {
         report,
         settings,
         display: session.display.name(),
         slave,
+        fonts,
         started,
         slaves: BTreeMap::new(),
         ending: false,
-    };
-    let mut tell = |event| teller.event(event);
+    });
+    let mut tell = |event| locked(&teller).event(event);
     let ended = {
         let running = engine.run(stream, &session, &mut tell, orders);
         let signals = async {
             // Whoever is asked a second time leaves at once.
-            signalled().await;
+            ends.next().await;
             order.send_replace(Order::Suspend);
-            signalled().await;
+            ends.next().await;
             order.send_replace(Order::Abort);
             std::future::pending::<()>().await;
         };
         tokio::select! {
             ended = running => ended,
             () = signals => Ok(crate::Ending::Suspended),
-            () = statistics(&engine, settings.stats.as_deref()) => Ok(crate::Ending::Suspended),
+            () = statistics(&engine, asks, &teller) => Ok(crate::Ending::Suspended),
         }
     };
+    let mut teller = teller.into_inner().unwrap_or_else(PoisonError::into_inner);
     if !teller.ending {
         teller.report.session("Terminating session");
     }
     if let Some(path) = &settings.stats {
-        write(path, &engine.statistics().to_string());
+        teller.write(path, &engine.statistics().to_string());
     }
     channels.end().await;
     ended.map(drop).map_err(|error| reasons(&error))
@@ -167,6 +194,7 @@ struct Teller<'t> {
     settings: &'t Settings,
     display: &'t str,
     slave: Option<String>,
+    fonts: Option<String>,
     started: Started,
     /// The processes of slave channels.
     slaves: BTreeMap<u8, u32>,
@@ -177,9 +205,9 @@ impl Teller<'_> {
     fn event(&mut self, event: Event) {
         match event {
             Event::Agreed(greeting) => {
-                let slave = self.slave.as_deref();
+                let (slave, fonts) = (self.slave.as_deref(), self.fonts.as_deref());
                 self.report
-                    .agreed(&greeting, self.settings, self.display, slave);
+                    .agreed(&greeting, self.settings, self.display, slave, fonts);
             }
             Event::Started => self.report.established(),
             Event::Ending if !self.ending => {
@@ -188,6 +216,9 @@ impl Teller<'_> {
             }
             Event::Opened(Service::Slave, id) if id & 7 == 0 => {
                 self.report.info("Accepted new connection to slave server.");
+            }
+            Event::Opened(Service::Font, _) => {
+                self.report.info("Accepted new connection to font server.");
             }
             Event::Opened(Service::Slave, id) => {
                 let words = format!("New slave connection on channel ID#{id}");
@@ -212,58 +243,43 @@ impl Teller<'_> {
                 }
                 self.report.closed(service);
             }
+            Event::NotOpened(service, why) => self.not_opened(service, &why),
             _ => {}
         }
     }
+
+    fn not_opened(&mut self, service: Service, why: &str) {
+        let targets = &self.settings.targets;
+        let target = targets.iter().find(|(known, _)| *known == service);
+        self.report
+            .not_opened(service, target.map(|(_, target)| target), why);
+    }
+
+    /// Writes statistics to a file.
+    fn write(&mut self, path: &Path, text: &str) {
+        if let Err(error) = fs::write(path, text) {
+            let path = path.display();
+            let words = format!("Statistics cannot be written to '{path}': {error}.");
+            self.report.warning(&words);
+        }
+    }
+}
+
+fn locked<'t, 'r>(teller: &'t Mutex<Teller<'r>>) -> MutexGuard<'t, Teller<'r>> {
+    teller.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes the statistics whenever the user asks for them.
-async fn statistics(engine: &Native, path: Option<&Path>) {
-    let (Ok(mut total), Ok(mut partial)) = (
-        signal(SignalKind::user_defined1()),
-        signal(SignalKind::user_defined2()),
-    ) else {
-        return std::future::pending().await;
-    };
+async fn statistics(engine: &Native, asks: &mut Signals, teller: &Mutex<Teller<'_>>) {
     loop {
-        tokio::select! {
-            _ = total.recv() => {}
-            _ = partial.recv() => {}
-        }
+        asks.next().await;
         let text = engine.statistics().to_string();
-        match path {
-            Some(path) => write(path, &text),
+        let mut teller = locked(teller);
+        match &teller.settings.stats {
+            Some(path) => teller.write(path, &text),
             // Nobody may be listening any more.
             None => drop(std::io::stderr().write_all(text.as_bytes())),
         }
-    }
-}
-
-fn write(path: &Path, text: &str) {
-    if let Err(error) = fs::write(path, text) {
-        tracing::warn!(%error, path = %path.display(), "statistics cannot be written");
-    }
-}
-
-/// The next signal that ends a session; its number.
-async fn signalled() -> i32 {
-    let kinds = [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ];
-    let [terminate, interrupt, hangup] = kinds.map(|kind| signal(kind).ok());
-    let wait = async |kind: SignalKind, signals: Option<tokio::signal::unix::Signal>| {
-        if let Some(mut signals) = signals {
-            signals.recv().await;
-            return kind.as_raw_value();
-        }
-        std::future::pending().await
-    };
-    tokio::select! {
-        number = wait(SignalKind::terminate(), terminate) => number,
-        number = wait(SignalKind::interrupt(), interrupt) => number,
-        number = wait(SignalKind::hangup(), hangup) => number,
     }
 }
 
@@ -277,7 +293,9 @@ fn reasons(error: &Error) -> Vec<String> {
             "Failure negotiating the session in stage '7'",
             "Wrong version or invalid session authentication cookie",
         ],
-        Error::Negotiation { .. } => &["Failure negotiating the session in stage '7'"],
+        Error::Negotiation { .. } | Error::Unheard { .. } => {
+            &["Failure negotiating the session in stage '7'"]
+        }
         Error::Lost { .. } => &["Connection with remote peer broken"],
         _ => &[],
     };

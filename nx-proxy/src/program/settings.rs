@@ -1,10 +1,14 @@
 //! What a session of the program is to be, made of nxproxy's options.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::others::OTHERS;
 use super::words::Words;
 use crate::Target;
 use crate::codec::Service;
+
+/// Where sessions have their folders where no root is given, beneath the home.
+const ROOT: &str = ".nx";
 
 /// Added to a display's number for the port of its NX connection.
 pub(super) const NX_PORT: u16 = 4000;
@@ -26,72 +30,6 @@ const MAX_COOKIE: usize = 256;
 
 /// Processes that can be named to be ended with the session.
 const MAX_KILLS: usize = 32;
-
-/// Options of the agent's or of the link, which the agent decides: taken
-/// without a word, as nxproxy does.
-const OTHERS: &[&str] = &[
-    "autodpi",
-    "autograb",
-    "aux",
-    "backingstore",
-    "cache",
-    "cleanup",
-    "client",
-    "clients",
-    "clipboard",
-    "composite",
-    "copysize",
-    "core",
-    "data",
-    "defer",
-    "delta",
-    "encryption",
-    "file",
-    "flip",
-    "fullscreen",
-    "geometry",
-    "image",
-    "images",
-    "kbload",
-    "kbtype",
-    "keybd",
-    "keyboard",
-    "keyconv",
-    "limit",
-    "link",
-    "load",
-    "magicpixel",
-    "mask",
-    "memory",
-    "menu",
-    "mode",
-    "nodelay",
-    "pack",
-    "policy",
-    "product",
-    "proxy",
-    "render",
-    "resize",
-    "rootless",
-    "save",
-    "shadow",
-    "shadowmode",
-    "shadowuid",
-    "shmem",
-    "shpix",
-    "shseg",
-    "sleep",
-    "state",
-    "stream",
-    "streaming",
-    "strict",
-    "taint",
-    "tile",
-    "timeout",
-    "tolerancechecks",
-    "type",
-    "xinerama",
-];
 
 /// How the two ends come together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +66,10 @@ pub(super) struct Settings {
     pub(super) targets: Vec<(Service, Target)>,
     /// Where connections for the agent's slave command are taken.
     pub(super) slave: Option<Place>,
+    /// The same for the font server that the agent knows.
+    pub(super) fonts: Option<Place>,
+    /// The session's folder, if files are in it.
+    pub(super) folder: Option<PathBuf>,
     /// Where the log goes instead of the standard error.
     pub(super) session: Option<PathBuf>,
     /// Where faults are written, too.
@@ -141,11 +83,11 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Of options.
+    /// Of options, for the user whose home this is.
     ///
     /// # Errors
     /// What is wrong with them, as a sentence.
-    pub(super) fn of(words: Words) -> Result<Self, String> {
+    pub(super) fn of(words: Words, home: Option<&Path>) -> Result<Self, String> {
         let number = words.number.unwrap_or(NUMBER);
         let mut draft = Draft::default();
         let mut this = Self {
@@ -154,6 +96,8 @@ impl Settings {
             display: None,
             targets: Vec::new(),
             slave: None,
+            fonts: None,
+            folder: None,
             session: None,
             errors: None,
             stats: None,
@@ -166,13 +110,15 @@ impl Settings {
         if let Some(host) = words.host {
             draft.connect = Some(host);
         }
-        let root = draft.root.as_deref();
+        let root = draft.root.clone().or_else(|| Some(home?.join(ROOT)));
+        let folder = root.map(|root| root.join(format!("S-{number}")));
         for file in [&mut this.session, &mut this.errors, &mut this.stats] {
-            // As nxproxy has it: a name is one of the session's directory.
-            if let (Some(path), Some(root)) = (&file, root)
+            // As nxproxy has it: a name is one of the session's folder.
+            if let (Some(path), Some(folder)) = (&file, &folder)
                 && path.is_relative()
             {
-                *file = Some(root.join(format!("S-{number}")).join(path));
+                *file = Some(folder.join(path));
+                this.folder = Some(folder.clone());
             }
         }
         this.link = draft.link(number)?;
@@ -205,10 +151,12 @@ impl Settings {
             "media" => self.target(Service::Media, &value, None, key)?,
             "http" => self.target(Service::Http, &value, Some(80), key)?,
             "slave" => self.slave = slave(&value, number)?,
-            "font" => {
-                let warning = "option 'font' is ignored: there is no font server to be reached";
+            "font" if value == "1" => {
+                let warning = "Ignoring option 'font', which names no port.";
                 self.warnings.push(warning.to_owned());
             }
+            "font" if value == "0" => self.fonts = None,
+            "font" => self.fonts = Some(place(key, &value, true)?),
             _ if OTHERS.contains(&key) => {}
             _ => self.warnings.push(format!(
                 "Ignoring unknown option '{}' with value '{}'.",
@@ -303,16 +251,26 @@ fn switch(key: &str, value: &str) -> Result<bool, String> {
 }
 
 fn retry(value: &str) -> Result<u32, String> {
-    let tries = value
-        .parse::<u32>()
-        .ok()
-        .filter(|tries| (1..=MAX_TRIES).contains(tries));
+    let tries = value.parse::<u32>().ok();
+    let tries = tries.filter(|tries| *tries <= MAX_TRIES);
+    // nxproxy takes 0 and tries on.
+    let tries = tries.map(|tries| if tries == 0 { TRIES } else { tries });
     tries.ok_or_else(|| {
         wrong(
             "retry",
             &format!("'{}' is no number of tries", shown(value)),
         )
     })
+}
+
+/// The processes that options name to be ended, whatever else is wrong with
+/// them.
+pub(super) fn processes(words: &Words) -> Vec<i32> {
+    let pairs = words.pairs.iter().filter(|(key, _)| key == "kill");
+    pairs
+        .filter_map(|(_, value)| process(value).ok())
+        .take(MAX_KILLS)
+        .collect()
 }
 
 fn process(value: &str) -> Result<i32, String> {
@@ -326,7 +284,10 @@ fn cookie(value: String) -> Result<String, String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     match value.len() <= MAX_COOKIE && value.bytes().all(plain) {
         true => Ok(value),
-        false => Err(wrong("cookie", "is no word of letters and digits")),
+        false => Err(wrong(
+            "cookie",
+            "its value is no word of letters and digits",
+        )),
     }
 }
 
@@ -376,7 +337,7 @@ mod tests {
         for word in given {
             words.take(word)?;
         }
-        Settings::of(words)
+        Settings::of(words, Some(Path::new("/home/ann")))
     }
 
     fn link(given: &[&str]) -> Link {
@@ -408,6 +369,8 @@ mod tests {
         ] {
             assert_eq!(link(given), Link::Connect(target, tries), "{given:?}");
         }
+        let tried = Link::Connect(tcp("vm", 4008), TRIES);
+        assert_eq!(link(&["connect=vm,retry=0"]), tried);
         for (given, port, loopback, accept) in [
             (&[][..], 4008, false, None),
             (&["listen=4282"], 4282, false, None),
@@ -448,6 +411,23 @@ mod tests {
             settings.warnings,
             ["Ignoring unknown option 'novelty' with value '7'."]
         );
+    }
+
+    #[test]
+    fn names_of_files_are_those_of_the_sessions_folder() {
+        let given = settings(&["stats=s,errors=/e:40"]).ok().unwrap();
+        assert_eq!(given.stats, Some("/home/ann/.nx/S-40/s".into()));
+        assert_eq!(given.folder, Some("/home/ann/.nx/S-40".into()));
+        assert_eq!(given.errors, Some("/e".into()));
+        assert_eq!(settings(&["errors=/e:40"]).ok().unwrap().folder, None);
+    }
+
+    #[test]
+    fn processes_are_known_where_other_words_are_wrong() {
+        let mut words = Words::default();
+        let taken = words.take("nx/nx,kill=7,port=x,kill=1,kill=9:40");
+        assert!(taken.is_ok());
+        assert_eq!(processes(&words), [7, 9]);
     }
 
     #[test]

@@ -59,7 +59,10 @@ impl Words {
         self.number = number.or(self.number);
         for part in list.split(',').filter(|part| !part.is_empty()) {
             let Some((key, value)) = part.split_once('=') else {
-                return Err(format!("option '{part}' has no value"));
+                return Err(match part.strip_prefix(':') {
+                    Some(number) => format!("'{number}' is no number of '{word}'"),
+                    None => format!("option '{part}' has no value"),
+                });
             };
             if value.is_empty() {
                 return Err(format!("option '{key}' has no value"));
@@ -70,7 +73,8 @@ impl Words {
                 }
                 let text = read(Path::new(value))
                     .map_err(|error| format!("options file '{value}' cannot be read: {error}"))?;
-                self.take_list(text.trim(), depth + 1)?;
+                let taken = self.take_list(text.trim(), depth + 1);
+                taken.map_err(|error| format!("options file '{value}': {error}"))?;
                 // What stands behind the list that named the file wins.
                 self.number = number.or(self.number);
                 continue;
@@ -88,6 +92,9 @@ impl Words {
         if let Some(number) = number {
             let parsed = number.parse::<u16>();
             self.number = Some(parsed.map_err(|_| format!("'{number}' is no port of '{word}'"))?);
+        }
+        if word.is_empty() {
+            return Err("there are no options".to_owned());
         }
         if host.is_empty() {
             return Err(format!("'{word}' names no host"));
@@ -214,6 +221,10 @@ mod tests {
         std::fs::write(&file, format!("nx/nx,options={}:1", file.display())).unwrap();
         let error = taken(&[&word]).unwrap_err();
         assert!(error.contains("too many"), "{error}");
+        std::fs::write(&file, "\n").unwrap();
+        let error = taken(&[&word]).unwrap_err();
+        let words = format!("options file '{}': there are no options", file.display());
+        assert_eq!(error, words);
         let error = taken(&["nx/nx,options=/nowhere/at/all:1"]).unwrap_err();
         assert!(error.contains("/nowhere/at/all"), "{error}");
     }
@@ -226,6 +237,8 @@ mod tests {
             ("nx/nx,retry=:40", "'retry'"),
             ("nx/nx,retry:40", "'retry'"),
             ("a=b,c", "'c'"),
+            ("nx/nx:", "'' is no number of 'nx/nx:'"),
+            ("nx/nx:x", "'x' is no number of 'nx/nx:x'"),
         ] {
             let error = taken(&[word]).unwrap_err();
             assert!(error.contains(part), "{word}: {error}");

@@ -17,3 +17,4 @@ mod recorded;
 mod resume;
 mod session;
 mod soak;
+mod words;

@@ -17,7 +17,7 @@ use super::session::WAIT;
 const COOKIE: &str = "0123456789abcdef0123456789abcdef";
 
 /// Starts the program; `words` follow its role.
-fn start(scene: &Scene, display: &Display, words: &[&str]) -> Result<Process> {
+pub(super) fn start(scene: &Scene, display: &Display, words: &[&str]) -> Result<Process> {
     let program = display.dress(scene.built("qvd-nxproxy")?);
     scene.start(program.arg("-S").args(words))
 }
@@ -36,7 +36,7 @@ async fn drawn(scene: &Scene, agent: &Agent, display: &Display) -> Result<Proces
 }
 
 /// Waits for the program's end with this status; what it has said.
-async fn ended(proxy: &mut Process, status: i32) -> Result<String> {
+pub(super) async fn ended(proxy: &mut Process, status: i32) -> Result<String> {
     proxy
         .expect("Session: Session terminated at '", WAIT)
         .await?;
@@ -250,24 +250,14 @@ fn what_is_wrong_is_said_in_a_sentence() {
         );
         let mut proxy = start(scene, &display, &[&connect])?;
         let log = ended(&mut proxy, 1).await?;
-        assert!(
-            log.contains("invalid session authentication cookie"),
-            "{log}"
+        // What is known comes first, and then what scripts look for.
+        in_order(
+            &log,
+            &[
+                "Error: agent closed the connection before the session was up.",
+                "invalid session authentication cookie",
+            ],
         );
-
-        // Arguments and files that are none.
-        for (words, part) in [
-            (
-                &["media=1", "localhost:40"][..],
-                "No port specified for multimedia",
-            ),
-            (&["nx/nx,options=/nowhere/at/all:40"], "/nowhere/at/all"),
-            (&["connect=localhost,port=x"], "'x' is no port"),
-        ] {
-            let mut proxy = start(scene, &display, words)?;
-            proxy.expect(part, WAIT).await?;
-            assert_eq!(proxy.wait(WAIT).await?.code(), Some(1));
-        }
         Ok(())
     });
 }

@@ -225,6 +225,18 @@ impl Codec {
         }
     }
 
+    /// Requests of an X channel whose replies are still to come.
+    #[must_use]
+    pub fn awaited(&self, channel: u8) -> usize {
+        match &self.stage {
+            Stage::Session(session) => match session.channels.get(&channel) {
+                Some(Channel::X(x, _)) => x.expected.len(),
+                _ => 0,
+            },
+            Stage::Handshake(_) => 0,
+        }
+    }
+
     /// What was carried so far.
     #[must_use]
     pub fn totals(&self) -> Totals {

@@ -2,7 +2,7 @@
 //! the X server sends.
 
 use super::super::bits::BitWriter;
-use super::super::{CodecError, limits};
+use super::super::{CodecError, Service, limits};
 use super::{Channel, Codec, Session, Stage};
 
 impl Codec {
@@ -20,8 +20,15 @@ impl Codec {
         }
     }
 
-    /// Opens a slave channel from this end; its number, if there is one free.
-    pub fn open_slave(&mut self) -> Option<u8> {
+    /// Opens a channel from this end, of a slave or a font server; its number,
+    /// if there is one free.
+    pub fn open(&mut self, service: Service) -> Option<u8> {
+        let code = match service {
+            Service::Font => 29,
+            Service::Slave => 30,
+            // The agent opens these.
+            Service::Cups | Service::Smb | Service::Media | Service::Http => return None,
+        };
         let Stage::Session(session) = &mut self.stage else {
             return None;
         };
@@ -29,7 +36,7 @@ impl Codec {
             .step_by(8)
             .find(|id| !session.channels.contains_key(id))?;
         session.channels.insert(free, Channel::Generic);
-        session.writer.control(30, free);
+        session.writer.control(code, free);
         // A switch too many costs three bytes.
         session.to = None;
         Some(free)

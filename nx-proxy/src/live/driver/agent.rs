@@ -117,17 +117,15 @@ impl Driver {
                 self.channels.insert(id, channel);
             }
             Control::Drop(id) => {
-                if let Some(Kind::Service(service)) = self.forget(id) {
+                let kind = self.forget(id).map(|channel| channel.kind);
+                if let Some(Kind::Service(service)) = kind {
                     self.steps.push_back(Step::Closed(service, id));
                 }
             }
             Control::Finish(id) => match self.channels.get_mut(&id) {
-                Some(channel) => {
-                    channel.finish();
-                    if channel.kind == Kind::X {
-                        self.steps.push_back(Step::Ending);
-                    }
-                }
+                // One X client of several may end: only the agent's last word
+                // is the session's end.
+                Some(channel) => channel.finish(),
                 // It has ended here, too.
                 None => self.codec.drop_channel(id),
             },
@@ -144,7 +142,10 @@ impl Driver {
             }
             Control::Tokens(_) => {}
             Control::Note(note) => tracing::debug!("{note}"),
-            Control::Shutdown => self.steps.push_back(Step::Ending),
+            Control::Shutdown => {
+                self.farewell = true;
+                self.steps.push_back(Step::Ending);
+            }
         }
         Ok(())
     }

@@ -26,17 +26,30 @@ impl Driver {
                 to_agent: self.agent.queue.waiting(),
                 buffer: &mut self.buffer,
             };
-            match turn.take(channel, cx)? {
+            let heard = channel.bytes.1;
+            let taken = turn.take(channel, cx)?;
+            if channel.kind == Kind::X && channel.bytes.1 > heard {
+                self.closed_by_display = false;
+            }
+            match taken {
                 Some(did) => busy |= did,
                 None => gone.push(*id),
             }
         }
         for id in gone {
             busy = true;
-            match self.forget(id) {
-                Some(Kind::X) if !self.has_display() => self.steps.push_back(Step::DisplayGone),
-                Some(Kind::Service(service)) => self.steps.push_back(Step::Closed(service, id)),
-                _ => {}
+            let Some(channel) = self.forget(id) else {
+                continue;
+            };
+            match channel.kind {
+                Kind::Service(service) => self.steps.push_back(Step::Closed(service, id)),
+                Kind::X => {
+                    // One that the agent has closed tells nothing of the display.
+                    self.closed_by_display |= !channel.is_finishing();
+                    if self.closed_by_display && !self.has_display() {
+                        self.steps.push_back(Step::DisplayGone);
+                    }
+                }
             }
         }
         Ok(busy)
@@ -70,10 +83,12 @@ impl Turn<'_> {
                 }
             }
             Poll::Ready(Err(error)) => {
-                if channel.kind == Kind::X {
+                let Kind::Service(service) = channel.kind else {
                     return Err(Fault::Display(error));
-                }
+                };
                 tracing::warn!(%error, "channel has no local end");
+                let step = Step::NotOpened(service, error.to_string());
+                self.steps.push_back(step);
                 self.codec.drop_channel(self.id);
                 return Ok(None);
             }

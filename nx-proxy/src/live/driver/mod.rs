@@ -34,8 +34,12 @@ pub(super) enum Step {
     /// A channel beside X is open, or closed.
     Opened(Service, u8),
     Closed(Service, u8),
+    /// One has no local end; why.
+    NotOpened(Service, String),
     /// The agent closes the session.
     Ending,
+    /// After that, all that came for local ends is written.
+    Settled,
     /// The agent has closed the connection; why, if it failed.
     AgentGone(Option<io::Error>),
     /// The X server has closed its connection.
@@ -77,6 +81,12 @@ pub(super) struct Driver {
     ends: Arc<dyn LocalEnds>,
     steps: VecDeque<Step>,
     buffer: Vec<u8>,
+    /// The X server has closed a channel and was not heard since: it may be
+    /// gone, or have closed this client alone.
+    closed_by_display: bool,
+    /// The agent has said its last word, and what came before is not yet
+    /// written to all local ends.
+    farewell: bool,
     counter: Counter,
     shared: Shared,
 }
@@ -103,6 +113,8 @@ impl Driver {
             ends,
             steps: VecDeque::new(),
             buffer: vec![0; limits::READ],
+            closed_by_display: false,
+            farewell: false,
             counter: Counter::default(),
             shared,
         }
@@ -126,6 +138,11 @@ impl Driver {
             busy |= self.speak(cx)?;
             if self.up.poll(cx, &self.codec) {
                 self.steps.push_back(Step::Up);
+            }
+            let is_busy = |c: &Channel| c.waiting() > 0 || c.is_finishing();
+            if self.farewell && !self.channels.values().any(is_busy) {
+                self.farewell = false;
+                self.steps.push_back(Step::Settled);
             }
             if let Some(step) = self.steps.pop_front() {
                 return Poll::Ready(Ok(step));
@@ -151,15 +168,20 @@ impl Driver {
         self.codec.ask();
     }
 
-    /// Makes a local end a slave channel to the agent.
-    pub(super) fn open_slave(&mut self, end: LocalEnd) {
-        match self.codec.open_slave() {
+    /// Makes a local end a channel to the agent.
+    pub(super) fn open(&mut self, service: Service, end: LocalEnd) {
+        match self.codec.open(service) {
             Some(id) => {
-                let kind = Kind::Service(Service::Slave);
+                let kind = Kind::Service(service);
                 self.channels.insert(id, Channel::there(kind, end));
-                self.steps.push_back(Step::Opened(Service::Slave, id));
+                self.steps.push_back(Step::Opened(service, id));
             }
-            None => tracing::warn!("no slave channel is free"),
+            None => {
+                let reason = "no channel is free";
+                tracing::warn!("{reason}");
+                let step = Step::NotOpened(service, reason.to_owned());
+                self.steps.push_back(step);
+            }
         }
     }
 
@@ -186,10 +208,10 @@ impl Driver {
         self.agent.poll_shutdown(cx)
     }
 
-    /// A channel is closed; its kind.
-    fn forget(&mut self, id: u8) -> Option<Kind> {
+    /// A channel is closed; it, if it was open.
+    fn forget(&mut self, id: u8) -> Option<Channel> {
         let channel = self.channels.remove(&id)?;
         self.counter.close(&channel);
-        Some(channel.kind)
+        channel.is_there().then_some(channel)
     }
 }
