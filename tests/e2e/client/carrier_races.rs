@@ -2,8 +2,10 @@
 //! and is back before anybody has heard of it.
 
 use qvd_carrier::{Config, Kind, Reason, Role};
-use qvd_net::carrier::Session;
-use qvd_rpc::SessionState;
+use qvd_net::carrier::{Ended, Session};
+use qvd_rpc::{Call, SessionState};
+use qvd_tests::display::Display;
+use qvd_tests::process::Process;
 use qvd_tests::rig::{Agent, Desktop};
 use qvd_tests::{Error, Outcome, Result, Scene, nx, play_for};
 use tokio::net::{TcpStream, UnixListener};
@@ -23,7 +25,7 @@ struct Client<'a> {
 
 impl Client<'_> {
     /// Comes, the first time or again, and is connected.
-    async fn come(&self) -> Result<JoinHandle<()>> {
+    async fn come(&self) -> Result<JoinHandle<Ended>> {
         let token = self.session.token().map(|token| token.to_parameter());
         let mut parameters = vec![("qvd.client.carrier", "1")];
         if let Some(token) = &token {
@@ -40,9 +42,7 @@ impl Client<'_> {
         let mut link = self.session.link();
         let times = link.borrow().times;
         let session = self.session.clone();
-        let run = tokio::spawn(async move {
-            session.run(connection, Vec::new()).await;
-        });
+        let run = tokio::spawn(async move { session.run(connection, Vec::new()).await });
         let came = timeout(WAIT, link.wait_for(|link| link.times > times)).await;
         match came {
             Ok(Ok(_)) => Ok(run),
@@ -51,24 +51,48 @@ impl Client<'_> {
     }
 }
 
-/// Comes, and is lost again and again.
-async fn relapses(scene: &Scene) -> Outcome {
-    let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+/// A session in nxproxy, whose NX goes on the carrier.
+struct Drawn {
+    display: Display,
+    _proxy: Process,
+    joined: JoinHandle<()>,
+}
+
+/// Comes for the first time, and is drawn.
+async fn begin(
+    scene: &Scene,
+    client: &Client<'_>,
+) -> std::result::Result<(Drawn, JoinHandle<Ended>), Box<dyn std::error::Error>> {
     let display = display(scene).await?;
-    let client = Client {
-        agent: &agent,
-        session: Session::new(Role::Client, Config::default()),
-    };
     let socket = scene.path("nx.sock");
     let listener = UnixListener::bind(&socket)?;
     let proxy = nx::start_proxy(scene, &display, &socket)?;
     let (local, _) = timeout(WAIT, listener.accept()).await??;
     let stream = client.session.open(Kind::Nx, b"")?;
     let joined = tokio::spawn(stream.join(local));
-    let mut run = client.come().await?;
+    let run = client.come().await?;
     proxy.expect("Session: Session started", WAIT).await?;
-    agent.wait_for_state(SessionState::Connected, WAIT).await?;
+    client
+        .agent
+        .wait_for_state(SessionState::Connected, WAIT)
+        .await?;
     drawn(&display).await?;
+    let drawn = Drawn {
+        display,
+        _proxy: proxy,
+        joined,
+    };
+    Ok((drawn, run))
+}
+
+/// Comes, and is lost again and again.
+async fn relapses(scene: &Scene) -> Outcome {
+    let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+    let client = Client {
+        agent: &agent,
+        session: Session::new(Role::Client, Config::default()),
+    };
+    let (desktop, mut run) = begin(scene, &client).await?;
     for round in 0..ROUNDS {
         // As soon as it knows the next token, or a little later.
         if round % 4 == 3 {
@@ -80,13 +104,37 @@ async fn relapses(scene: &Scene) -> Outcome {
     }
     super::carrier::agent_says(agent.daemon_log()?, 0, "the client is back").await?;
     agent.wait_for_state(SessionState::Connected, WAIT).await?;
+    drawn(&desktop.display).await?;
     let text = agent.daemon_log()?.text();
     assert!(!text.contains("Suspending session"), "{text}");
     client.session.end(Reason::Done, "");
     timeout(WAIT, run).await??;
-    timeout(WAIT, joined).await??;
+    timeout(WAIT, desktop.joined).await??;
     agent.wait_for_state(SessionState::Suspended, WAIT).await?;
-    agent.call(qvd_rpc::Call::XStop).await?;
+    agent.call(Call::XStop).await?;
+    Ok(agent.wait_for_state(SessionState::Stopped, WAIT).await?)
+}
+
+/// Has the session taken away by a call: what its client hears.
+async fn taken(scene: &Scene, call: Call) -> Outcome {
+    let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+    let client = Client {
+        agent: &agent,
+        session: Session::new(Role::Client, Config::default()),
+    };
+    let (_desktop, run) = begin(scene, &client).await?;
+    agent.call(call).await?;
+    let ended = timeout(WAIT, run).await??;
+    let is_told = matches!(
+        ended,
+        Ended::Over {
+            by_peer: true,
+            reason: Reason::Suspended,
+            ..
+        }
+    );
+    assert!(is_told, "{ended:?}");
+    agent.call(Call::XStop).await?;
     Ok(agent.wait_for_state(SessionState::Stopped, WAIT).await?)
 }
 
@@ -94,5 +142,19 @@ async fn relapses(scene: &Scene) -> Outcome {
 fn a_client_that_is_back_before_its_loss_is_known_has_its_session() {
     play_for("carrier_races", 3 * WAIT, async |scene| {
         relapses(scene).await
+    });
+}
+
+#[test]
+fn a_client_whose_session_is_stopped_hears_that_it_is_no_loss() {
+    play_for("carrier_stopped", 2 * WAIT, async |scene| {
+        taken(scene, Call::XStop).await
+    });
+}
+
+#[test]
+fn a_client_whose_session_is_suspended_hears_that_it_is_no_loss() {
+    play_for("carrier_suspended", 2 * WAIT, async |scene| {
+        taken(scene, Call::XSuspend).await
     });
 }
