@@ -43,7 +43,10 @@ pub enum Command {
         port: u64,
     },
     /// Say what is not said yet; answered by [`Event::Told`].
-    Tell,
+    Tell {
+        /// Goes into the answer.
+        number: u64,
+    },
     /// Wake the suspended nxagent with this option string.
     Wake {
         /// The whole line for the options file.
@@ -260,7 +263,10 @@ pub enum Event {
     },
     /// All that was to be told has been, before the answer to
     /// [`Command::Tell`].
-    Told,
+    Told {
+        /// Of the question.
+        number: u64,
+    },
     /// nxagent runs.
     Started {
         /// Its process id.

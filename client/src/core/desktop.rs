@@ -201,6 +201,9 @@ pub async fn open_desktop(
                     Err(failure)
                 }
                 (Err(_), Some(Kept::Broken(failure))) if was_up.is_none() => Err(failure),
+                // The agent has said that this is the end: to come back would
+                // be to take it from whoever has it now, or to begin anew.
+                (Err(_), Some(Kept::Over)) if was_up.is_some() => Ok(Outcome::Closed),
                 (ended, _) => ended,
             }
         };

@@ -201,6 +201,10 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
             return Some(inner.over.clone().unwrap_or(Ended::Replaced));
         }
         let loss = inner.lost?;
+        // What nobody answers may be taken by nobody, either.
+        if !matches!(loss, Loss::Refused(_)) {
+            return Some(Ended::Lost(loss));
+        }
         // What a refusal says is still to be written.
         if self.is_written() && !self.unflushed {
             let now = Instant::now();

@@ -276,6 +276,44 @@ async fn programs_are_told_of_outages_until_the_end() {
 }
 
 #[tokio::test]
+async fn a_silent_connection_that_takes_nothing_is_given_up() {
+    let (client, agent) = pair();
+    let (here, there, greeting) = connection(&agent);
+    let (near, far) = duplex(3000);
+    let silence = tokio::sync::Notify::new();
+    let way = async {
+        let (mut one, mut other) = (there, near);
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut one, &mut other) => {}
+            () = silence.notified() => {}
+        }
+        // Nothing is closed, and nothing is read.
+        std::future::pending::<()>().await;
+    };
+    let acts = async {
+        let mut stream = client.open(Kind::Nx, b"").unwrap();
+        let mut taken = incoming(&agent).await.accept(b"").unwrap();
+        taken.write_all(b"x").await.unwrap();
+        stream.read_exact(&mut [0]).await.unwrap();
+        silence.notify_one();
+        let _ = stream.write(&pattern(100_000, 1)).await.unwrap();
+        client.doubt();
+        std::future::pending::<()>().await;
+    };
+    let lost = async {
+        tokio::select! {
+            ended = client.run(here, greeting) => ended,
+            _ = agent.serve(far, &[], token(1)) => panic!("the agent is not told"),
+            () = way => panic!("the way is silent"),
+            () = acts => panic!("there is more to do"),
+        }
+    };
+    let ended = timeout(WAIT, lost).await.expect("it is given up");
+    assert!(matches!(ended, Ended::Lost(Loss::Silent)), "{ended:?}");
+    assert!(!client.link().borrow().up);
+}
+
+#[tokio::test]
 async fn a_reset_closes_what_the_stream_is_joined_with_at_once() {
     let (client, agent) = pair();
     let served = async {

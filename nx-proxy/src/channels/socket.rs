@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,8 @@ use tokio::net::{UnixListener, UnixStream};
 pub(crate) struct UserSocket {
     listener: UnixListener,
     path: PathBuf,
+    /// The device and number of what was bound.
+    node: (u64, u64),
 }
 
 impl UserSocket {
@@ -34,6 +36,7 @@ impl UserSocket {
         let this = Self {
             listener: bound.map_err(named)?,
             path: path.to_owned(),
+            node: node(path).map_err(named)?,
         };
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(named)?;
         Ok(this)
@@ -61,9 +64,16 @@ impl UserSocket {
 
 impl Drop for UserSocket {
     fn drop(&mut self) {
-        // Its folder may be gone already.
-        let _ = fs::remove_file(&self.path);
+        // Its folder may be gone already, or another program have its place.
+        if node(&self.path).is_ok_and(|node| node == self.node) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn node(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// Whether nobody has the socket at `path` any more.

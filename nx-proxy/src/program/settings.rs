@@ -446,8 +446,10 @@ mod tests {
             let error = settings(&[given]).err().unwrap();
             assert!(error.contains(part), "{given}: {error}");
         }
-        let error = settings(&["cookie=a/b"]).err().unwrap();
-        assert!(!error.contains("a/b"), "{error}");
+        for given in ["cookie=a/b", "nx/nx:50,cookie=a/b", "nx/nx,cookie=a/b,:x"] {
+            let error = settings(&[given]).err().unwrap();
+            assert!(!error.contains("a/b"), "{error}");
+        }
         let kills = vec!["kill=7"; MAX_KILLS + 1].join(",");
         assert!(settings(&[&kills]).is_err());
     }

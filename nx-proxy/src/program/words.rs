@@ -60,7 +60,8 @@ impl Words {
         for part in list.split(',').filter(|part| !part.is_empty()) {
             let Some((key, value)) = part.split_once('=') else {
                 return Err(match part.strip_prefix(':') {
-                    Some(number) => format!("'{number}' is no number of '{word}'"),
+                    // What stands beside it may be a cookie.
+                    Some(number) => format!("'{number}' is no number behind a list of options"),
                     None => format!("option '{part}' has no value"),
                 });
             };
@@ -237,8 +238,8 @@ mod tests {
             ("nx/nx,retry=:40", "'retry'"),
             ("nx/nx,retry:40", "'retry'"),
             ("a=b,c", "'c'"),
-            ("nx/nx:", "'' is no number of 'nx/nx:'"),
-            ("nx/nx:x", "'x' is no number of 'nx/nx:x'"),
+            ("nx/nx:", "'' is no number behind"),
+            ("nx/nx:x", "'x' is no number behind"),
         ] {
             let error = taken(&[word]).unwrap_err();
             assert!(error.contains(part), "{word}: {error}");

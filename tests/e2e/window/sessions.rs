@@ -73,7 +73,12 @@ fn a_lost_session_shows_that_it_is_being_got_back() {
         seat.no_page().await?;
         front.refuse(true);
         front.cut(Cut::Reset);
-        seat.page("Please wait").await?;
+        let page = seat.page("Please wait").await?;
+        // Its seconds are others each time: for whoever looks.
+        let screen = seat.display.screen();
+        screen.wait_until_drawn(&page, WAIT).await?;
+        let seen = screen.screenshot_of(&page)?;
+        seen.save(&scene.artefact("reconnecting.png"))?;
         front.refuse(false);
         seat.no_page().await?;
         agent.wait_for_state(SessionState::Connected, WAIT).await?;

@@ -33,13 +33,15 @@ impl Core {
             self.asked_surely(ask, reply);
             return;
         }
-        self.unsure.push((ask, reply));
-        self.tell(Command::Tell, None);
+        self.questions_asked += 1;
+        let number = self.questions_asked;
+        self.unsure.push((number, ask, reply));
+        self.tell(Command::Tell { number }, None);
         let input = self.sender.clone();
         tokio::task::spawn_local(async move {
             // One of an older agent does not know the question.
             sleep(TELLING).await;
-            let _ = input.send(Input::Unsaid);
+            let _ = input.send(Input::Unsaid(number));
         });
     }
 
@@ -56,9 +58,16 @@ impl Core {
             && !self.rejoins(parameters)
     }
 
-    /// All that the session process had to tell was told.
-    pub(super) fn decide(&mut self) {
-        for (ask, reply) in std::mem::take(&mut self.unsure) {
+    /// All that the session process had to tell was told, for calls up to this
+    /// number.
+    pub(super) fn decide(&mut self, until: u64) {
+        let waiting = std::mem::take(&mut self.unsure);
+        let (sure, unsure) = waiting
+            .into_iter()
+            .partition(|(number, ..)| *number <= until);
+        self.unsure = unsure;
+        let sure: Vec<_> = sure;
+        for (_, ask, reply) in sure {
             self.asked_surely(ask, reply);
         }
     }

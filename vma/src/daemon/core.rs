@@ -76,8 +76,8 @@ pub enum Input {
     Allowed(Hook, Result<(), String>),
     /// From the session process.
     Session(Report),
-    /// The session process does not say what it was asked for.
-    Unsaid,
+    /// The session process has not said what it was asked for by this number.
+    Unsaid(u64),
     /// Another configuration, and the rules of the RPC port that it has.
     Reload(Box<VmaConfig>, Arc<Gate>),
     /// The log file is another, or goes elsewhere.
@@ -118,7 +118,9 @@ pub(super) struct Core {
     /// Calls that wait for a hook.
     pub(super) waiting: Waiting,
     /// Calls that wait for what the session process has not told yet.
-    pub(super) unsure: Vec<(Ask, oneshot::Sender<Reply>)>,
+    pub(super) unsure: Vec<(u64, Ask, oneshot::Sender<Reply>)>,
+    /// The number of the last of them.
+    pub(super) questions_asked: u64,
     /// Cuts the stage short that is carried out.
     pub(super) cut: Option<oneshot::Sender<()>>,
     /// What the session was started or resumed with last.
@@ -216,6 +218,7 @@ impl Core {
             hooks,
             waiting: Waiting::default(),
             unsure: Vec::new(),
+            questions_asked: 0,
             cut: None,
             current: Current::default(),
         };
@@ -287,8 +290,10 @@ impl Core {
                 if up && (port == 0 || port >= self.carrier.port) {
                     self.step(Event::Rejoined);
                 }
+                // Of the ports that an earlier daemon had opened.
+                self.carrier.port = self.carrier.port.max(port);
             }
-            Input::Session(Report::Told) | Input::Unsaid => self.decide(),
+            Input::Session(Report::Told(number)) | Input::Unsaid(number) => self.decide(number),
             Input::Session(Report::Vnc(number, answer)) => self.questions.answered(number, answer),
             Input::Reload(config, gate) => {
                 self.machine.set_timeouts(timeouts(&config));
@@ -323,7 +328,7 @@ impl Core {
                     };
                     self.questions.clear();
                     self.step(Event::Gone { reason });
-                    self.decide();
+                    self.decide(u64::MAX);
                     if self.link.is_none() {
                         self.log.set_session(None);
                     }

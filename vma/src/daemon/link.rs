@@ -56,7 +56,7 @@ pub enum Report {
         port: u64,
     },
     /// All was told, as asked for by [`Command::Tell`].
-    Told,
+    Told(u64),
     /// Whether the process speaks the carrier.
     Speaks(bool),
     /// No process of the session is left.
@@ -250,7 +250,7 @@ impl Keeper {
                         let tokens = tokens.filter_map(qvd_carrier::resumes).collect();
                         self.report(Report::Carrier { up, tokens, port });
                     }
-                    Ok(Some((Event::Told, _))) => self.report(Report::Told),
+                    Ok(Some((Event::Told { number }, _))) => self.report(Report::Told(number)),
                     Ok(Some((Event::Vnc { number, answer }, _))) => {
                         self.report(Report::Vnc(number, answer));
                     }

@@ -276,11 +276,11 @@ impl Session {
                 let actions = self.agent.wake();
                 self.act(actions);
             }
-            Command::Tell => {
+            Command::Tell { number } => {
                 while let Ok((carrier, said)) = self.client.said.try_recv() {
                     self.carrier_said(carrier, said);
                 }
-                self.report(Event::Told);
+                self.report(Event::Told { number });
             }
             Command::Suspend => self.suspend(),
             Command::Terminate => self.end(),
