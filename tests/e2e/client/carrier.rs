@@ -3,15 +3,16 @@
 
 use std::time::Duration;
 
-use qvd_rpc::SessionState;
+use qvd_rpc::{Call, SessionState};
 use qvd_tests::display::Image;
 use qvd_tests::fault::{Cut, Direction};
 use qvd_tests::process::{Log, Process};
 use qvd_tests::rig::{Desktop, Login};
 use qvd_tests::{Outcome, play, play_for};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::stage::{CONNECTED, LOST, Stage, WAIT, end_of, said, times};
+use crate::agent::{process_with, session};
 
 /// What the agent says when a client has come back.
 pub(super) const BACK: &str = "the client is back";
@@ -256,5 +257,24 @@ fn a_client_that_gave_up_is_told_that_another_has_the_session() {
         assert!(text.contains("another client has taken"), "{text}");
         stage.becomes(SessionState::Connected).await?;
         Ok(stage.leave(&mut second).await?)
+    });
+}
+
+#[test]
+fn a_session_that_was_taken_away_by_force_is_not_fetched_back() {
+    play_for("carrier_by_force", 2 * WAIT, async |scene| {
+        let keys = [("internal.nxagent.timeout.suspending", "6")];
+        let stage = Stage::set_with(scene, true, &Desktop::Small, &keys).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        // It says no last word.
+        let nxagent = process_with(&session(&stage.agent)?, "nxagent :")?;
+        let nxagent = i32::try_from(nxagent).ok().and_then(Pid::from_raw);
+        kill_process(nxagent.ok_or("no nxagent")?, Signal::STOP)?;
+        stage.agent.call(Call::XSuspend).await?;
+        let (status, text) = end_of(&mut client).await?;
+        assert_eq!(status, 0, "{text}");
+        assert!(!text.contains(LOST), "{text}");
+        stage.becomes(SessionState::Stopped).await?;
+        Ok(())
     });
 }
