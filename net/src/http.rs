@@ -10,12 +10,17 @@ use tokio::time::{Instant, timeout_at};
 /// Bytes read at a time.
 const READ_SIZE: usize = 8 * 1024;
 
+/// How long a peer may take to have read the last answer.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// How long a server waits for its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
     /// From the first byte of a request to its last: a head dripped byte by
     /// byte gets no more time than one sent whole.
     pub request: Duration,
+    /// To the first byte of the first request.
+    pub first: Duration,
     /// Between requests.
     pub idle: Duration,
     /// For the peer to take an answer.
@@ -26,6 +31,7 @@ impl Default for Deadlines {
     fn default() -> Self {
         Self {
             request: Duration::from_secs(15),
+            first: Duration::from_secs(120),
             idle: Duration::from_secs(120),
             write: Duration::from_secs(30),
         }
@@ -55,6 +61,8 @@ pub struct ServerConnection<S> {
     stream: S,
     reader: RequestReader,
     deadlines: Deadlines,
+    /// The peer has sent something.
+    begun: bool,
     out: Vec<u8>,
 }
 
@@ -65,6 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
             stream,
             reader: RequestReader::new(body_limit),
             deadlines,
+            begun: false,
             out: Vec::new(),
         }
     }
@@ -85,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
                     let answer = Response::text(status, &format!("{status}: {error}"));
                     // The peer may be gone; what is told is the first fault.
                     let _ = self.respond(&answer.header("Connection", "close")).await;
+                    self.close().await;
                     return Err(error.into());
                 }
             }
@@ -103,6 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
                     n => self.reader.receive(chunk.get(..n).unwrap_or_default()),
                 },
             }
+            self.begun = true;
             if !within {
                 deadline = Instant::now() + self.deadlines.request;
             }
@@ -112,10 +123,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
     fn read_deadline(&self) -> Instant {
         let within = self.reader.is_within_message();
         Instant::now()
-            + if within {
-                self.deadlines.request
-            } else {
-                self.deadlines.idle
+            + match (within, self.begun) {
+                (true, _) => self.deadlines.request,
+                (false, true) => self.deadlines.idle,
+                (false, false) => self.deadlines.first,
             }
     }
 
@@ -147,6 +158,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerConnection<S> {
         });
         written.await.map_err(|_| Error::TooSlow)??;
         Ok(())
+    }
+
+    /// Says that nothing more comes, and waits a moment for the peer to close:
+    /// a connection that is closed over bytes nobody has read is reset, and the
+    /// last answer lost with it.
+    pub async fn close(&mut self) {
+        let closed = async {
+            self.stream.shutdown().await?;
+            let mut chunk = [0; READ_SIZE];
+            while self.stream.read(&mut chunk).await? > 0 {}
+            Ok::<_, io::Error>(())
+        };
+        // However it ends, it is closed.
+        let _ = timeout_at(Instant::now() + LINGER, closed).await;
     }
 
     /// Waits until the peer has closed the connection or sent more, for
@@ -208,6 +233,29 @@ mod tests {
         );
         drop(connection);
         drip.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_request_that_has_begun_has_its_time() {
+        let deadlines = Deadlines {
+            first: Duration::from_secs(15),
+            ..Deadlines::default()
+        };
+        let (mut peer, mut connection) = pair(deadlines);
+        let late = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(14)).await;
+            peer.write_all(b"GET /vma/ping").await.unwrap();
+            peer
+        });
+        let start = Instant::now();
+        let heard = connection.next_request().await;
+        assert!(matches!(heard, Err(Error::TooSlow)));
+        assert_eq!(start.elapsed().as_secs(), 29);
+        drop(late.await.unwrap());
+        let (_silent, mut connection) = pair(deadlines);
+        let start = Instant::now();
+        assert!(connection.next_request().await.unwrap().is_none());
+        assert_eq!(start.elapsed().as_secs(), 15);
     }
 
     #[tokio::test(start_paused = true)]

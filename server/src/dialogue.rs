@@ -26,6 +26,7 @@ const FIRST_REQUEST: Duration = Duration::from_secs(15);
 /// for a while before choosing one.
 const DEADLINES: Deadlines = Deadlines {
     request: Duration::from_secs(15),
+    first: FIRST_REQUEST,
     idle: Duration::from_secs(300),
     write: Duration::from_secs(30),
 };
@@ -98,9 +99,7 @@ impl From<Refusal> for Answer {
 impl Dialogue {
     /// Answers requests. `Some` when the connection is to become a tunnel.
     async fn serve(&mut self) -> Result<Option<Parties>, HttpError> {
-        let mut next = tokio::time::timeout(FIRST_REQUEST, self.connection.next_request())
-            .await
-            .unwrap_or(Ok(None));
+        let mut next = self.connection.next_request().await;
         loop {
             let request = match next {
                 Ok(Some(request)) => request,
@@ -112,6 +111,7 @@ impl Dialogue {
                             "the request did not arrive in time",
                         );
                         self.connection.respond(&refusal.to_response()).await?;
+                        self.connection.close().await;
                     }
                     return Err(error);
                 }

@@ -24,6 +24,7 @@ use super::vnc;
 /// How long the port waits for callers.
 const DEADLINES: Deadlines = Deadlines {
     request: Duration::from_secs(10),
+    first: Duration::from_secs(120),
     idle: Duration::from_secs(120),
     write: Duration::from_secs(10),
 };
