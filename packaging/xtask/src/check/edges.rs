@@ -108,6 +108,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("qvd-tests", "qvd-broker", "speaks to programs under test"),
     ("qvd-tests", "qvd-config", "writes their configuration"),
     ("qvd-tests", "qvd-net", "drives connections"),
+    ("qvd-tests", "qvd-carrier", "is a client of the carrier"),
     (
         "xtask",
         "qvd-tests",
