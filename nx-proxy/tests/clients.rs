@@ -39,6 +39,7 @@ impl AgentsProxy {
         let mut process = Command::new("nxproxy")
             .args(["-C", &words])
             .env("HOME", dir.path())
+            .current_dir(dir.path())
             .env_remove("DISPLAY")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

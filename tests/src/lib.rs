@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+mod background;
 pub mod display;
 mod error;
 pub mod fault;

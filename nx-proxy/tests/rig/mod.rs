@@ -126,6 +126,8 @@ impl Agent {
             .args(["-ac", "-nolisten", "tcp", "-name", "test", "-display"])
             .arg(format!("nx/nx,options={}:{number}", options.display()))
             .env("HOME", dir.path())
+            // One that fails leaves its memory where it is.
+            .current_dir(dir.path())
             .env("NX_CLIENT", "/bin/true")
             // Gives back what comes on a slave channel.
             .env("NX_SLAVE_CMD", "/bin/cat")

@@ -1,13 +1,13 @@
 //! A session and its folders over a network that is far away and loses packets.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use qvd_tests::fault::{Cut, Endpoint, FaultProxy};
+use qvd_tests::fault::Cut;
 use qvd_tests::play_for;
 use qvd_tests::rig::{Desktop, under_openbox};
 
 use super::carrier::{BACK, agent_says, undisturbed};
+use super::networks::seen_from;
 use super::stage::{CONNECTED, Stage, WAIT};
 use super::wire::Wire;
 use crate::shares::copies::Copies;
@@ -35,16 +35,10 @@ fn packets_are_lost_and_the_session_is_whole() {
         let keys = [("vma.user.shares.path", shown.as_str())];
         let stage = Stage::set_with(scene, false, &desktop, &keys).await?;
         let wire = Wire::lay(scene, WAY, LOSSES).await?;
-        // The broker, as it is seen from there.
-        let here = Endpoint::Tcp(SocketAddr::new(wire.gateway.into(), 0));
-        let broker = Endpoint::local(stage.server.address().port());
-        let front = FaultProxy::start(&here, &broker)?;
-        let mut login = stage
-            .login()
+        let (front, login) = seen_from(&stage, wire.gateway)?;
+        let login = login
             .with("client.file_sharing.enable", "1")
             .with("internal.client.media", "");
-        login.host = wire.gateway.to_string();
-        login.port = front.port().unwrap_or_default();
         let program = login.client(scene)?.args(["-g", "800x600", "--stats"]);
         let program = stage.display.dress(wire.inside(scene, program)?);
         let mut client = scene.start(program)?;

@@ -7,10 +7,23 @@ use std::time::Duration;
 
 use qvd_tests::fault::{Cut, Direction, Endpoint, FaultProxy, Rules};
 use qvd_tests::process::Program;
+use qvd_tests::rig::Login;
 use qvd_tests::{Result, Scene, play, play_for};
 
 use super::carrier::{BACK, agent_says, moves, undisturbed};
 use super::stage::{CONNECTED, Stage, WAIT, end_of};
+
+/// A way to the broker from where this machine has that address, and a login
+/// that takes it.
+pub(super) fn seen_from(stage: &Stage, gateway: Ipv4Addr) -> Result<(FaultProxy, Login)> {
+    let here = Endpoint::Tcp(SocketAddr::new(gateway.into(), 0));
+    let broker = Endpoint::local(stage.server.address().port());
+    let front = FaultProxy::start(&here, &broker)?;
+    let mut login = stage.login();
+    login.host = gateway.to_string();
+    login.port = front.port().unwrap_or_default();
+    Ok((front, login))
+}
 
 /// Wraps a program so that it runs in a network of its own.
 struct Network {
@@ -93,13 +106,7 @@ fn a_laptop_that_is_carried_to_another_network_keeps_its_session() {
     play_for("carrier_moved", 3 * WAIT, async |scene| {
         let stage = Stage::set(scene, false).await?;
         let network = Network::make(scene).await?;
-        // The broker, as it is seen from there.
-        let here = Endpoint::Tcp(SocketAddr::new(network.gateway.into(), 0));
-        let broker = Endpoint::local(stage.server.address().port());
-        let front = FaultProxy::start(&here, &broker)?;
-        let mut login = stage.login();
-        login.host = network.gateway.to_string();
-        login.port = front.port().unwrap_or_default();
+        let (_front, login) = seen_from(&stage, network.gateway)?;
         let program = login.client(scene)?.args(["-g", "800x600", "--stats"]);
         let program = stage.display.dress(network.inside(scene, program)?);
         let mut client = scene.start(program)?;

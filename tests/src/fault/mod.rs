@@ -24,15 +24,15 @@ mod tests;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 pub use self::connection::{Connection, Direction, Passed};
 pub use self::endpoint::Endpoint;
 use self::endpoint::Listener;
 pub use self::rules::{Corruption, Cut, Fault, Rules, Split};
+use crate::background::Background;
 use crate::error::Doing as _;
 use crate::{Error, Result};
 
@@ -41,8 +41,7 @@ use crate::{Error, Result};
 pub struct FaultProxy {
     address: Endpoint,
     shared: Arc<Shared>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    background: Option<Background>,
 }
 
 /// What the relay's thread and those who steer it have in common.
@@ -65,10 +64,7 @@ impl FaultProxy {
     /// When it cannot listen there.
     pub fn start(address: &Endpoint, upstream: &Endpoint) -> Result<Self> {
         let doing = || format!("listening on {address}");
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .doing(|| "making a runtime".into())?;
+        let runtime = Background::runtime()?;
         let entered = runtime.enter();
         let (listener, address) = Listener::bind(address).doing(doing)?;
         drop(entered);
@@ -79,25 +75,17 @@ impl FaultProxy {
             connections: Mutex::default(),
             happened: watch::Sender::default(),
         });
-        let (stop, stopped) = oneshot::channel();
         let accepting = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("fault-proxy".into())
-            .spawn(move || {
-                // Dropping the runtime drops its tasks and their sockets.
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = accept(listener, accepting) => {}
-                        _ = stopped => {}
-                    }
-                });
-            })
-            .doing(|| "starting a thread".into())?;
+        let background = Background::start("fault-proxy", runtime, async |stopped| {
+            tokio::select! {
+                () = accept(listener, accepting) => {}
+                _ = stopped => {}
+            }
+        })?;
         Ok(Self {
             address,
             shared,
-            stop: Some(stop),
-            thread: Some(thread),
+            background: Some(background),
         })
     }
 
@@ -264,10 +252,7 @@ impl FaultProxy {
 
 impl Drop for FaultProxy {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ended = thread.join();
-        }
+        drop(self.background.take());
         if let Endpoint::Unix(path) = &self.address {
             let _gone = std::fs::remove_file(path);
         }

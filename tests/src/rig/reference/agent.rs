@@ -3,7 +3,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use qvd_http1::RequestReader;
@@ -11,10 +10,10 @@ use qvd_rpc::{Call, Reply, SessionState};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::super::agent::call_at;
+use crate::background::Background;
 use crate::display::ensure_socket_directory;
 use crate::error::Doing as _;
 use crate::ports::{self, Lease};
@@ -37,8 +36,7 @@ pub struct ReferenceAgent {
     rpc: u16,
     display: Lease,
     state: Arc<Mutex<State>>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    background: Option<Background>,
 }
 
 #[derive(Debug, Default)]
@@ -105,36 +103,26 @@ impl ReferenceAgent {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing(doing)?;
         listener.set_nonblocking(true).doing(doing)?;
         let rpc = listener.local_addr().doing(doing)?.port();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .doing(|| "making a runtime".into())?;
+        let runtime = Background::runtime()?;
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name("reference-agent".into())
-            .spawn(move || {
-                let mut session = Session {
-                    nxagent: None,
-                    desktop: None,
-                    programs: [Some(nxagent), Some(desktop)],
-                };
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = accept(listener, &mut session, &shared) => {}
-                        _ = stopped => {}
-                    }
-                    session.end().await;
-                });
-            })
-            .doing(|| "starting a thread".into())?;
+        let background = Background::start("reference-agent", runtime, async move |stopped| {
+            let mut session = Session {
+                nxagent: None,
+                desktop: None,
+                programs: [Some(nxagent), Some(desktop)],
+            };
+            tokio::select! {
+                () = accept(listener, &mut session, &shared) => {}
+                _ = stopped => {}
+            }
+            session.end().await;
+        })?;
         Ok(Self {
             rpc,
             display,
             state,
-            stop: Some(stop),
-            thread: Some(thread),
+            background: Some(background),
         })
     }
 
@@ -209,10 +197,7 @@ impl ReferenceAgent {
 
 impl Drop for ReferenceAgent {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        drop(self.background.take());
         // It may have been killed, which leaves these behind.
         let _gone = std::fs::remove_file(ports::display_socket(self.display.number()));
         let _gone = std::fs::remove_file(ports::display_lock(self.display.number()));

@@ -3,7 +3,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use qvd_http1::RequestReader;
@@ -14,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::super::agent::call_at;
 use super::super::user_name;
+use crate::background::Background;
 use crate::error::Doing as _;
 use crate::{Error, Result};
 
@@ -36,8 +36,7 @@ const TRIES: u32 = 200;
 #[derive(Debug)]
 pub struct ReferenceBroker {
     port: u16,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _background: Background,
 }
 
 /// What its connections have in common.
@@ -66,26 +65,16 @@ impl ReferenceBroker {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing(doing)?;
         listener.set_nonblocking(true).doing(doing)?;
         let port = listener.local_addr().doing(doing)?.port();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .doing(|| "making a runtime".into())?;
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name("reference-broker".into())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = accept(listener, shared) => {}
-                        _ = stopped => {}
-                    }
-                });
-            })
-            .doing(|| "starting a thread".into())?;
+        let runtime = Background::runtime()?;
+        let background = Background::start("reference-broker", runtime, async |stopped| {
+            tokio::select! {
+                () = accept(listener, shared) => {}
+                _ = stopped => {}
+            }
+        })?;
         Ok(Self {
             port,
-            stop: Some(stop),
-            thread: Some(thread),
+            _background: background,
         })
     }
 
@@ -93,15 +82,6 @@ impl ReferenceBroker {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
-    }
-}
-
-impl Drop for ReferenceBroker {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
