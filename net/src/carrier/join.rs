@@ -1,12 +1,13 @@
 //! A stream joined with a socket of this machine.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BufMut;
+use qvd_carrier::limits::FULL_BLOCK;
 use rustix::net::{Shutdown, shutdown};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -16,13 +17,8 @@ use super::Stream;
 /// How long one end may stay open when the other has closed.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Bytes read of the socket at a time.
-const READ: usize = 64 * 1024;
-
-thread_local! {
-    /// Lent within one poll, so that streams at rest hold no memory.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
-}
+/// Parts of what has come that are written at once.
+const PARTS: usize = 16;
 
 /// A socket that a stream is joined with.
 pub trait Local: Send + Sync {
@@ -32,14 +28,14 @@ pub trait Local: Send + Sync {
     ///
     /// # Errors
     /// Also when nothing is.
-    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    fn try_read(&self, buffer: &mut impl BufMut) -> io::Result<usize>;
     /// Waits until it can be written.
     fn writable(&self) -> impl Future<Output = io::Result<()>> + Send;
     /// Writes what there is room for.
     ///
     /// # Errors
     /// Also when there is none.
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+    fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
     /// Tells its other end that nothing more comes.
     ///
     /// # Errors
@@ -54,16 +50,16 @@ macro_rules! local {
                 <$socket>::readable(self)
             }
 
-            fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-                <$socket>::try_read(self, buffer)
+            fn try_read(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
+                self.try_read_buf(buffer)
             }
 
             fn writable(&self) -> impl Future<Output = io::Result<()>> + Send {
                 <$socket>::writable(self)
             }
 
-            fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-                <$socket>::try_write(self, bytes)
+            fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.try_write_vectored(parts)
             }
 
             fn end(&self) -> io::Result<()> {
@@ -85,7 +81,7 @@ impl Stream {
             let mut up = pin!(async {
                 told(self.up(&local)).await;
                 // However it ended, there is no more.
-                let _ = self.put(&[]);
+                let _ = self.end();
             });
             tokio::select! {
                 // After a reset nobody is there for what the socket has to say.
@@ -114,11 +110,19 @@ impl Stream {
             // Also takes from tokio's cooperative budget.
             local.writable().await?;
             let mut inner = self.lock();
-            let bytes = inner.carrier.readable(self.id());
-            if bytes.is_empty() {
+            let mut slices = [IoSlice::new(&[]); PARTS];
+            let mut count = 0_usize;
+            for (slice, part) in slices
+                .iter_mut()
+                .zip(inner.carrier.readable_parts(self.id()))
+            {
+                *slice = IoSlice::new(part);
+                count = count.saturating_add(1);
+            }
+            if count == 0 {
                 break;
             }
-            match local.try_write(bytes) {
+            match local.try_write(slices.get(..count).unwrap_or_default()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     let due = inner.carrier.consume(self.id(), count);
@@ -140,13 +144,7 @@ impl Stream {
         loop {
             let room = poll_fn(|cx| self.poll_room(cx)).await?;
             local.readable().await?;
-            let read = SCRATCH.with_borrow_mut(|buffer| {
-                let most = room.min(buffer.len());
-                let buffer = buffer.get_mut(..most).unwrap_or_default();
-                let count = local.try_read(buffer)?;
-                let bytes = buffer.get(..count).unwrap_or_default();
-                self.put(bytes)
-            });
+            let read = self.fill(local, room);
             match read {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
@@ -156,17 +154,34 @@ impl Stream {
         }
     }
 
-    /// Writes what there is room for; with nothing to write, the end.
-    fn put(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes what is there to be read, if there is room for so much; of the
+    /// end, the end.
+    fn fill(&self, local: &impl Local, room: usize) -> io::Result<usize> {
         let mut inner = self.lock();
+        let mut block = inner.carrier.block();
+        let read = local.try_read(&mut (&mut block).limit(room.min(FULL_BLOCK)));
         let waiting = inner.carrier.is_waiting(self.id());
-        let done = match bytes.is_empty() {
-            true => inner.carrier.half_close(self.id()).map(|()| 0),
-            false => inner.carrier.write(self.id(), bytes),
-        };
-        if !waiting || bytes.is_empty() {
-            inner.wake_driver();
+        let written = inner.carrier.write_block(self.id(), block);
+        match read? {
+            0 => {
+                drop(inner);
+                self.end()?;
+                Ok(0)
+            }
+            _ => {
+                if !waiting {
+                    inner.wake_driver();
+                }
+                written.map_err(|error| io::Error::new(io::ErrorKind::BrokenPipe, error))
+            }
         }
+    }
+
+    /// Says that nothing more is written.
+    fn end(&self) -> io::Result<()> {
+        let mut inner = self.lock();
+        let done = inner.carrier.half_close(self.id());
+        inner.wake_driver();
         done.map_err(|error| io::Error::new(io::ErrorKind::BrokenPipe, error))
     }
 

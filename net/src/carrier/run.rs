@@ -3,13 +3,14 @@
 use std::future::{Future as _, poll_fn};
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use qvd_carrier::limits::{HELLO_TIME, MAX_INPUT};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use qvd_carrier::limits::{BLOCK, HELLO_TIME};
 use qvd_carrier::{Carrier, Error, HELLO, Loss, Token};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::{Ended, Session, Shared};
@@ -18,8 +19,8 @@ use super::{Ended, Session, Shared};
 /// overtakes no more than these.
 const ROOM: usize = 64 * 1024;
 
-/// Bytes read from the connection at a time.
-const READ: usize = 64 * 1024;
+/// Least room for which the connection is read: a record of TLS.
+const READ: usize = 16 * 1024;
 
 /// Parts of what is written that are handed over at once.
 const PARTS: usize = 32;
@@ -103,8 +104,11 @@ impl Session {
                 tracing::debug!(%error, "carrier");
                 return inner.over.clone().unwrap_or(Ended::Replaced);
             }
-            inner.carrier.input(early, now);
-            inner.gather();
+            let mut early = Bytes::copy_from_slice(early);
+            while !early.is_empty() {
+                inner.carrier.input(&mut early, now);
+                inner.gather();
+            }
             inner.generation
         };
         let _guard = Guard {
@@ -119,7 +123,7 @@ impl Session {
             head: Vec::new(),
             numbered: 0..0,
             unflushed: false,
-            buffer: vec![0; READ],
+            block: BytesMut::new(),
             timer: Box::pin(sleep_until(Instant::now().into())),
             armed: None,
         };
@@ -157,7 +161,8 @@ struct Driver<'a, C> {
     head: Vec<u8>,
     numbered: Range<u64>,
     unflushed: bool,
-    buffer: Vec<u8>,
+    /// What is left of the block that is read to.
+    block: BytesMut,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
 }
@@ -263,31 +268,34 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(&mut self.buffer);
-        ready!(Pin::new(&mut self.connection).poll_read(cx, &mut buffer))?;
-        let count = buffer.filled().len();
-        let mut at = 0_usize;
-        while at < count {
-            let piece = at..count.min(at.saturating_add(MAX_INPUT));
-            at = piece.end;
-            self.hand_over(piece);
-            if at < count {
-                // What it asks for is answered before the next. Where that is
-                // not taken now, it is later.
-                if let Poll::Ready(Err(error)) = self.poll_write(cx) {
-                    return Poll::Ready(Err(error));
-                }
+        if self.block.capacity() < READ && !self.block.try_reclaim(BLOCK) {
+            self.block = self.shared.lock().carrier.block();
+        }
+        // No more than there is: it would be made larger.
+        let room = self.block.capacity();
+        let mut room = (&mut self.block).limit(room);
+        let read = pin!(self.connection.read_buf(&mut room));
+        let count = ready!(read.poll(cx))?;
+        let mut bytes = self.block.split().freeze();
+        loop {
+            self.hand_over(&mut bytes);
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(count));
+            }
+            // What it asks for is answered before the next. Where that is not
+            // taken now, it is later.
+            if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+                return Poll::Ready(Err(error));
             }
         }
-        Poll::Ready(Ok(count))
     }
 
-    /// Gives the machine a piece of what was read.
-    fn hand_over(&self, piece: Range<usize>) {
-        let bytes = self.buffer.get(piece).unwrap_or_default();
+    /// Gives the machine of what was read as much as it takes at once.
+    fn hand_over(&self, bytes: &mut Bytes) {
         let before = self.shared.link.borrow().times;
         let mut inner = self.shared.lock();
         if inner.generation != self.generation {
+            bytes.clear();
             return;
         }
         inner.carrier.input(bytes, Instant::now());

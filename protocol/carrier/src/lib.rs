@@ -14,7 +14,10 @@
 //!     from.timeout(now);
 //!     let mut out = Vec::new();
 //!     from.output(now, &mut out, 64 * 1024);
-//!     to.input(&out, now);
+//!     let mut bytes = bytes::Bytes::from(out);
+//!     while !bytes.is_empty() {
+//!         to.input(&mut bytes, now);
+//!     }
 //! }
 //!
 //! let now = Instant::now();

@@ -12,6 +12,13 @@ pub const MAX_PAYLOAD: usize = 16 * 1024;
 /// record of TLS, and four of them what a TLS library takes at once.
 pub const FULL_CHUNK: usize = MAX_PAYLOAD - HEADER;
 
+/// Bytes of a block that is read to.
+pub const BLOCK: usize = 64 * 1024;
+
+/// Best as many bytes of a program are read to a block: of full frames they
+/// make four, and no fifth of a few bytes.
+pub const FULL_BLOCK: usize = 4 * FULL_CHUNK;
+
 /// Least bytes of data in a full frame of a stream that is not NX's: what NX
 /// has to wait for on a slow link, 1.1 ms at 10 Mbit/s. With its header and
 /// TLS's it fits a segment of TCP.

@@ -8,13 +8,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use crate::error::Violation;
 use crate::frame::Header;
 use crate::limits::{HEADER, MIN_REPLAY};
-use crate::queue::Blocks;
-
-/// Data of so many bytes is shared with who has written it, in a part of its
-/// own, and keeps the block it lies in: eight times as much at most, as a block
-/// has 64 KiB. Less is copied, so that many small frames cost no more than their
-/// bytes.
-const SHARED: usize = 8 * 1024;
+use crate::queue::{Blocks, SHARED};
 
 /// Bytes of the blocks for what is copied, at least and at most.
 const LEAST: usize = 512;

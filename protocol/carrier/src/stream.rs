@@ -3,11 +3,18 @@
 
 use std::time::{Duration, Instant};
 
-use crate::error::Violation;
+use bytes::Bytes;
+
+use crate::error::{Error, Violation};
 use crate::frame;
 use crate::kind::Kind;
-use crate::limits::{MAX_CREDIT, MAX_WINDOW, SEND_BUFFER};
+use crate::limits::{FULL_CHUNK, MAX_CREDIT, MAX_WINDOW, SEND_BUFFER};
 use crate::queue::{Blocks, Queue};
+
+/// Data of so many bytes, a full frame's, stays where it was read to until the
+/// program takes it, and keeps that block: four times as much at most. Less is
+/// copied.
+const SHARED: usize = FULL_CHUNK;
 
 /// Where a stream is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +89,14 @@ impl Stream {
         SEND_BUFFER.saturating_sub(self.unsent.len())
     }
 
+    /// Sees that the program may write.
+    pub(crate) fn check_writable(&self, id: u32) -> Result<(), Error> {
+        if self.finishing || self.state == State::Offered {
+            return Err(Error::State(id));
+        }
+        Ok(())
+    }
+
     /// Bytes that could be sent now.
     pub(crate) fn sendable(&self) -> usize {
         if self.state != State::Open {
@@ -134,8 +149,13 @@ impl Stream {
         Ok(())
     }
 
-    /// Data came. Says whether there was none to read before.
-    pub(crate) fn take(&mut self, bytes: &[u8], blocks: &mut Blocks) -> Result<bool, Violation> {
+    /// Data came, in `input`. Says whether there was none to read before.
+    pub(crate) fn take(
+        &mut self,
+        bytes: &[u8],
+        input: &Bytes,
+        blocks: &mut Blocks,
+    ) -> Result<bool, Violation> {
         if self.state != State::Open || self.closing {
             return Err(Violation::Place(frame::DATA));
         }
@@ -143,14 +163,18 @@ impl Stream {
         self.granted = self.granted.checked_sub(count).ok_or(Violation::Credit)?;
         self.received = self.received.saturating_add(u64::from(count));
         let first = self.unread.is_empty();
-        self.unread.push(bytes, blocks);
+        if bytes.len() < SHARED {
+            self.unread.push(bytes, blocks);
+        } else {
+            self.unread.share(input.slice_ref(bytes));
+        }
         Ok(first)
     }
 
     /// The program has read so many bytes: at most what there were.
-    pub(crate) fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize, blocks: &mut Blocks) {
         let count = count.min(self.unread.len());
-        self.unread.skip(count);
+        self.unread.skip(count, blocks);
         // No more than the window lies unread.
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.ungranted = self.ungranted.saturating_add(count);

@@ -12,6 +12,7 @@ mod pair;
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use pair::{Pair, Side};
 use qvd_carrier::limits::{MAX_CREDIT, MAX_PAYLOAD, WINDOW};
 use qvd_carrier::{
@@ -40,7 +41,7 @@ impl Agent {
             now,
         };
         agent.greet(1);
-        agent.carrier.input(&hello(0, [0; 16], 0), now);
+        agent.take(&hello(0, [0; 16], 0));
         assert_eq!(agent.event(), Event::Connected { resumed: false });
         agent.send(&Frame::Ack {
             position: 0,
@@ -60,10 +61,17 @@ impl Agent {
         self.carrier.event().unwrap()
     }
 
+    fn take(&mut self, bytes: &[u8]) {
+        let mut bytes = Bytes::copy_from_slice(bytes);
+        while !bytes.is_empty() {
+            self.carrier.input(&mut bytes, self.now);
+        }
+    }
+
     fn send(&mut self, frame: &Frame<'_>) {
         let mut bytes = Vec::new();
         frame.write(&mut bytes);
-        self.carrier.input(&bytes, self.now);
+        self.take(&bytes);
     }
 
     fn output(&mut self) -> Vec<u8> {
@@ -218,7 +226,7 @@ fn wrong_frames_end_the_session() {
         b"NXPROXY-3.5.0",
     ] {
         let mut agent = Agent::new();
-        agent.carrier.input(garbage, agent.now);
+        agent.take(garbage);
         agent.assert_ended(Reason::Violation);
     }
 }
@@ -336,9 +344,7 @@ fn wrong_tokens_and_positions_are_refused_and_the_session_untouched() {
     ] {
         agent.greet(9);
         agent.output();
-        agent
-            .carrier
-            .input(&hello(1, [token; 16], position), agent.now);
+        agent.take(&hello(1, [token; 16], position));
         assert_eq!(agent.event(), Event::Lost(Loss::Refused(refusal)));
         let verdict = agent.output();
         assert_eq!(verdict.len(), 26);
@@ -347,7 +353,7 @@ fn wrong_tokens_and_positions_are_refused_and_the_session_untouched() {
     agent.greet(9);
     agent.output();
     for byte in hello(1, [1; 16], sent) {
-        agent.carrier.input(&[byte], agent.now);
+        agent.take(&[byte]);
     }
     assert_eq!(agent.event(), Event::Connected { resumed: true });
     let out = agent.output();
@@ -360,7 +366,7 @@ fn what_is_no_carrier_is_told_at_its_first_byte() {
     let now = Instant::now();
     let mut client = Carrier::new(Role::Client, Config::default());
     client.connect(now).unwrap();
-    client.input(b"N", now);
+    client.input(&mut Bytes::from_static(b"N"), now);
     assert!(matches!(
         client.event(),
         Some(Event::Lost(Loss::Stranger(_)))

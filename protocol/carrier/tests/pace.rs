@@ -13,6 +13,7 @@ mod pair;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use qvd_carrier::{Carrier, Config, Kind};
 
 use self::pair::{Pair, Side};
@@ -89,14 +90,14 @@ impl Way {
         }
     }
 
-    fn arrived(&mut self, now: Instant) -> Vec<u8> {
+    fn arrived(&mut self, now: Instant) -> Bytes {
         let mut bytes = Vec::new();
         while let Some((at, _)) = self.under_way.front()
             && *at <= now
         {
             bytes.extend(self.under_way.pop_front().unwrap().1);
         }
-        bytes
+        bytes.into()
     }
 }
 
@@ -160,9 +161,11 @@ fn run(mut link: Link, mut longer: Duration, time: Duration, config: &Config) ->
                 }
                 way.send(&out, now);
             }
-            let bytes = way.arrived(now);
-            if !bytes.is_empty() {
-                pair.end(side.other()).carrier.input(&bytes, now);
+            let mut bytes = way.arrived(now);
+            while !bytes.is_empty() {
+                let other = pair.end(side.other());
+                other.carrier.input(&mut bytes, now);
+                other.hear();
                 woken[side.other() as usize] = true;
             }
             pair.end(side).hear();

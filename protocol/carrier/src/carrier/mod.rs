@@ -20,6 +20,8 @@ mod streams;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
+
 use crate::error::Violation;
 use crate::event::{Config, Event, KindStats, Loss, Role, Stats, StreamStats};
 use crate::frame::{self, Frame};
@@ -90,7 +92,7 @@ pub struct Carrier {
     next_there: u32,
 
     /// The beginning of a hello or frame.
-    partial: Vec<u8>,
+    partial: BytesMut,
     /// Position of what was received, and what of it was acknowledged.
     received: u64,
     acknowledged: u64,
@@ -138,7 +140,7 @@ impl Carrier {
             gone: BTreeMap::new(),
             next_here,
             next_there,
-            partial: Vec::new(),
+            partial: BytesMut::new(),
             received: 0,
             acknowledged: 0,
             owed_since: None,
@@ -323,7 +325,7 @@ impl Carrier {
     /// Forgets what belonged to the connection alone.
     fn unlink(&mut self) {
         self.link = Link::Down;
-        self.partial = Vec::new();
+        self.partial = BytesMut::new();
         self.hello.clear();
         self.ping = None;
         self.pong = None;

@@ -2,37 +2,38 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::{Buf as _, Bytes, BytesMut};
+
 use crate::carrier::{Carrier, Ending, Link};
 use crate::error::Violation;
 use crate::event::{Event, Role};
 use crate::frame::{self, Frame, Header};
 use crate::hello::HELLO;
 use crate::kind::Kind;
-use crate::limits::{ACK_BYTES, HEADER, MAX_CONTROL};
+use crate::limits::{ACK_BYTES, HEADER, MAX_CONTROL, MAX_INPUT};
 use crate::reason::{Code, Reason};
 use crate::stream::{State, Stream};
 
 impl Carrier {
-    /// Takes bytes of the connection, cut anywhere. Take the events and the
-    /// output after each [`MAX_INPUT`](crate::limits::MAX_INPUT) at the latest:
-    /// a peer that lets too many of either gather is ended.
-    pub fn input(&mut self, bytes: &[u8], now: Instant) {
-        if matches!(self.link, Link::Down | Link::Closing) {
-            return;
-        }
-        let mut rest = bytes;
+    /// Takes bytes of the connection, cut anywhere, from the front of `bytes`:
+    /// to be called until none are left. Take the events and the output each
+    /// time: no more is taken at once than may wait of either. Long data is
+    /// not copied, and keeps what it lies in until it is consumed.
+    pub fn input(&mut self, bytes: &mut Bytes, now: Instant) {
         // Only what has begun is completed in a copy.
-        while !self.partial.is_empty() && !rest.is_empty() {
+        while !self.partial.is_empty() && !bytes.is_empty() {
             let mut begun = std::mem::take(&mut self.partial);
-            let missing = self.missing(&begun).clamp(1, rest.len());
-            let (more, after) = rest.split_at_checked(missing).unwrap_or((rest, &[]));
-            begun.extend_from_slice(more);
-            rest = after;
-            let used = self.consume_input(&begun, now);
-            self.keep(begun.get(used..).unwrap_or_default());
+            let missing = self.missing(&begun).clamp(1, bytes.len());
+            begun.extend_from_slice(&bytes.split_to(missing));
+            let mut begun = begun.freeze();
+            self.consume_input(&mut begun, 0, now);
+            self.keep(begun);
         }
-        let used = self.consume_input(rest, now);
-        self.keep(rest.get(used..).unwrap_or_default());
+        let later = bytes.len().saturating_sub(MAX_INPUT);
+        self.consume_input(bytes, later, now);
+        if bytes.len() > later {
+            self.keep(std::mem::take(bytes));
+        }
     }
 
     /// Bytes that are missing of the hello or frame that has begun; of a frame
@@ -49,39 +50,38 @@ impl Carrier {
     }
 
     /// Keeps the beginning of a hello or a frame.
-    fn keep(&mut self, rest: &[u8]) {
+    fn keep(&mut self, rest: Bytes) {
         let listens = matches!(self.ending, Ending::No | Ending::Said(_));
         if listens && matches!(self.link, Link::Hello(..) | Link::Up(..)) {
-            self.partial.extend_from_slice(rest);
+            // A copy, where it is a piece of something larger.
+            self.partial = rest.try_into_mut().unwrap_or_else(BytesMut::from);
         }
     }
 
-    /// Takes whole hellos and frames: how many bytes they were.
-    fn consume_input(&mut self, bytes: &[u8], now: Instant) -> usize {
-        let mut used = 0_usize;
-        while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
+    /// Takes whole hellos and frames that begin before the last `later` bytes.
+    fn consume_input(&mut self, bytes: &mut Bytes, later: usize, now: Instant) {
+        while bytes.len() > later {
             let step = match &mut self.link {
                 Link::Down | Link::Closing => None,
                 Link::Hello(awaited, _) => {
                     let awaited = awaited.clone();
-                    self.take_hello(awaited, rest, now)
+                    self.take_hello(awaited, bytes, now)
                 }
                 Link::Up(liveness, _) => {
                     liveness.heard(now);
-                    self.take_frame(rest, now)
+                    self.take_frame(bytes, now)
                 }
             };
             match step {
-                Some(length) => used = used.saturating_add(length),
+                Some(length) => bytes.advance(length),
                 None => break,
             }
         }
-        used
     }
 
     /// Takes one frame: its length, or `None` when it is not all there or
     /// nothing counts any more.
-    fn take_frame(&mut self, bytes: &[u8], now: Instant) -> Option<usize> {
+    fn take_frame(&mut self, bytes: &Bytes, now: Instant) -> Option<usize> {
         if matches!(
             self.ending,
             Ending::Expelled(_) | Ending::Heard | Ending::Over
@@ -90,7 +90,7 @@ impl Carrier {
         }
         let outcome = match Frame::read(bytes) {
             Ok(None) => return None,
-            Ok(Some((frame, length))) => self.act(frame, length, now).map(|()| length),
+            Ok(Some((frame, length))) => self.act(frame, length, bytes, now).map(|()| length),
             Err(violation) => Err(violation),
         };
         match outcome {
@@ -102,7 +102,14 @@ impl Carrier {
         }
     }
 
-    fn act(&mut self, frame: Frame<'_>, length: usize, now: Instant) -> Result<(), Violation> {
+    /// Acts on a frame of so many bytes, the first of `input`.
+    fn act(
+        &mut self,
+        frame: Frame<'_>,
+        length: usize,
+        input: &Bytes,
+        now: Instant,
+    ) -> Result<(), Violation> {
         if self.role == Role::Agent {
             // The client has the newest token.
             self.confirmed = true;
@@ -159,7 +166,7 @@ impl Carrier {
                 credit,
                 metadata,
             } => return self.opened(stream, kind, credit, metadata, now),
-            _ => return self.act_on_stream(frame, now),
+            _ => return self.act_on_stream(frame, input, now),
         }
         Ok(())
     }
@@ -216,7 +223,12 @@ impl Carrier {
         self.control.push_back(bytes);
     }
 
-    fn act_on_stream(&mut self, frame: Frame<'_>, now: Instant) -> Result<(), Violation> {
+    fn act_on_stream(
+        &mut self,
+        frame: Frame<'_>,
+        input: &Bytes,
+        now: Instant,
+    ) -> Result<(), Violation> {
         let (id, kind) = match frame {
             Frame::Accept { stream, .. } => (stream, frame::ACCEPT),
             Frame::Refuse { stream, .. } => (stream, frame::REFUSE),
@@ -274,7 +286,7 @@ impl Carrier {
                 );
             }
             Frame::Data { bytes, .. } => {
-                let first = stream.take(bytes, &mut self.blocks)?;
+                let first = stream.take(bytes, input, &mut self.blocks)?;
                 if first {
                     self.tell(Event::Readable(id), now);
                 }

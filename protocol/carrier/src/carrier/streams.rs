@@ -1,11 +1,14 @@
 //! What a program does with its streams.
 
+use bytes::BytesMut;
+
 use crate::carrier::{Carrier, Ending};
 use crate::error::Error;
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::kind::Kind;
 use crate::limits::{MAX_CONTROL, MAX_METADATA};
+use crate::queue::SHARED;
 use crate::reason::Code;
 use crate::stream::{State, Stream};
 
@@ -113,13 +116,37 @@ impl Carrier {
     /// [`Carrier::half_close`] or before [`Carrier::accept`].
     pub fn write(&mut self, id: u32, bytes: &[u8]) -> Result<usize, Error> {
         let stream = self.streams.get_mut(&id).ok_or(Error::NoStream(id))?;
-        if stream.finishing || stream.state == State::Offered {
-            return Err(Error::State(id));
-        }
+        stream.check_writable(id)?;
         let count = bytes.len().min(stream.room());
         let taken = bytes.get(..count).unwrap_or_default();
         stream.unsent.push(taken, &mut self.blocks);
         stream.blocked |= count < bytes.len();
+        Ok(count)
+    }
+
+    /// An empty block, of [`BLOCK`](crate::limits::BLOCK) bytes, to be read to:
+    /// what lies in it, [`Carrier::write_block`] sends and [`Carrier::input`]
+    /// takes without a copy. Once it is let go it is used again.
+    pub fn block(&mut self) -> BytesMut {
+        self.blocks.largest()
+    }
+
+    /// As [`Carrier::write`], for what was read to a block: best as many bytes
+    /// as there is room for, and no more than [`FULL_BLOCK`](crate::limits::FULL_BLOCK).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Carrier::write`].
+    pub fn write_block(&mut self, id: u32, block: BytesMut) -> Result<usize, Error> {
+        if block.len() < SHARED || block.len() > self.room(id) {
+            let written = self.write(id, &block);
+            self.blocks.give(block.freeze());
+            return written;
+        }
+        let stream = self.stream(id)?;
+        stream.check_writable(id)?;
+        let count = block.len();
+        stream.unsent.share(block.freeze());
         Ok(count)
     }
 
@@ -149,6 +176,12 @@ impl Carrier {
             .map_or(&[], |stream| stream.unread.front())
     }
 
+    /// All there is to read of a stream, in the parts it lies in.
+    pub fn readable_parts(&self, id: u32) -> impl Iterator<Item = &[u8]> {
+        let stream = self.streams.get(&id).into_iter();
+        stream.flat_map(|stream| stream.unread.parts())
+    }
+
     /// Lets go of the first `count` bytes there are to read, at most of all,
     /// and lets the other end send as many more; whether that is to be told
     /// now.
@@ -156,7 +189,7 @@ impl Carrier {
         let Some(stream) = self.streams.get_mut(&id) else {
             return false;
         };
-        stream.consume(count);
+        stream.consume(count, &mut self.blocks);
         let due = stream.wants_credit();
         self.settle(id);
         due

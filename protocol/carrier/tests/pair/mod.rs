@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use qvd_carrier::limits::FULL_BLOCK;
 use qvd_carrier::{Carrier, Config, Event, Kind, Loss, Role, Token};
 
 /// One end, its program's memory of it, and what is on the way to it.
@@ -93,7 +95,15 @@ impl End {
         let written = self.written.entry(stream).or_default();
         let from = written.len();
         let bytes: Vec<u8> = (from..from + count).map(|n| (n % 251) as u8).collect();
-        if let Ok(taken) = self.carrier.write(stream, &bytes) {
+        let room = self.carrier.room(stream);
+        let taken = if count > FULL_BLOCK || count > room || (count / 100).is_multiple_of(2) {
+            self.carrier.write(stream, &bytes)
+        } else {
+            let mut block = self.carrier.block();
+            block.extend_from_slice(&bytes);
+            self.carrier.write_block(stream, block)
+        };
+        if let Ok(taken) = taken {
             written.extend(&bytes[..taken]);
         }
     }
@@ -183,9 +193,11 @@ impl Pair {
             return 0;
         }
         let count = most.min(end.coming.len()).min(fuse.unwrap_or(usize::MAX));
-        let bytes: Vec<u8> = end.coming.drain(..count).collect();
-        end.carrier.input(&bytes, now);
-        end.hear();
+        let mut bytes: Bytes = end.coming.drain(..count).collect();
+        while !bytes.is_empty() {
+            end.carrier.input(&mut bytes, now);
+            end.hear();
+        }
         if let Some(fuse) = &mut self.fuse {
             *fuse -= count;
             if *fuse == 0 {
