@@ -3,6 +3,7 @@
 mod leftover;
 mod log;
 mod pidfd;
+mod standing;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -272,7 +273,7 @@ impl Process {
                 return Err(Error::Deadline {
                     what: format!("the end of {name}"),
                     limit: within,
-                    context: self.log.tail(),
+                    context: format!("{}{}", standing::standing(self.pid()), self.log.tail()),
                 });
             }
         }
