@@ -202,7 +202,10 @@ fn pace(mut from: std::net::TcpStream, mut to: std::net::TcpStream, rate: Rate) 
             return Ok(to.shutdown(Shutdown::Write)?);
         }
         let takes = u64::try_from(count)? * 8 * 1_000_000_000 / rate.bits;
-        free = free.max(Instant::now()) + Duration::from_nanos(takes);
+        let takes = Duration::from_nanos(takes);
+        // What this thread was late with, it makes good: a packet at most.
+        let now = Instant::now();
+        free = free.max(now.checked_sub(takes).unwrap_or(now)) + takes;
         loop {
             let left = free.saturating_duration_since(Instant::now());
             if left.is_zero() {

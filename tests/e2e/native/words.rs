@@ -101,6 +101,27 @@ fn it_waits_through_signals_and_clears_its_socket_away() {
     });
 }
 
+/// An agent that takes the connection and says nothing is given up, and the
+/// connection with it.
+#[test]
+fn an_agent_that_says_nothing_is_given_up() {
+    play("native_program_silence", async |scene| {
+        let display = Display::start(scene, Options::default()).await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        let words = format!("nx/nx,connect=127.0.0.1,port={port}:50");
+        let mut proxy = start(scene, &display, &[&words])?;
+        let (mut agent, _) = listener.accept().await?;
+        let log = ended(&mut proxy, 1).await?;
+        let reason = "session could not be negotiated: nothing was heard of the agent for 30 s";
+        assert!(log.contains(reason), "{log}");
+        let mut said = Vec::new();
+        agent.read_to_end(&mut said).await?;
+        assert!(said.starts_with(b"NXPROXY-3.5."), "{said:?}");
+        Ok(())
+    });
+}
+
 /// Servers that do not answer, and those that were not set.
 #[test]
 fn channels_without_a_server_are_told() {

@@ -121,7 +121,7 @@ fn whoever_waits_in_an_outage_can_be_killed() {
         let there = stage.mounted("home").await?;
         lose(&stage).await?;
         let mut killed = cat(scene, &there.join("one"))?;
-        let mut interrupted = cat(scene, &there.join("two"))?;
+        let mut ended = cat(scene, &there.join("two"))?;
         // A process that has nothing left to do but to close what it wrote.
         let words = "echo words > \"$0\"; echo written; exec sleep 1000";
         let made = there.join("made");
@@ -129,11 +129,12 @@ fn whoever_waits_in_an_outage_can_be_killed() {
         let mut closing = scene.start(shell.args(["-c", words]).arg(&made))?;
         // All wait by now, or will.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(killed.is_running() && interrupted.is_running());
+        assert!(killed.is_running() && ended.is_running());
         killed.signal(Signal::KILL)?;
-        interrupted.signal(Signal::INT)?;
+        // Not INT: who runs in the background of a script may ignore that.
+        ended.signal(Signal::TERM)?;
         closing.signal(Signal::KILL)?;
-        for process in [&mut killed, &mut interrupted, &mut closing] {
+        for process in [&mut killed, &mut ended, &mut closing] {
             let status = process.wait(WAIT).await?;
             assert!(!status.success());
         }
