@@ -3,11 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use qvd_carrier::limits::{MAX_PAYLOAD, MAX_STREAMS, MIN_REPLAY, SEND_BUFFER};
+use qvd_carrier::limits::{
+    FULL_BLOCK, FULL_CHUNK, MAX_PAYLOAD, MAX_STREAMS, MIN_REPLAY, SEND_BUFFER,
+};
 use qvd_carrier::{Carrier, Code, Config, Event, Frame, Kind, MAGIC, Reason, Role, Token};
 
-/// Unread bytes a stream may have here.
-const WINDOW: u32 = 1024;
+/// Unread bytes a stream may have here: two full frames and something.
+const WINDOW: u32 = 40_000;
 
 /// Bytes of an input, taken from its front; zeros after its end.
 struct Acts<'a>(&'a [u8]);
@@ -138,6 +140,11 @@ pub fn peer(data: &[u8]) {
                         code,
                         text: "no",
                     },
+                    // As long as one is that is not copied.
+                    4 if number == 255 => Frame::Data {
+                        stream,
+                        bytes: &[5; FULL_CHUNK],
+                    },
                     4 => Frame::Data { stream, bytes },
                     5 => Frame::Credit {
                         stream,
@@ -164,11 +171,18 @@ pub fn peer(data: &[u8]) {
             13 => {
                 let room = carrier.room(stream);
                 let count = usize::from(acts.byte()) * 256;
-                if let Ok(taken) = carrier.write(stream, &vec![act; count]) {
+                let taken = if count <= FULL_BLOCK && act > 100 {
+                    let mut block = carrier.block();
+                    block.extend_from_slice(&vec![act; count]);
+                    carrier.write_block(stream, block)
+                } else {
+                    carrier.write(stream, &vec![act; count])
+                };
+                if let Ok(taken) = taken {
                     assert_eq!(taken, count.min(room));
                 }
             }
-            14 => drop(carrier.consume(stream, usize::from(acts.byte()))),
+            14 => drop(carrier.consume(stream, usize::from(acts.byte()) * 100)),
             15 => drop(carrier.half_close(stream)),
             16 => drop(carrier.reset(stream, Code::Cancelled)),
             17 => {
