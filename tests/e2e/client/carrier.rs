@@ -83,6 +83,27 @@ where
     });
 }
 
+/// The session has begun once, and goes on.
+#[test]
+fn after_a_reset_before_nx_has_begun() {
+    play("carrier_reset_early", async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let mut client = stage
+            .login()
+            .start_client(scene, &stage.display, &["-g", "800x600"])?;
+        let log = stage.agent.daemon_log()?;
+        agent_says(log, 0, "Info: Accepted connection from this host").await?;
+        stage.front.cut(Cut::Reset);
+        client.expect(CONNECTED, WAIT).await?;
+        agent_says(log, 0, BACK).await?;
+        stage.becomes(SessionState::Connected).await?;
+        undisturbed(&stage).await?;
+        let begins = log.text().matches("Session: Starting session at").count();
+        assert_eq!(begins, 1);
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
 #[test]
 fn after_a_reset_between_client_and_broker() {
     goes_on("carrier_reset_in_front", true, |stage| {

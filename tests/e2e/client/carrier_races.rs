@@ -1,6 +1,8 @@
 //! A client of the carrier that loses its connection when it has just come up,
 //! and is back before anybody has heard of it.
 
+use std::time::Duration;
+
 use qvd_carrier::{Config, Kind, Reason, Role};
 use qvd_net::carrier::{Ended, Session};
 use qvd_rpc::{Call, SessionState};
@@ -15,7 +17,7 @@ use tokio::time::timeout;
 use super::stage::{WAIT, display, drawn};
 
 /// How often it is lost.
-const ROUNDS: usize = 60;
+const ROUNDS: u32 = 60;
 
 /// A client that does nothing between its calls.
 struct Client<'a> {
@@ -54,8 +56,36 @@ impl Client<'_> {
 /// A session in nxproxy, whose NX goes on the carrier.
 struct Drawn {
     display: Display,
-    _proxy: Process,
+    proxy: Process,
     joined: JoinHandle<()>,
+}
+
+impl Drawn {
+    /// Of a client that has no connection yet.
+    async fn by(
+        scene: &Scene,
+        client: &Client<'_>,
+    ) -> std::result::Result<Self, Box<dyn std::error::Error>> {
+        let display = display(scene).await?;
+        let socket = scene.path("nx.sock");
+        let listener = UnixListener::bind(&socket)?;
+        let proxy = nx::start_proxy(scene, &display, &socket)?;
+        let (local, _) = timeout(WAIT, listener.accept()).await??;
+        let stream = client.session.open(Kind::Nx, b"")?;
+        Ok(Self {
+            display,
+            proxy,
+            joined: tokio::spawn(stream.join(local)),
+        })
+    }
+
+    /// It is there.
+    async fn is_up(&self, agent: &Agent) -> Outcome {
+        self.proxy.expect("Session: Session started", WAIT).await?;
+        agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        drawn(&self.display).await?;
+        Ok(())
+    }
 }
 
 /// Comes for the first time, and is drawn.
@@ -63,26 +93,44 @@ async fn begin(
     scene: &Scene,
     client: &Client<'_>,
 ) -> std::result::Result<(Drawn, JoinHandle<Ended>), Box<dyn std::error::Error>> {
-    let display = display(scene).await?;
-    let socket = scene.path("nx.sock");
-    let listener = UnixListener::bind(&socket)?;
-    let proxy = nx::start_proxy(scene, &display, &socket)?;
-    let (local, _) = timeout(WAIT, listener.accept()).await??;
-    let stream = client.session.open(Kind::Nx, b"")?;
-    let joined = tokio::spawn(stream.join(local));
+    let drawn = Drawn::by(scene, client).await?;
     let run = client.come().await?;
-    proxy.expect("Session: Session started", WAIT).await?;
-    client
-        .agent
-        .wait_for_state(SessionState::Connected, WAIT)
-        .await?;
-    drawn(&display).await?;
-    let drawn = Drawn {
-        display,
-        _proxy: proxy,
-        joined,
-    };
+    drawn.is_up(client.agent).await?;
     Ok((drawn, run))
+}
+
+/// Comes, and is lost before NX has begun: sooner and later, until it has.
+async fn falters(scene: &Scene) -> Outcome {
+    let agent = Agent::start(scene, "vm", &Desktop::Small, &[]).await?;
+    let client = Client {
+        agent: &agent,
+        session: Session::new(Role::Client, Config::default()),
+    };
+    let desktop = Drawn::by(scene, &client).await?;
+    let mut before = 0;
+    for round in 0..ROUNDS / 2 {
+        let run = client.come().await?;
+        tokio::time::sleep(Duration::from_millis(2) * round).await;
+        before += u32::from(agent.state().await? == SessionState::Listening);
+        run.abort();
+        let _ = run.await;
+    }
+    assert!(before > 3, "{before} times before NX had begun");
+    let run = client.come().await?;
+    desktop.is_up(&agent).await?;
+    let text = agent.daemon_log()?.text();
+    assert!(!text.contains("Suspending session"), "{text}");
+    assert_eq!(
+        text.matches("Session: Starting session at").count(),
+        1,
+        "{text}"
+    );
+    client.session.end(Reason::Done, "");
+    timeout(WAIT, run).await??;
+    timeout(WAIT, desktop.joined).await??;
+    agent.wait_for_state(SessionState::Suspended, WAIT).await?;
+    agent.call(Call::XStop).await?;
+    Ok(agent.wait_for_state(SessionState::Stopped, WAIT).await?)
 }
 
 /// Comes, and is lost again and again.
@@ -142,6 +190,13 @@ async fn taken(scene: &Scene, call: Call) -> Outcome {
 fn a_client_that_is_back_before_its_loss_is_known_has_its_session() {
     play_for("carrier_races", 3 * WAIT, async |scene| {
         relapses(scene).await
+    });
+}
+
+#[test]
+fn a_client_that_is_lost_before_nx_has_begun_has_its_session() {
+    play_for("carrier_falters", 3 * WAIT, async |scene| {
+        falters(scene).await
     });
 }
 

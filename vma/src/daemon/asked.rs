@@ -54,7 +54,7 @@ impl Core {
         };
         parameters.value(qvd_carrier::RESUME).is_some()
             && self.link.is_some()
-            && self.machine.has_client()
+            && self.machine.may_rejoin()
             && !self.rejoins(parameters)
     }
 

@@ -378,7 +378,7 @@ impl Core {
         });
         is_known
             && self.config.carrier.enable
-            && self.machine.has_client()
+            && self.machine.may_rejoin()
             && user.is_none_or(|user| self.machine.user() == Some(user))
     }
 
@@ -481,7 +481,7 @@ impl Core {
 
     fn open_port(&mut self) -> Result<(), String> {
         // A client that was cut off on its way back comes to the same port.
-        if self.machine.has_client() && self.port.as_ref().is_some_and(NxPort::is_open) {
+        if self.machine.is_rejoined() && self.port.as_ref().is_some_and(NxPort::is_open) {
             return Ok(());
         }
         // Ports above 4000 + display would not fit; the display's type says so.
@@ -504,7 +504,7 @@ impl Core {
 
     /// What the client is offered that is awaited.
     fn offer(&self) -> Option<Offer> {
-        if self.machine.has_client() {
+        if self.machine.is_rejoined() {
             return Some(Offer::Resume);
         }
         let wanted = self.carrier.wanted && self.carrier.spoken && self.config.carrier.enable;

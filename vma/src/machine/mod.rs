@@ -31,6 +31,7 @@ enum State {
     Waking,
     Listening {
         resumed: bool,
+        again: Again,
     },
     Connected,
     /// Connected as far as nxagent knows; its client, which has lost its
@@ -44,6 +45,16 @@ enum State {
     Stopping {
         process: bool,
     },
+}
+
+/// Whether the client, which came and lost its connection before NX had begun,
+/// is awaited once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    No,
+    /// Once the port is open.
+    Opening,
+    Open,
 }
 
 /// The machine. One a VM.
@@ -86,9 +97,13 @@ impl Machine {
             // that they take: only in this state does a broker of the reference
             // wait for more than ten seconds.
             State::Preparing { .. } => SessionState::Provisioning,
-            State::Launching | State::Waking | State::Rejoining { open: false } => {
-                SessionState::Starting
-            }
+            State::Launching
+            | State::Waking
+            | State::Rejoining { open: false }
+            | State::Listening {
+                again: Again::Opening,
+                ..
+            } => SessionState::Starting,
             State::Listening { .. } | State::Rejoining { open: true } => SessionState::Listening,
             State::Connected => SessionState::Connected,
             State::Suspending => SessionState::Suspending,
@@ -113,6 +128,22 @@ impl Machine {
     #[must_use]
     pub fn has_client(&self) -> bool {
         matches!(self.state, State::Connected | State::Rejoining { .. })
+    }
+
+    /// Whether a client that has lost its connection may go on.
+    #[must_use]
+    pub fn may_rejoin(&self) -> bool {
+        self.has_client() || matches!(self.state, State::Listening { .. })
+    }
+
+    /// Whether one is awaited that was there before.
+    #[must_use]
+    pub fn is_rejoined(&self) -> bool {
+        match self.state {
+            State::Listening { again, .. } => again != Again::No,
+            State::Rejoining { .. } => true,
+            _ => false,
+        }
     }
 
     /// Takes an event and says what is to be done, in this order.
@@ -162,12 +193,17 @@ impl Machine {
     /// The client has shown the token of its carrier: nothing of the session
     /// changes, and so no hook is run.
     fn rejoin_asked(&mut self) -> Vec<Effect> {
-        if !self.has_client() {
-            let message = format!("session is {}, retry later", self.state());
-            return vec![Effect::Reply(Reply::Failure(message))];
-        }
+        self.state = match self.state {
+            State::Connected | State::Rejoining { .. } => State::Rejoining { open: false },
+            // The time until NX has to have begun is that of the first client
+            // until the port is open.
+            State::Listening { resumed, .. } => listening(resumed, Again::Opening),
+            _ => {
+                let message = format!("session is {}, retry later", self.state());
+                return vec![Effect::Reply(Reply::Failure(message))];
+            }
+        };
         self.reason = None;
-        self.state = State::Rejoining { open: false };
         vec![
             Effect::Reply(Reply::State(SessionState::Starting)),
             Effect::OpenPort,
@@ -179,6 +215,13 @@ impl Machine {
             State::Rejoining { .. } => {
                 self.state = State::Connected;
                 vec![Effect::ClosePort, Effect::Disarm]
+            }
+            State::Listening {
+                resumed,
+                again: Again::Opening | Again::Open,
+            } => {
+                self.state = listening(resumed, Again::No);
+                vec![Effect::ClosePort]
             }
             _ => vec![],
         }
@@ -201,14 +244,14 @@ impl Machine {
         match self.state {
             State::Connected
             | State::Rejoining { .. }
-            | State::Listening { resumed: true }
+            | State::Listening { resumed: true, .. }
             | State::Waking => {
                 let mut effects = self.suspend();
                 effects.insert(0, done);
                 effects
             }
             // No client was there yet: nothing that could be kept.
-            State::Listening { resumed: false } | State::Launching => {
+            State::Listening { resumed: false, .. } | State::Launching => {
                 let mut effects = self.terminate(Some("suspended before a client came".into()));
                 effects.insert(0, done);
                 effects
@@ -288,13 +331,17 @@ impl Machine {
         let resumed = match self.state {
             State::Launching => false,
             State::Waking => true,
-            State::Rejoining { .. } => return self.port_reopened(outcome),
+            State::Rejoining { .. }
+            | State::Listening {
+                again: Again::Opening,
+                ..
+            } => return self.port_reopened(outcome),
             // Nobody waits for the port any more.
             _ => return vec![Effect::ClosePort],
         };
         match outcome {
             Ok(()) => {
-                self.state = State::Listening { resumed };
+                self.state = listening(resumed, Again::No);
                 vec![Effect::Arm(self.timeouts.listening)]
             }
             Err(reason) if resumed => {
@@ -306,12 +353,25 @@ impl Machine {
     }
 
     fn port_reopened(&mut self, outcome: Result<(), String>) -> Vec<Effect> {
-        match outcome {
-            Ok(()) => {
+        let before = match self.state {
+            State::Listening { resumed, .. } => Some(resumed),
+            _ => None,
+        };
+        match (outcome, before) {
+            (Ok(()), Some(resumed)) => {
+                self.state = listening(resumed, Again::Open);
+                vec![Effect::Arm(self.timeouts.listening)]
+            }
+            (Ok(()), None) => {
                 self.state = State::Rejoining { open: true };
                 vec![Effect::Arm(self.timeouts.listening)]
             }
-            Err(reason) => {
+            (Err(reason), Some(resumed)) => {
+                self.reason = Some(reason);
+                self.state = listening(resumed, Again::No);
+                vec![Effect::ClosePort]
+            }
+            (Err(reason), None) => {
                 self.reason = Some(reason);
                 self.state = State::Connected;
                 vec![Effect::ClosePort, Effect::Disarm]
@@ -333,6 +393,18 @@ impl Machine {
             // It woke after it had been given up.
             (NxState::Waiting { .. }, State::Suspended | State::Suspending) => {
                 vec![Effect::Suspend]
+            }
+            // What it had sent last was enough.
+            (
+                NxState::Connected,
+                State::Listening {
+                    again: again @ (Again::Opening | Again::Open),
+                    ..
+                },
+            ) => {
+                let open = *again == Again::Open;
+                self.state = State::Rejoining { open };
+                vec![Effect::Entered(SessionState::Connected)]
             }
             (NxState::Connected, State::Listening { .. } | State::Launching | State::Waking) => {
                 self.state = State::Connected;
@@ -378,7 +450,7 @@ impl Machine {
     /// nxagent suspends by itself while a resume awaits its client: the one
     /// that came was none.
     fn note_failed_resume(&mut self) {
-        if matches!(self.state, State::Listening { resumed: true }) {
+        if matches!(self.state, State::Listening { resumed: true, .. }) {
             let reason = "the client's connection failed before the session was resumed";
             self.reason = Some(reason.into());
         }
@@ -419,11 +491,11 @@ impl Machine {
                 self.state = State::Connected;
                 vec![Effect::ClosePort]
             }
-            State::Listening { resumed: true } => {
+            State::Listening { resumed: true, .. } => {
                 self.reason = within("no client connected", self.timeouts.listening);
                 self.suspend()
             }
-            State::Listening { resumed: false } => {
+            State::Listening { resumed: false, .. } => {
                 self.terminate(within("no client connected", self.timeouts.listening))
             }
             State::Suspending => {
@@ -495,4 +567,8 @@ impl Machine {
             Effect::Entered(SessionState::Stopped),
         ]
     }
+}
+
+fn listening(resumed: bool, again: Again) -> State {
+    State::Listening { resumed, again }
 }

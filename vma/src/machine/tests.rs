@@ -54,7 +54,7 @@ fn launched() -> Machine {
     machine
 }
 
-fn listening() -> Machine {
+fn awaiting() -> Machine {
     let mut machine = launched();
     let waiting = NxState::Waiting { resumed: false };
     assert_eq!(machine.step(Event::Nx(waiting)), [Effect::OpenPort]);
@@ -69,7 +69,7 @@ fn listening() -> Machine {
 }
 
 fn connected() -> Machine {
-    let mut machine = listening();
+    let mut machine = awaiting();
     let effects = machine.step(Event::Nx(NxState::Connected));
     assert!(effects.contains(&Effect::ClosePort), "one client only");
     assert_eq!(machine.state(), SessionState::Connected);
@@ -236,7 +236,7 @@ fn every_wait_ends() {
     assert_eq!(effects[0], Effect::Kill, "and again until it is gone");
     assert!(matches!(effects[1], Effect::Arm(_)));
 
-    let mut alone = listening();
+    let mut alone = awaiting();
     assert!(alone.step(Event::TimedOut).contains(&Effect::Terminate));
     assert_eq!(alone.reason(), Some("no client connected within 10 s"));
 
@@ -314,7 +314,7 @@ fn a_stop_during_the_stages_starts_nothing() {
 
 #[test]
 fn a_suspend_before_any_client_ends_the_session() {
-    let mut machine = listening();
+    let mut machine = awaiting();
     assert!(
         machine
             .step(Event::SuspendAsked)
@@ -409,14 +409,60 @@ fn another_client_takes_the_session_from_one_that_comes_back() {
 
 #[test]
 fn nobody_comes_back_to_a_session_without_a_client() {
-    for mut machine in [machine(), listening(), suspended(), waking()] {
+    for mut machine in [machine(), launched(), suspended(), waking()] {
         let state = machine.state();
+        assert!(!machine.may_rejoin());
         let effects = machine.step(Event::RejoinAsked);
         assert!(matches!(
             effects.as_slice(),
             [Effect::Reply(Reply::Failure(_))]
         ));
         assert_eq!(machine.state(), state);
+    }
+}
+
+#[test]
+fn a_client_that_is_lost_before_nx_has_begun_is_awaited_again() {
+    let mut machine = awaiting();
+    assert!(machine.may_rejoin() && !machine.is_rejoined());
+    let effects = machine.step(Event::RejoinAsked);
+    let starting = Effect::Reply(Reply::State(SessionState::Starting));
+    assert_eq!(effects, [starting, Effect::OpenPort]);
+    // Not before the port is open.
+    assert_eq!(machine.state(), SessionState::Starting);
+    assert!(machine.is_rejoined());
+    let time = Timeouts::default().listening;
+    let effects = machine.step(Event::PortOpened(Ok(())));
+    assert_eq!(effects, [Effect::Arm(time)]);
+    assert_eq!(machine.state(), SessionState::Listening);
+    assert_eq!(machine.step(Event::Rejoined), [Effect::ClosePort]);
+    // It is lost once more, and a port cannot be had.
+    machine.step(Event::RejoinAsked);
+    let effects = machine.step(Event::PortOpened(Err("in use".into())));
+    assert_eq!(effects, [Effect::ClosePort]);
+    assert_eq!(machine.state(), SessionState::Listening);
+    assert_eq!(machine.reason(), Some("in use"));
+    machine.step(Event::RejoinAsked);
+    let effects = machine.step(Event::TimedOut);
+    assert!(effects.contains(&Effect::Terminate));
+}
+
+#[test]
+fn nx_that_begins_while_its_client_is_awaited_again_awaits_it_still() {
+    for open in [false, true] {
+        let mut machine = awaiting();
+        machine.step(Event::RejoinAsked);
+        if open {
+            machine.step(Event::PortOpened(Ok(())));
+        }
+        let effects = machine.step(Event::Nx(NxState::Connected));
+        assert_eq!(effects, [Effect::Entered(SessionState::Connected)]);
+        if !open {
+            machine.step(Event::PortOpened(Ok(())));
+        }
+        assert_eq!(machine.state(), SessionState::Listening);
+        machine.step(Event::Rejoined);
+        assert_eq!(machine.state(), SessionState::Connected);
     }
 }
 
