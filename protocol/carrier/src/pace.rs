@@ -83,8 +83,10 @@ struct Round {
     /// When it began, and with what.
     began: Instant,
     from: u64,
-    /// Bulk data has waited for the window.
+    /// Other data than NX's has waited for the window.
     held: bool,
+    /// There was some.
+    paced: bool,
 }
 
 /// While this lasts, bulk data goes a segment at a time, when hardly anything
@@ -112,6 +114,7 @@ impl Round {
             began,
             from,
             held: false,
+            paced: false,
         }
     }
 }
@@ -140,25 +143,30 @@ impl Pace {
     /// Bytes of bulk data that may be given with so many on their way; 0 where
     /// it waits.
     pub(crate) fn bulk(&mut self, under_way: usize) -> usize {
-        if self.probe.is_some() {
-            let alone = under_way.saturating_add(LEAST_CHUNK) <= ALONE;
-            return if alone { LEAST_CHUNK } else { 0 };
-        }
-        let room = self.window.saturating_sub(under_way);
         let chunk = self.chunk();
-        if room < chunk.saturating_add(HEADER) {
-            self.round.held = true;
-            return 0;
-        }
-        chunk
+        self.held(under_way, self.window, chunk.saturating_add(HEADER))
     }
 
     /// The same for interactive data: it may wait twice as long as bulk data
     /// may.
-    pub(crate) fn interactive(&self, under_way: usize) -> usize {
-        let room = self.window.saturating_mul(2).saturating_sub(under_way);
+    pub(crate) fn interactive(&mut self, under_way: usize) -> usize {
         let chunk = self.chunk();
-        if room < chunk { 0 } else { chunk }
+        self.held(under_way, self.window.saturating_mul(2), chunk)
+    }
+
+    /// Bytes that may be given with so many on their way of `window`, if it has
+    /// room for `least`.
+    fn held(&mut self, under_way: usize, window: usize, least: usize) -> usize {
+        if self.probe.is_some() {
+            let alone = under_way.saturating_add(LEAST_CHUNK) <= ALONE;
+            return if alone { LEAST_CHUNK } else { 0 };
+        }
+        self.round.paced = true;
+        if window.saturating_sub(under_way) < least {
+            self.round.held = true;
+            return 0;
+        }
+        self.chunk()
     }
 
     /// The largest frame that is no more than a part of what is on its way, and
@@ -216,8 +224,11 @@ impl Pace {
             self.window = self.window.saturating_add(bytes).min(self.most);
         }
         if position >= self.round.until && self.round.acks >= ENOUGH {
-            self.measure(position, now);
-            self.judge(least, end, now);
+            // NX alone, which waits for nothing here, says nothing of a window.
+            if self.round.paced {
+                self.measure(position, waited, now);
+                self.judge(least, end, now);
+            }
             self.round = Round::new(position, end, now);
         }
     }
@@ -295,12 +306,13 @@ impl Pace {
     }
 
     /// A round is over: how fast it went.
-    fn measure(&mut self, position: u64, now: Instant) {
+    fn measure(&mut self, position: u64, waited: Duration, now: Instant) {
         let bytes = position.saturating_sub(self.round.from);
         let time = now.saturating_duration_since(self.round.began);
-        // Where nothing waited it was as fast as was asked for, which says
-        // nothing.
-        if self.round.held && !time.is_zero() {
+        // Where nothing waited, here or on the way, it was as fast as was asked
+        // for, which says nothing.
+        let waits = waited > WAITING.max(self.noise.saturating_mul(2));
+        if (self.round.held || waits) && !time.is_zero() {
             let speed = bytes as f64 / time.as_secs_f64();
             self.speed = speed.max(self.speed.mul_add(7.0, speed) / 8.0);
         }

@@ -110,12 +110,18 @@ struct Seen {
     high: Duration,
 }
 
-/// Runs a share at full speed for so long, and an NX word every 30 ms. After
-/// an eighth of the time the way takes `longer`.
-fn run(mut link: Link, mut longer: Duration, time: Duration, config: &Config) -> Seen {
+/// Runs a stream of this kind at full speed for so long, and an NX word every
+/// 30 ms. After an eighth of the time the way takes `longer`.
+fn run(
+    kind: Kind,
+    mut link: Link,
+    mut longer: Duration,
+    time: Duration,
+    config: &Config,
+) -> Seen {
     let mut pair = Pair::new(config);
     pair.reconnect();
-    let share = pair.open(Side::Client, Kind::Share).unwrap();
+    let share = pair.open(Side::Client, kind).unwrap();
     let nx = pair.open(Side::Client, Kind::Nx).unwrap();
     let begin = pair.now;
     let mut ways = [Way::new(link, begin, 1), Way::new(link, begin, 2)];
@@ -217,7 +223,8 @@ fn links_are_filled_and_nx_does_not_wait() {
         // Radio: a packet takes up to 6 ms longer than another.
         (link(50_000_000, 2_000, 6_000), 0.5, 8_000),
     ] {
-        let seen = run(link, Duration::ZERO, Duration::from_secs(8), &config);
+        let time = Duration::from_secs(8);
+        let seen = run(Kind::Share, link, Duration::ZERO, time, &config);
         let waited = seen.high.saturating_sub(link.way + link.varies);
         assert!(seen.filled >= least, "{link:?}: {seen:?}");
         assert!(waited <= Duration::from_micros(waits), "{link:?}: {seen:?}");
@@ -228,8 +235,26 @@ fn links_are_filled_and_nx_does_not_wait() {
 fn a_way_that_becomes_longer_is_not_taken_for_a_queue() {
     let longer = Duration::from_millis(40);
     let near = link(20_000_000, 1_000, 0);
-    let seen = run(near, longer, Duration::from_secs(8), &Config::default());
+    let time = Duration::from_secs(8);
+    let seen = run(Kind::Share, near, longer, time, &Config::default());
     assert!(seen.filled >= 0.8, "{seen:?}");
     let waited = seen.high.saturating_sub(near.way + longer);
     assert!(waited <= Duration::from_millis(20), "{seen:?}");
+}
+
+/// With nothing in bulk beside them.
+#[test]
+fn a_print_job_or_a_forwarded_port_fills_a_link_too() {
+    for (link, waits) in [
+        (link(100_000_000, 25_000, 0), 6_000),
+        (link(50_000_000, 10_000, 0), 6_000),
+        (link(20_000_000, 25_000, 0), 8_000),
+        (link(10_000_000, 100, 0), 6_600),
+    ] {
+        let time = Duration::from_secs(8);
+        let seen = run(Kind::Slave, link, Duration::ZERO, time, &Config::default());
+        let waited = seen.high.saturating_sub(link.way);
+        assert!(seen.filled >= 0.8, "{link:?}: {seen:?}");
+        assert!(waited <= Duration::from_micros(waits), "{link:?}: {seen:?}");
+    }
 }
