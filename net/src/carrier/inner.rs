@@ -98,7 +98,9 @@ impl Inner {
     /// Who holds a stream has let it go.
     pub(super) fn leave(&mut self, id: u32, finished: bool) {
         let over = self.locals.get(&id).is_none_or(|l| l.failed.is_some());
-        if finished && !over {
+        let ended = self.locals.get(&id).is_some_and(|l| l.ended);
+        if finished && !over && !ended {
+            // Until the other end has written its last, too.
             if let Some(local) = self.locals.get_mut(&id) {
                 local.left = true;
             }
@@ -106,7 +108,7 @@ impl Inner {
             return;
         }
         self.locals.remove(&id);
-        if !over {
+        if !over && !finished {
             // Gone already: nothing to give up.
             let _ = self.carrier.reset(id, Code::Cancelled);
             self.wake_driver();
@@ -204,13 +206,22 @@ impl Inner {
     }
 
     fn fail(&mut self, id: u32, kind: io::ErrorKind, text: String) {
+        let before = self.opened.len();
         self.opened.retain(|(opened, ..)| *opened != id);
+        let is_new = self.opened.len() < before;
         if let Some(local) = self.locals.get_mut(&id) {
             local.fail(kind, text);
-            if local.left {
+            // Nobody has it.
+            if local.left || is_new {
                 self.locals.remove(&id);
             }
         }
+    }
+
+    /// Streams that something is held of.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.locals.len()
     }
 
     /// The session is over, for this reason.

@@ -3,19 +3,26 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BufMut;
 use qvd_carrier::limits::FULL_BLOCK;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::Stream;
 
-/// How long one end may stay open when the other has closed.
+/// How long a stream may stay open whose program has closed its socket. No time
+/// passes while there is no connection.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// How long an answer may take of which nothing comes, when what asks for it
+/// has written its last. A multiple of [`LINGER`].
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// Parts of what has come that are written at once.
 const PARTS: usize = 16;
@@ -41,6 +48,8 @@ pub trait Local: Send + Sync {
     /// # Errors
     /// The kernel's.
     fn end(&self) -> io::Result<()>;
+    /// Whether its other end is closed, both ways: nobody awaits an answer.
+    fn is_closed(&self) -> bool;
 }
 
 macro_rules! local {
@@ -65,6 +74,14 @@ macro_rules! local {
             fn end(&self) -> io::Result<()> {
                 Ok(shutdown(self, Shutdown::Write)?)
             }
+
+            fn is_closed(&self) -> bool {
+                let mut looked = [PollFd::new(self, PollFlags::empty())];
+                let now = Timespec::default();
+                let _ = poll(&mut looked, Some(&now));
+                let gone = PollFlags::HUP | PollFlags::ERR;
+                looked.iter().any(|one| one.revents().intersects(gone))
+            }
         }
     };
 }
@@ -73,27 +90,63 @@ local!(UnixStream);
 local!(TcpStream);
 
 impl Stream {
-    /// Copies both ways until both have ended, or one has and the other has
-    /// not followed within five seconds.
+    /// Copies both ways until both have ended. When one has, an answer may take
+    /// its time: ten minutes of silence. A socket that is closed altogether
+    /// awaits none, and what the stream may have for it is waited for five
+    /// seconds.
     pub async fn join(mut self, local: impl Local) {
+        let moved = AtomicU64::new(0);
         let finished = {
-            let mut down = pin!(told(self.down(&local)));
+            let mut down = pin!(told(self.down(&local, &moved)));
             let mut up = pin!(async {
-                told(self.up(&local)).await;
+                told(self.up(&local, &moved)).await;
                 // However it ended, there is no more.
                 let _ = self.end();
             });
             tokio::select! {
                 // After a reset nobody is there for what the socket has to say.
-                () = &mut down => !self.has_failed() && timeout(LINGER, up).await.is_ok(),
+                () = &mut down => !self.has_failed() && tokio::select! {
+                    () = up => true,
+                    () = self.lingers(&local, &moved) => false,
+                },
                 () = &mut up => {
-                    let _ = timeout(LINGER, down).await;
+                    tokio::select! {
+                        () = down => {}
+                        () = self.lingers(&local, &moved) => {}
+                    }
                     true
                 }
             }
         };
         if finished {
             self.finish();
+        }
+    }
+
+    /// Until nothing more is to be waited for, of what is counted in `moved`.
+    async fn lingers(&self, local: &impl Local, moved: &AtomicU64) {
+        let mut link = self.link();
+        let (mut seen, mut silence) = (0, Duration::ZERO);
+        loop {
+            let closed = local.is_closed();
+            // An outage is none of the other end's time.
+            if link.wait_for(|link| link.up || link.over).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = sleep(LINGER) => {
+                    let now = moved.load(Ordering::Relaxed);
+                    if std::mem::replace(&mut seen, now) != now {
+                        silence = Duration::ZERO;
+                        continue;
+                    }
+                    silence = silence.saturating_add(LINGER);
+                    if closed || silence >= SILENCE {
+                        return;
+                    }
+                }
+                _ = link.wait_for(|link| !link.up && !link.over) => {}
+            }
         }
     }
 
@@ -104,7 +157,7 @@ impl Stream {
     }
 
     /// From the stream to the socket, which is told of the end.
-    async fn down(&self, local: &impl Local) -> io::Result<()> {
+    async fn down(&self, local: &impl Local, moved: &AtomicU64) -> io::Result<()> {
         loop {
             poll_fn(|cx| self.poll_has_come(cx)).await?;
             // Also takes from tokio's cooperative budget.
@@ -125,6 +178,7 @@ impl Stream {
             match local.try_write(slices.get(..count).unwrap_or_default()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
+                    moved.fetch_add(1, Ordering::Relaxed);
                     let due = inner.carrier.consume(self.id(), count);
                     // The end may have come with the last byte.
                     inner.gather();
@@ -140,14 +194,14 @@ impl Stream {
     }
 
     /// From the socket to the stream, whose other end is told of the end.
-    async fn up(&self, local: &impl Local) -> io::Result<()> {
+    async fn up(&self, local: &impl Local, moved: &AtomicU64) -> io::Result<()> {
         loop {
             let room = poll_fn(|cx| self.poll_room(cx)).await?;
             local.readable().await?;
             let read = self.fill(local, room);
             match read {
                 Ok(0) => return Ok(()),
-                Ok(_) => {}
+                Ok(_) => drop(moved.fetch_add(1, Ordering::Relaxed)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }

@@ -5,11 +5,11 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use qvd_carrier::limits::{BLOCK, HELLO_TIME};
-use qvd_carrier::{Carrier, Error, HELLO, Loss, Token};
+use qvd_carrier::{Carrier, Error, HELLO, Loss, Reason, Token};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Sleep, sleep_until, timeout};
 
@@ -21,6 +21,9 @@ const ROOM: usize = 64 * 1024;
 
 /// Least room for which the connection is read: a record of TLS.
 const READ: usize = 16 * 1024;
+
+/// How long a peer that broke the protocol may take to read why it is the end.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Parts of what is written that are handed over at once.
 const PARTS: usize = 32;
@@ -129,6 +132,15 @@ impl Session {
         };
         let ended = poll_fn(|cx| driver.poll(cx)).await;
         self.shared.publish();
+        if let Ended::Over {
+            by_peer: false,
+            reason: Reason::Violation | Reason::Flood,
+            ..
+        } = ended
+        {
+            // It is not awaited that the peer has heard why, but made likely.
+            let _ = timeout(FAREWELL, driver.farewell()).await;
+        }
         ended
     }
 }
@@ -191,6 +203,23 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Driver<'_, C> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Has the peer read the last that was written: a connection that is closed
+    /// with something unread may take that away from it.
+    async fn farewell(&mut self) -> io::Result<()> {
+        while !self.is_written() || self.unflushed {
+            poll_fn(|cx| self.poll_write(cx)).await?;
+        }
+        self.connection.shutdown().await?;
+        loop {
+            self.block.clear();
+            let room = self.block.capacity().max(READ);
+            let mut room = (&mut self.block).limit(room);
+            if self.connection.read_buf(&mut room).await? == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Whether there is anything more to do on this connection, and if so who

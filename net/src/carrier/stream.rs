@@ -6,9 +6,10 @@ use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 
-use super::Shared;
 use super::inner::Inner;
+use super::{Link, Shared};
 
 /// A stream. A cut of the connection is a pause in it. Dropped, it is given
 /// up; when its writing end was shut down before, what was written still goes.
@@ -29,6 +30,11 @@ impl Stream {
 
     pub(super) fn id(&self) -> u32 {
         self.id
+    }
+
+    /// The state of the session's connection.
+    pub(super) fn link(&self) -> watch::Receiver<Link> {
+        self.shared.link.subscribe()
     }
 
     /// Its last was written: let go, what was written still goes.

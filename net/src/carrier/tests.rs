@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use qvd_carrier::{Code, Config, Kind, Loss, Reason, Role, Token};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{Ended, Session, Stream};
@@ -110,6 +112,9 @@ async fn streams_survive_cut_after_cut() {
         let counted = |kind| streams.iter().find(|of| of.kind == kind).map(|of| of.sent);
         assert_eq!(counted(Kind::Nx), Some(3_000_000));
         assert_eq!(counted(Kind::Share), Some(2_000_000));
+        // Nothing is held of streams that are over.
+        assert_eq!(client.shared.lock().held(), 0);
+        assert_eq!(agent.shared.lock().held(), 0);
         client.end(Reason::Done, "enough");
     };
     let (ended, ()) = timeout(WAIT, async { tokio::join!(connections, exchanged) })
@@ -338,4 +343,74 @@ async fn a_reset_closes_what_the_stream_is_joined_with_at_once() {
         drop(stream);
     };
     tokio::join!(both(&client, &agent, 1), served, asks);
+}
+
+#[tokio::test]
+async fn streams_that_are_given_up_as_they_are_opened_are_not_held() {
+    let (client, agent) = pair();
+    for _ in 0..900 {
+        drop(client.open(Kind::Share, b"").unwrap());
+    }
+    let ends = async {
+        let last = client.open(Kind::Nx, b"").unwrap();
+        let there = incoming(&agent).await;
+        assert_eq!(there.kind, Kind::Nx);
+        assert_eq!(agent.shared.lock().held(), 1);
+        assert_eq!(client.shared.lock().held(), 1);
+        drop((last, there));
+        client.end(Reason::Done, "");
+    };
+    let both = async { tokio::join!(both(&client, &agent, 1), ends) };
+    timeout(WAIT, both).await.unwrap();
+}
+
+/// A stream joined at both ends, with the far ends of their sockets, and what
+/// joins it at the client's.
+async fn joined(client: &Session, agent: &Session) -> (UnixStream, UnixStream, JoinHandle<()>) {
+    let (here, near) = UnixStream::pair().unwrap();
+    let (there, far) = UnixStream::pair().unwrap();
+    let joined = tokio::spawn(client.open(Kind::Slave, b"").unwrap().join(near));
+    let taken = incoming(agent).await.accept(b"").unwrap();
+    tokio::spawn(taken.join(far));
+    (here, there, joined)
+}
+
+/// Longer than a socket is waited for that is closed.
+#[tokio::test]
+async fn an_answer_may_take_its_time() {
+    let (client, agent) = pair();
+    let work = async {
+        let (mut here, mut there, _joined) = joined(&client, &agent).await;
+        here.write_all(b"question").await.unwrap();
+        here.shutdown().await.unwrap();
+        let mut heard = Vec::new();
+        there.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"question");
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        there.write_all(b"answer").await.unwrap();
+        drop(there);
+        heard.clear();
+        here.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"answer");
+        client.end(Reason::Done, "");
+    };
+    let all = async { tokio::join!(both(&client, &agent, 1), work) };
+    timeout(WAIT, all).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_that_is_closed_awaits_no_answer() {
+    let (client, agent) = pair();
+    let work = async {
+        let (here, mut there, joined) = joined(&client, &agent).await;
+        drop(here);
+        let mut heard = Vec::new();
+        there.read_to_end(&mut heard).await.unwrap();
+        // It says nothing, and does not close.
+        joined.await.unwrap();
+        drop(there);
+        client.end(Reason::Done, "");
+    };
+    let all = async { tokio::join!(both(&client, &agent, 1), work) };
+    timeout(WAIT, all).await.unwrap();
 }

@@ -362,6 +362,21 @@ fn wrong_tokens_and_positions_are_refused_and_the_session_untouched() {
 }
 
 #[test]
+fn rubbish_after_an_end_is_not_kept() {
+    let mut agent = Agent::new();
+    let now = agent.now;
+    agent.carrier.end(Reason::Done, "", now);
+    agent.output();
+    assert!(!agent.carrier.is_done());
+    agent.take(&[0xff; 7]);
+    assert!(agent.carrier.is_done());
+    // At once, however much that is.
+    let mut rubbish = Bytes::from(vec![0xff; 1 << 24]);
+    agent.carrier.input(&mut rubbish, now);
+    assert!(rubbish.is_empty());
+}
+
+#[test]
 fn what_is_no_carrier_is_told_at_its_first_byte() {
     let now = Instant::now();
     let mut client = Carrier::new(Role::Client, Config::default());

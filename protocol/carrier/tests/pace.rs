@@ -112,13 +112,7 @@ struct Seen {
 
 /// Runs a stream of this kind at full speed for so long, and an NX word every
 /// 30 ms. After an eighth of the time the way takes `longer`.
-fn run(
-    kind: Kind,
-    mut link: Link,
-    mut longer: Duration,
-    time: Duration,
-    config: &Config,
-) -> Seen {
+fn run(kind: Kind, mut link: Link, mut longer: Duration, time: Duration, config: &Config) -> Seen {
     let mut pair = Pair::new(config);
     pair.reconnect();
     let share = pair.open(Side::Client, kind).unwrap();

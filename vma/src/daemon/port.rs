@@ -24,6 +24,9 @@ const GREETING: [u8; 8] = *b"NXPROXY-";
 /// client hears of it first, over a link that may be slow.
 const GREET: Duration = Duration::from_secs(10);
 
+/// Before the next try where a connection cannot be taken.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Most connections that are listened to at a time; the oldest gives way.
 const MAX_WAITING: usize = 16;
 
@@ -114,9 +117,10 @@ async fn accept_one(
         let (client, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Of a connection that broke before it was accepted.
+                // Of a connection that broke before it was accepted; or of no
+                // descriptors, of which others must let go first.
                 tracing::debug!(%error, "NX port");
-                tokio::task::yield_now().await;
+                tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };

@@ -1,15 +1,19 @@
 //! What the VM asks of this machine on the carrier: the slave command is run for
 //! each request, as the engine runs it for those that come through NX.
 
+use std::convert::Infallible;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use qvd_carrier::{Code, Kind, ROAD_VARIABLE};
 use qvd_net::carrier::{Incoming, Session};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{ChildStderr, Command};
@@ -21,6 +25,9 @@ const MAX_REQUESTS: usize = 64;
 
 /// How long a command may take to end when its request is over.
 const ENDING: Duration = Duration::from_secs(5);
+
+/// How long what a command says may take to be read when its request is over.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Most bytes of what a command says.
 const MAX_WORDS: u64 = 64 * 1024;
@@ -92,16 +99,50 @@ impl Server {
         // It holds the program's end, which would never come to an end.
         drop(command);
         let words = child.stderr.take();
+        let group = child.id();
+        let end = ours.try_clone()?;
         let joined = async {
-            let stream = incoming.accept(b"")?;
-            stream.join(UnixStream::from_std(ours)?).await;
+            let mut joined = pin!(incoming.accept(b"")?.join(UnixStream::from_std(ours)?));
+            tokio::select! {
+                () = &mut joined => {}
+                _ = child.wait() => {
+                    // Others may hold its socket. What it wrote is there, and is
+                    // read before the end.
+                    end.shutdown(Shutdown::Both)?;
+                    joined.await;
+                    return Ok(());
+                }
+            }
             // It sees that its channel is closed.
             if timeout(ENDING, child.wait()).await.is_err() {
                 tracing::warn!("a slave command does not end, it is killed");
+                kill(group);
+                // It may have left its group.
+                let _ = child.start_kill();
             }
             Ok(())
         };
-        tokio::join!(joined, log(words)).0
+        // Others may hold its standard error, too.
+        let mut log = pin!(log(words));
+        tokio::select! {
+            done = joined => {
+                let _ = timeout(LAST_WORDS, log).await;
+                done
+            }
+            never = async {
+                log.as_mut().await;
+                std::future::pending::<Infallible>().await
+            } => match never {},
+        }
+    }
+}
+
+/// Kills what has this process for its leader, which has not been waited for.
+fn kill(group: Option<u32>) {
+    let group = group.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    if let Some(group) = group {
+        // It has just ended.
+        let _ = kill_process_group(group, Signal::KILL);
     }
 }
 

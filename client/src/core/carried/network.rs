@@ -1,6 +1,7 @@
 //! Changes of this machine's network, told by the kernel: an address, a route
 //! or a link that has come or gone.
 
+use std::cell::Cell;
 use std::io;
 use std::os::unix::net::UnixDatagram as StdDatagram;
 use std::time::Duration;
@@ -18,29 +19,38 @@ const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// Tells when the network has changed.
-pub(super) struct Network(Option<UnixDatagram>);
+pub(super) struct Network {
+    told: Option<UnixDatagram>,
+    /// A change has come that nobody was told of yet.
+    changing: Cell<bool>,
+}
 
 impl Network {
     /// Listens from now on. Without a way to, nothing is ever told.
     pub(super) fn watch() -> Self {
-        Self(
-            open()
+        Self {
+            told: open()
                 .inspect_err(|error| tracing::debug!(%error, "changes of the network"))
                 .ok(),
-        )
+            changing: Cell::new(false),
+        }
     }
 
     /// The next change. Cancel safe.
     pub(super) async fn changed(&self) {
-        let Some(socket) = &self.0 else {
+        let Some(socket) = &self.told else {
             return std::future::pending().await;
         };
         // What has changed does not count; a message too many for the buffer
         // is an error, and a change, too.
         let mut message = [0; 1024];
-        let _ = socket.recv(&mut message).await;
+        if !self.changing.get() {
+            let _ = socket.recv(&mut message).await;
+            self.changing.set(true);
+        }
         sleep(SETTLE).await;
         while socket.try_recv(&mut message).is_ok() {}
+        self.changing.set(false);
     }
 }
 

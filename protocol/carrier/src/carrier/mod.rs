@@ -338,6 +338,11 @@ impl Carrier {
 
     /// The peer broke the protocol.
     fn expel(&mut self, violation: Violation, now: Instant) {
+        if matches!(self.ending, Ending::Said(_)) {
+            // It will hardly say that it has heard of the end.
+            self.ending = Ending::Over;
+            return;
+        }
         let ending = Ending::Expelled(now + LINGER);
         self.finish(Reason::Violation, &violation.to_string(), ending);
     }
