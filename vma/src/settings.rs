@@ -1,6 +1,7 @@
 //! The agent's configuration files, and what the daemon makes of them.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -104,9 +105,15 @@ pub fn call_key(config: &VmaConfig) -> Result<Option<CallKey>, String> {
 /// The times the session's machine keeps.
 #[must_use]
 pub fn timeouts(config: &VmaConfig) -> Timeouts {
+    // A client that is lost meanwhile is awaited like any.
+    let grace = match config.carrier.enable {
+        true => Duration::from_secs(config.carrier.grace.number().into()),
+        false => Duration::ZERO,
+    };
     Timeouts {
         initiating: config.nx.initiating,
         listening: config.nx.listening,
+        beginning: config.nx.beginning.max(grace),
         suspending: config.nx.suspending,
         stopping: config.nx.stopping,
     }

@@ -191,7 +191,7 @@ pub async fn open_desktop(
                 // The agent has it no more, and the way to a new one is there.
                 (Err(_), Some(Kept::Anew(anew))) => {
                     view.tell(Event::Lost {
-                        cause: "the session was suspended meanwhile".to_owned(),
+                        cause: "it could not go on where it was".to_owned(),
                     });
                     tunnel = anew;
                     continue;
@@ -208,6 +208,10 @@ pub async fn open_desktop(
             }
         };
         let mut failure = match ended {
+            // Whether it is to be started is asked where it is resumed.
+            Err(failure) if lost_at.is_some() && failure.code() == Code::VmStopped => {
+                Failure::new(Code::SessionLost, failure.to_string())
+            }
             Ok(Outcome::Closed) => return still_there(session.display).await,
             Ok(outcome) => return Ok(outcome),
             Err(failure) => failure,

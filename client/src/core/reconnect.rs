@@ -109,7 +109,8 @@ impl Reconnect {
     /// random number, the same likely everywhere.
     pub fn failed(&mut self, code: Code, now: Duration, chance: u32) -> Action {
         let hopeless = match code {
-            Code::VmStopped => self.knows_stopped(now),
+            // While the carrier's session is kept, its VM may be there again.
+            Code::VmStopped => !self.carried && self.knows_stopped(now),
             code => !is_worth_another_try(code),
         };
         if hopeless || self.limit.is_zero() {
@@ -362,6 +363,17 @@ mod tests {
         assert!(machine.knows_stopped(seconds(25)));
         let later = machine.failed(Code::VmStopped, seconds(25), 0);
         assert_eq!(later, Action::GiveUp);
+    }
+
+    #[test]
+    fn a_vm_that_looks_stopped_may_be_there_again_while_its_session_is_kept() {
+        let mut machine = Reconnect::carried(LIMIT);
+        machine.up(seconds(0));
+        machine.failed(Code::SessionLost, seconds(10), 0);
+        let late = machine.failed(Code::VmStopped, seconds(185), 0);
+        assert!(matches!(late, Action::TryAfter(_)));
+        let over = machine.failed(Code::VmStopped, seconds(190), 0);
+        assert_eq!(over, Action::GiveUp);
     }
 
     #[test]

@@ -248,6 +248,8 @@ section! {
             "Seconds that nxagent may take to start or wake up.";
         listening: Duration = "internal.nxagent.timeout.listening", "10", Supported,
             "Seconds that a session waits for its client to connect.";
+        beginning: Duration = "internal.nxagent.timeout.beginning", "120", Supported,
+            "Seconds that a client may take then until its session is up: some eighty round trips. One that has lost its connection on the carrier has `vma.carrier.grace` at least.";
         suspending: Duration = "internal.nxagent.timeout.suspending", "20", Supported,
             "Seconds that nxagent may take to suspend.";
         stopping: Duration = "internal.nxagent.timeout.stopping", "20", Supported,

@@ -3,6 +3,7 @@
 
 mod carrier;
 mod carrier_hostile;
+mod carrier_outages;
 mod carrier_peers;
 mod carrier_races;
 mod check;

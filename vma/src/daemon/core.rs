@@ -138,6 +138,8 @@ struct Carried {
     tokens: Vec<Token>,
     /// The number of the port that was opened last.
     port: u64,
+    /// Whether it has a connection.
+    up: bool,
 }
 
 /// What hooks are told of the session that is, or is being made.
@@ -258,6 +260,7 @@ impl Core {
                 Some(input) = self.input.recv() => self.take(input),
                 Some(Client { connection, greeted, port }) = self.clients.recv() => {
                     self.tell(Command::Serve { greeted, port }, Some(connection));
+                    self.step(Event::ClientCame);
                 }
                 () = self.timer.as_mut() => {
                     self.arm(NEVER);
@@ -287,6 +290,9 @@ impl Core {
                 self.carrier.tokens = tokens;
                 // A connection that came to the port before this one may be
                 // lost by now: its client has asked for this one.
+                if std::mem::replace(&mut self.carrier.up, up) && !up {
+                    self.step(Event::ClientLost);
+                }
                 if up && (port == 0 || port >= self.carrier.port) {
                     self.step(Event::Rejoined);
                 }

@@ -32,6 +32,7 @@ enum State {
     Listening {
         resumed: bool,
         again: Again,
+        came: Came,
     },
     Connected,
     /// Connected as far as nxagent knows; its client, which has lost its
@@ -55,6 +56,15 @@ enum Again {
     /// Once the port is open.
     Opening,
     Open,
+}
+
+/// Whether the client that is awaited has come, and NX is to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    No,
+    Yes,
+    /// It has lost its connection, and may be back.
+    Lost,
 }
 
 /// The machine. One a VM.
@@ -156,6 +166,11 @@ impl Machine {
             Event::StopAsked => self.stop_asked(),
             Event::Prepared(number, outcome) => self.prepared(number, outcome),
             Event::PortOpened(outcome) => self.port_opened(outcome),
+            Event::ClientCame => self.client_came(),
+            Event::ClientLost => {
+                self.client_lost();
+                vec![]
+            }
             Event::Nx(state) => self.nx(state),
             Event::Gone { reason } => self.gone(reason),
             Event::TimedOut => self.timed_out(),
@@ -172,6 +187,20 @@ impl Machine {
             State::Connected | State::Rejoining { .. } => {
                 let mut effects = self.suspend();
                 let message = "session is connected and is being suspended, retry later";
+                effects.insert(0, Effect::Reply(Reply::Failure(message.into())));
+                return effects;
+            }
+            // The same for one that may not come back at all.
+            State::Listening {
+                resumed,
+                came: Came::Lost,
+                ..
+            } => {
+                let message = "session has lost its client and is being ended, retry later";
+                let mut effects = match resumed {
+                    true => self.suspend(),
+                    false => self.terminate(Some("another client came".into())),
+                };
                 effects.insert(0, Effect::Reply(Reply::Failure(message.into())));
                 return effects;
             }
@@ -195,8 +224,7 @@ impl Machine {
     fn rejoin_asked(&mut self) -> Vec<Effect> {
         self.state = match self.state {
             State::Connected | State::Rejoining { .. } => State::Rejoining { open: false },
-            // The time until NX has to have begun is that of the first client
-            // until the port is open.
+            // The time that runs goes on until the port is open.
             State::Listening { resumed, .. } => listening(resumed, Again::Opening),
             _ => {
                 let message = format!("session is {}, retry later", self.state());
@@ -219,9 +247,14 @@ impl Machine {
             State::Listening {
                 resumed,
                 again: Again::Opening | Again::Open,
+                ..
             } => {
-                self.state = listening(resumed, Again::No);
-                vec![Effect::ClosePort]
+                self.state = State::Listening {
+                    resumed,
+                    again: Again::No,
+                    came: Came::Yes,
+                };
+                vec![Effect::ClosePort, Effect::Arm(self.timeouts.beginning)]
             }
             _ => vec![],
         }
@@ -352,6 +385,25 @@ impl Machine {
         }
     }
 
+    /// What is awaited is not the client any more.
+    fn client_came(&mut self) -> Vec<Effect> {
+        match &mut self.state {
+            State::Listening { came, .. } => {
+                *came = Came::Yes;
+                vec![Effect::Arm(self.timeouts.beginning)]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn client_lost(&mut self) {
+        if let State::Listening { came, .. } = &mut self.state
+            && *came == Came::Yes
+        {
+            *came = Came::Lost;
+        }
+    }
+
     fn port_reopened(&mut self, outcome: Result<(), String>) -> Vec<Effect> {
         let before = match self.state {
             State::Listening { resumed, .. } => Some(resumed),
@@ -368,7 +420,12 @@ impl Machine {
             }
             (Err(reason), Some(resumed)) => {
                 self.reason = Some(reason);
-                self.state = listening(resumed, Again::No);
+                // It may ask again; NX waits for it as long as it would have.
+                self.state = State::Listening {
+                    resumed,
+                    again: Again::No,
+                    came: Came::Yes,
+                };
                 vec![Effect::ClosePort]
             }
             (Err(reason), None) => {
@@ -491,12 +548,21 @@ impl Machine {
                 self.state = State::Connected;
                 vec![Effect::ClosePort]
             }
-            State::Listening { resumed: true, .. } => {
-                self.reason = within("no client connected", self.timeouts.listening);
-                self.suspend()
-            }
-            State::Listening { resumed: false, .. } => {
-                self.terminate(within("no client connected", self.timeouts.listening))
+            State::Listening { resumed, came, .. } => {
+                let reason = match came {
+                    Came::Yes | Came::Lost => within(
+                        "the client's session did not begin",
+                        self.timeouts.beginning,
+                    ),
+                    Came::No => within("no client connected", self.timeouts.listening),
+                };
+                match resumed {
+                    true => {
+                        self.reason = reason;
+                        self.suspend()
+                    }
+                    false => self.terminate(reason),
+                }
             }
             State::Suspending => {
                 self.terminate(within("nxagent did not suspend", self.timeouts.suspending))
@@ -570,5 +636,9 @@ impl Machine {
 }
 
 fn listening(resumed: bool, again: Again) -> State {
-    State::Listening { resumed, again }
+    State::Listening {
+        resumed,
+        again,
+        came: Came::No,
+    }
 }

@@ -435,7 +435,9 @@ fn a_client_that_is_lost_before_nx_has_begun_is_awaited_again() {
     let effects = machine.step(Event::PortOpened(Ok(())));
     assert_eq!(effects, [Effect::Arm(time)]);
     assert_eq!(machine.state(), SessionState::Listening);
-    assert_eq!(machine.step(Event::Rejoined), [Effect::ClosePort]);
+    let beginning = Effect::Arm(Timeouts::default().beginning);
+    let effects = machine.step(Event::Rejoined);
+    assert_eq!(effects, [Effect::ClosePort, beginning]);
     // It is lost once more, and a port cannot be had.
     machine.step(Event::RejoinAsked);
     let effects = machine.step(Event::PortOpened(Err("in use".into())));
@@ -445,6 +447,46 @@ fn a_client_that_is_lost_before_nx_has_begun_is_awaited_again() {
     machine.step(Event::RejoinAsked);
     let effects = machine.step(Event::TimedOut);
     assert!(effects.contains(&Effect::Terminate));
+}
+
+#[test]
+fn a_client_that_has_come_has_the_time_that_nx_takes() {
+    for came in [false, true] {
+        let mut machine = awaiting();
+        if came {
+            let time = Timeouts::default().beginning;
+            assert_eq!(machine.step(Event::ClientCame), [Effect::Arm(time)]);
+            assert_eq!(machine.state(), SessionState::Listening);
+        }
+        machine.step(Event::TimedOut);
+        let reason = match came {
+            true => "the client's session did not begin within 120 s",
+            false => "no client connected within 10 s",
+        };
+        assert_eq!(machine.reason(), Some(reason));
+    }
+    assert_eq!(connected().step(Event::ClientCame), []);
+}
+
+#[test]
+fn a_client_that_is_lost_before_nx_has_begun_keeps_no_other_out() {
+    for resumed in [false, true] {
+        let mut machine = match resumed {
+            true => waking(),
+            false => launched(),
+        };
+        machine.step(Event::Nx(NxState::Waiting { resumed }));
+        machine.step(Event::PortOpened(Ok(())));
+        machine.step(Event::ClientCame);
+        // Not from one that is there.
+        let refused = machine.step(start());
+        assert!(matches!(refused[..], [Effect::Reply(Reply::Failure(_))]));
+        machine.step(Event::ClientLost);
+        let effects = machine.step(start());
+        assert!(matches!(effects[0], Effect::Reply(Reply::Failure(_))));
+        assert_eq!(effects.contains(&Effect::Suspend), resumed);
+        assert_eq!(effects.contains(&Effect::Terminate), !resumed);
+    }
 }
 
 #[test]
@@ -467,7 +509,7 @@ fn nx_that_begins_while_its_client_is_awaited_again_awaits_it_still() {
 }
 
 fn any_event() -> impl Strategy<Value = u8> {
-    0u8..16
+    0u8..18
 }
 
 fn event(code: u8, machine: &Machine) -> Event {
@@ -487,6 +529,8 @@ fn event(code: u8, machine: &Machine) -> Event {
         12 => Event::Gone { reason: None },
         13 => Event::RejoinAsked,
         14 => Event::Rejoined,
+        16 => Event::ClientCame,
+        17 => Event::ClientLost,
         _ => Event::TimedOut,
     }
 }

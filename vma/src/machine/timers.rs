@@ -5,8 +5,10 @@ use std::time::Duration;
 pub struct Timeouts {
     /// nxagent from its start, or wake, until it listens.
     pub initiating: Duration,
-    /// The client from then until it is connected.
+    /// The client from then until it comes.
     pub listening: Duration,
+    /// NX from then until it has begun. It takes some eighty round trips.
+    pub beginning: Duration,
     /// nxagent from the signal to suspend until it is.
     pub suspending: Duration,
     /// The session from the signal to end until every process is gone.
@@ -14,11 +16,12 @@ pub struct Timeouts {
 }
 
 impl Default for Timeouts {
-    /// The reference's times.
+    /// The reference's times, which has none for the beginning of NX.
     fn default() -> Self {
         Self {
             initiating: Duration::from_secs(20),
             listening: Duration::from_secs(10),
+            beginning: Duration::from_secs(120),
             suspending: Duration::from_secs(20),
             stopping: Duration::from_secs(20),
         }

@@ -37,6 +37,10 @@ pub enum Event {
     Prepared(u64, Result<(), String>),
     /// The NX port is open, or could not be opened.
     PortOpened(Result<(), String>),
+    /// A client has come to the NX port, which is closed behind it.
+    ClientCame,
+    /// Its connection is lost; on the carrier it may be back.
+    ClientLost,
     /// nxagent's state changed, as the session process says.
     Nx(NxState),
     /// No process of the session is left.

@@ -14,6 +14,10 @@ use tokio::time::timeout;
 /// speaks the carrier. Longer on the way, its greeting is dropped.
 const UNSURE: Duration = Duration::from_millis(500);
 
+/// The same for one that did before: its greeting may have to be sent again on
+/// a bad link.
+const UNSURE_AGAIN: Duration = Duration::from_secs(3);
+
 /// How long one that does may take.
 const SURE: Duration = Duration::from_secs(10);
 
@@ -37,14 +41,51 @@ pub(in crate::core) async fn listen(mut stream: NxStream, said: Option<bool>) ->
     };
     let mut heard = Vec::with_capacity(GREETING);
     let ended = timeout(limit, greeting(&mut stream, &mut heard)).await;
-    if let Some(offered) = offer(&heard) {
-        return Beneath::Carrier(NxStream::new(stream, heard), offered);
-    }
     if !matches!(ended, Ok(Ok(()))) && detect(&heard) != Detected::Other {
         tracing::info!("the agent says nothing of the carrier in time: going on without");
         return Beneath::Plain(NxStream::new(Late::new(stream, heard), Vec::new()));
     }
-    Beneath::Plain(NxStream::new(stream, heard))
+    found(stream, heard)
+}
+
+/// The same for a session that was on the carrier before: a tunnel that is lost
+/// or says nothing is no sign that the agent has it no more.
+///
+/// # Errors
+/// When it is not found out.
+pub(in crate::core) async fn listen_again(
+    mut stream: NxStream,
+    said: Option<bool>,
+) -> io::Result<Beneath> {
+    let limit = match said {
+        Some(false) => return Ok(Beneath::Plain(stream)),
+        Some(true) => SURE,
+        None => UNSURE_AGAIN,
+    };
+    let mut heard = Vec::with_capacity(GREETING);
+    match timeout(limit, greeting(&mut stream, &mut heard)).await {
+        Ok(ended) => ended?,
+        // The broker has not said that it is spoken still.
+        Err(_) if said.is_none() && heard.is_empty() => {
+            return Ok(Beneath::Plain(NxStream::new(
+                Late::new(stream, heard),
+                Vec::new(),
+            )));
+        }
+        Err(_) => {
+            let message = "the agent does not greet in time";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+    }
+    Ok(found(stream, heard))
+}
+
+/// What begins with these bytes.
+fn found(stream: NxStream, heard: Vec<u8>) -> Beneath {
+    match offer(&heard) {
+        Some(offered) => Beneath::Carrier(NxStream::new(stream, heard), offered),
+        None => Beneath::Plain(NxStream::new(stream, heard)),
+    }
 }
 
 /// Reads the greeting, as far as it is one.
@@ -54,7 +95,8 @@ async fn greeting(stream: &mut NxStream, heard: &mut Vec<u8>) -> io::Result<()> 
         let rest = rest.get_mut(heard.len()..).unwrap_or_default();
         let count = stream.read(rest).await?;
         if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            let message = "the other side closed it";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
         heard.extend_from_slice(rest.get(..count).unwrap_or_default());
     }
@@ -162,7 +204,7 @@ mod tests {
 
     /// What is found out of `first`, of which part was read with the 101, and
     /// what is then read.
-    async fn found(first: &[u8], said: Option<bool>, early: usize) -> (Option<Offer>, Vec<u8>) {
+    async fn spoken(first: &[u8], said: Option<bool>, early: usize) -> (Option<Offer>, Vec<u8>) {
         let (here, mut there) = duplex(64);
         there.write_all(&first[early..]).await.unwrap();
         drop(there);
@@ -178,14 +220,14 @@ mod tests {
         let nx = b"NXPROXY-3.5.0-3.5.99 options".to_vec();
         for early in 0..10 {
             for said in [None, Some(true), Some(false)] {
-                assert_eq!(found(&nx, said, early).await, (None, nx.clone()));
+                assert_eq!(spoken(&nx, said, early).await, (None, nx.clone()));
             }
             for offer in [Offer::New, Offer::Resume] {
                 let mut carrier = qvd_carrier::greeting(offer).to_vec();
                 carrier.extend_from_slice(b"more");
                 for said in [None, Some(true)] {
                     assert_eq!(
-                        found(&carrier, said, early).await,
+                        spoken(&carrier, said, early).await,
                         (Some(offer), carrier.clone())
                     );
                 }
@@ -193,8 +235,8 @@ mod tests {
         }
         // Cut off.
         let part = qvd_carrier::greeting(Offer::New)[..11].to_vec();
-        assert_eq!(found(&part, None, 3).await, (None, part.clone()));
-        assert_eq!(found(b"", None, 0).await, (None, Vec::new()));
+        assert_eq!(spoken(&part, None, 3).await, (None, part.clone()));
+        assert_eq!(spoken(b"", None, 0).await, (None, Vec::new()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -216,6 +258,34 @@ mod tests {
             };
             let ((), heard) = tokio::join!(speak, rest(stream));
             assert_eq!(heard, b"NXPROXY-3.5.0", "cut at {cut}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_that_is_lost_before_the_greeting_says_nothing_of_the_session() {
+        let whole = qvd_carrier::greeting(Offer::Resume);
+        for length in 0..whole.len() {
+            for said in [None, Some(true)] {
+                // It ends, or says nothing more.
+                for ends in [true, false] {
+                    let (here, mut there) = duplex(64);
+                    there.write_all(&whole[..length]).await.unwrap();
+                    let there = (!ends).then_some(there);
+                    let found = listen_again(NxStream::new(here, Vec::new()), said).await;
+                    // A broker of the reference says nothing, and the agent may
+                    // have been replaced by one that does not greet.
+                    let unsaid = !ends && said.is_none() && length == 0;
+                    assert_eq!(found.is_ok(), unsaid, "{length} {said:?} {ends}");
+                    drop(there);
+                }
+            }
+        }
+        for (said, first) in [(Some(true), &whole[..]), (None, b"NXPROXY-3.5.0")] {
+            let (here, mut there) = duplex(64);
+            there.write_all(first).await.unwrap();
+            let found = listen_again(NxStream::new(here, Vec::new()), said).await;
+            let carried = matches!(found, Ok(Beneath::Carrier(_, Offer::Resume)));
+            assert_eq!(carried, said.is_some());
         }
     }
 

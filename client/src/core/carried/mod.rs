@@ -7,7 +7,7 @@ mod door;
 mod network;
 mod statistics;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use self::beneath::{Beneath, listen};
+use self::beneath::{Beneath, listen, listen_again};
 pub(super) use self::door::Door;
 use self::network::Network;
 pub use self::statistics::CarrierStatistics;
@@ -62,6 +62,20 @@ pub(super) struct Carried {
     /// This session's outages, by the time since its beginning.
     outages: Reconnect,
     begin: Instant,
+}
+
+/// A connection that is run.
+type Run = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+/// What has come of an attempt to get a session's connection back.
+enum Regained {
+    /// It runs again.
+    Runs(Run),
+    /// The agent does not have the session any more; on this tunnel one begins
+    /// anew.
+    Anew(Tunnel),
+    /// The session has ended.
+    Ended(Ended),
 }
 
 /// Why a carrier is kept no more.
@@ -120,26 +134,20 @@ impl Carried {
         parameters: &ConnectParameters,
         tell: &UnboundedSender<Event>,
     ) -> Kept {
+        let Some(connection) = self.connection.take() else {
+            return Kept::Over;
+        };
+        let mut run = self.run(connection);
         loop {
-            let Some(connection) = self.connection.take() else {
-                return Kept::Over;
-            };
-            let ended = {
-                let mut run = pin!(self.session.run(connection, Vec::new()));
-                loop {
-                    tokio::select! {
-                        ended = &mut run => break ended,
-                        () = self.network.changed() => self.session.doubt(),
-                    }
+            let ended = loop {
+                tokio::select! {
+                    ended = &mut run => break ended,
+                    () = self.network.changed() => self.session.doubt(),
                 }
             };
             let loss = match ended {
                 Ended::Lost(loss) => loss,
-                Ended::Over { reason, text, .. } => {
-                    tracing::info!(%reason, text, "carrier is over");
-                    return broken(reason, &text).map_or(Kept::Over, Kept::Broken);
-                }
-                _ => return Kept::Over,
+                ended => return over(&ended),
             };
             let lost = Instant::now();
             // In the words of a session without the carrier.
@@ -156,12 +164,11 @@ impl Carried {
                 self.session.abandon("never begun");
                 return Kept::GivenUp(failure, lost);
             }
-            match self.regain(failure, lost, wish, vm, parameters, tell).await {
-                Ok(()) => {
-                    self.away.send_replace(false);
-                }
+            let regained = self.regain(failure, lost, wish, vm, parameters, tell).await;
+            self.away.send_replace(false);
+            match regained {
+                Ok(again) => run = again,
                 Err(kept) => {
-                    self.away.send_replace(false);
                     self.session.abandon("the connection did not come back");
                     return kept;
                 }
@@ -169,7 +176,14 @@ impl Carried {
         }
     }
 
-    /// Gets a connection for the session; says whether the user was told.
+    /// One connection, run to its end.
+    fn run(&self, connection: NxStream) -> Run {
+        let session = self.session.clone();
+        Box::pin(async move { session.run(connection, Vec::new()).await })
+    }
+
+    /// Gets a connection for the session, which runs again then; tells the user
+    /// of an outage that is to be seen.
     async fn regain(
         &mut self,
         mut failure: Failure,
@@ -178,7 +192,7 @@ impl Carried {
         vm: &VmEntry,
         parameters: &ConnectParameters,
         tell: &UnboundedSender<Event>,
-    ) -> Result<(), Kept> {
+    ) -> Result<Run, Kept> {
         let mut told = false;
         loop {
             let now = self.begin.elapsed();
@@ -211,10 +225,7 @@ impl Carried {
             let trial = within(left.min(ATTEMPT).max(UNSEEN), trial);
             let patience = self.patience();
             let unreached = async {
-                tokio::select! {
-                    () = sleep(patience) => {}
-                    () = self.network.changed() => {}
-                }
+                sleep(patience).await;
                 if reached.load(Ordering::Relaxed) {
                     std::future::pending::<()>().await;
                 }
@@ -242,38 +253,22 @@ impl Carried {
                     let message = "the broker cannot be reached";
                     Err(Failure::new(Code::ConnectFailed, message))
                 }
+                () = self.network.changed() => {
+                    let message = "the network has changed";
+                    Err(Failure::new(Code::ConnectFailed, message))
+                }
             };
             match regained {
-                Ok(Tunnel {
-                    stream,
-                    slave_key,
-                    carrier,
-                }) => match listen(stream, carrier).await {
-                    Beneath::Carrier(connection, Offer::Resume) => {
-                        self.connection = Some(connection);
-                        if told {
-                            let _ = tell.send(Event::Connected);
-                        }
-                        self.outages.up(self.begin.elapsed());
-                        tracing::info!(after = ?lost.elapsed(), "the connection is back");
-                        return Ok(());
+                Ok(Regained::Runs(run)) => {
+                    if told {
+                        let _ = tell.send(Event::Connected);
                     }
-                    // What was read is the stream's still.
-                    Beneath::Carrier(stream, Offer::New) => {
-                        return Err(Kept::Anew(Tunnel {
-                            stream,
-                            slave_key,
-                            carrier: Some(true),
-                        }));
-                    }
-                    Beneath::Plain(stream) => {
-                        return Err(Kept::Anew(Tunnel {
-                            stream,
-                            slave_key,
-                            carrier: Some(false),
-                        }));
-                    }
-                },
+                    self.outages.up(self.begin.elapsed());
+                    tracing::info!(after = ?lost.elapsed(), "the connection is back");
+                    return Ok(run);
+                }
+                Ok(Regained::Anew(tunnel)) => return Err(Kept::Anew(tunnel)),
+                Ok(Regained::Ended(ended)) => return Err(over(&ended)),
                 Err(error) => {
                     tracing::info!(code = error.code().as_str(), "{}", error.chain());
                     failure = error;
@@ -297,7 +292,7 @@ impl Carried {
         vm: &VmEntry,
         parameters: &ConnectParameters,
         reached: &AtomicBool,
-    ) -> Result<Tunnel, Failure> {
+    ) -> Result<Regained, Failure> {
         let events = &mut |event| {
             if matches!(event, Event::Reached { .. }) {
                 reached.store(true, Ordering::Relaxed);
@@ -323,7 +318,55 @@ impl Carried {
         if let Some(token) = self.session.token() {
             let _ = parameters.set(qvd_carrier::RESUME, token.to_parameter());
         }
-        broker.connect(vm.id, parameters, &mut *events).await
+        let tunnel = broker.connect(vm.id, parameters, &mut *events).await?;
+        self.go_on(tunnel).await
+    }
+
+    /// Has the session go on on a tunnel: when the agent has said that it does.
+    async fn go_on(&self, tunnel: Tunnel) -> Result<Regained, Failure> {
+        let Tunnel {
+            stream,
+            slave_key,
+            carrier,
+        } = tunnel;
+        let lost = |cause: String| {
+            let message = format!("connection to the session was lost: {cause}");
+            Failure::new(Code::SessionLost, message)
+        };
+        let found = listen_again(stream, carrier).await;
+        let (stream, carrier) = match found.map_err(|error| lost(error.to_string()))? {
+            Beneath::Carrier(connection, Offer::Resume) => {
+                let mut link = self.session.link();
+                let times = link.borrow().times;
+                let mut run = self.run(connection);
+                return tokio::select! {
+                    ended = &mut run => match ended {
+                        Ended::Lost(loss) => Err(lost(loss.to_string())),
+                        ended => Ok(Regained::Ended(ended)),
+                    },
+                    _ = link.wait_for(|link| link.times > times) => Ok(Regained::Runs(run)),
+                };
+            }
+            // What was read is the stream's still.
+            Beneath::Carrier(stream, Offer::New) => (stream, true),
+            Beneath::Plain(stream) => (stream, false),
+        };
+        Ok(Regained::Anew(Tunnel {
+            stream,
+            slave_key,
+            carrier: Some(carrier),
+        }))
+    }
+}
+
+/// What a session that has ended is kept for: nothing.
+fn over(ended: &Ended) -> Kept {
+    match ended {
+        Ended::Over { reason, text, .. } => {
+            tracing::info!(%reason, text, "carrier is over");
+            broken(*reason, text).map_or(Kept::Over, Kept::Broken)
+        }
+        _ => Kept::Over,
     }
 }
 

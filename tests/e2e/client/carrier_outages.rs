@@ -1,0 +1,120 @@
+//! Outages that are not between client and broker alone, or not over with the
+//! first attempt.
+
+use std::time::Duration;
+
+use qvd_rpc::SessionState;
+use qvd_tests::fault::{Cut, Direction, FaultProxy};
+use qvd_tests::process::Process;
+use qvd_tests::{Outcome, play, play_for};
+use rustix::process::Signal;
+
+use super::carrier::{BACK, agent_says, moves, undisturbed};
+use super::stage::{CONNECTED, LOST, Stage, WAIT, said, times};
+
+/// What nxagent says when it begins.
+const BEGINS: &str = "Session: Starting session at";
+
+/// The session is back, was lost once, and never began anew.
+async fn is_back(stage: &Stage, client: &Process) -> Outcome {
+    let log = stage.agent.daemon_log()?;
+    agent_says(log, 0, BACK).await?;
+    said(client, CONNECTED, 2).await?;
+    undisturbed(stage).await?;
+    assert_eq!(log.text().matches(BEGINS).count(), 1);
+    assert_eq!(times(client, LOST), 1);
+    Ok(())
+}
+
+/// Waits until a relay has had more than so many connections that live.
+async fn comes_through(relay: &FaultProxy) -> Outcome {
+    for _ in 0..600 {
+        if relay.connections().iter().any(|one| !one.is_closed()) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err("nobody comes".into())
+}
+
+/// NX begins with some eighty round trips: 25 s here.
+#[test]
+fn a_link_of_300_ms_has_its_desktop_and_keeps_it() {
+    play_for("carrier_far", 5 * WAIT, async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        for way in [Direction::ToClient, Direction::ToServer] {
+            let latency = Duration::from_millis(150);
+            stage.front.change(way, |rules| rules.latency = latency);
+        }
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        moves(&stage).await?;
+        client.signal(Signal::INT)?;
+        assert_eq!(client.wait(WAIT).await?.code(), Some(0));
+        stage.becomes(SessionState::Suspended).await?;
+        // And resumed, without the carrier, too.
+        let login = stage.login().with("client.carrier.enable", "0");
+        let mut client = stage.connect(scene, &login).await?;
+        moves(&stage).await?;
+        let text = stage.agent.daemon_log()?.text();
+        assert_eq!(text.matches(BEGINS).count(), 1);
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
+/// To the broker the VM looks as if it were stopped.
+#[test]
+fn a_vm_that_its_broker_cannot_reach_is_waited_for() {
+    play_for("carrier_unreached", 3 * WAIT, async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        for relay in [&stage.nx, &stage.calls] {
+            relay.refuse(true);
+            relay.cut(Cut::Reset);
+        }
+        said(&client, LOST, 1).await?;
+        // Longer than what looks stopped is doubted without the carrier.
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(client.is_running());
+        for relay in [&stage.nx, &stage.calls] {
+            relay.refuse(false);
+        }
+        is_back(&stage, &client).await?;
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
+#[test]
+fn a_connection_that_breaks_before_the_agent_greets_is_one_more_attempt() {
+    play("carrier_ungreeted", async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        stage.nx.stall(Direction::ToClient);
+        stage.nx.cut(Cut::Reset);
+        for _ in 0..3 {
+            comes_through(&stage.nx).await?;
+            // The broker has answered by then, and the agent has not greeted.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            stage.front.cut(Cut::Reset);
+        }
+        stage.nx.resume(Direction::ToClient);
+        is_back(&stage, &client).await?;
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
+#[test]
+fn a_client_whose_hello_is_lost_says_that_it_waits() {
+    play_for("carrier_unheard", 2 * WAIT, async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        stage.nx.stall(Direction::ToServer);
+        stage.nx.cut(Cut::Reset);
+        // It has a connection, of which nothing comes.
+        said(&client, LOST, 1).await?;
+        tokio::time::sleep(Duration::from_secs(13)).await;
+        assert_eq!(times(&client, CONNECTED), 1);
+        stage.nx.resume(Direction::ToServer);
+        is_back(&stage, &client).await?;
+        Ok(stage.leave(&mut client).await?)
+    });
+}
