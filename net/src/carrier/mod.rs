@@ -180,6 +180,12 @@ impl Session {
         self.shared.publish();
     }
 
+    /// When frames came last, on this connection or one before.
+    #[must_use]
+    pub fn heard(&self) -> Option<Instant> {
+        self.shared.lock().carrier.heard()
+    }
+
     /// Whether the session is over.
     #[must_use]
     pub fn is_over(&self) -> bool {

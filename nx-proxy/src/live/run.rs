@@ -132,7 +132,7 @@ async fn carry(
         }
     };
     driver.count();
-    if life.order != Order::Abort {
+    if life.order != Order::Abort && !life.away {
         // The agent may be gone, or deaf.
         let end = poll_fn(|cx| driver.poll_end(cx));
         let _ = timeout(limits::FAREWELL, end).await;
@@ -226,7 +226,8 @@ impl Life<'_> {
         self.order = order;
         match order {
             Order::Run => None,
-            Order::Suspend if self.started => {
+            // Nobody is there to whom it could be said.
+            Order::Suspend if self.started && !self.away => {
                 (self.events)(Event::Ending);
                 if self.up {
                     self.leave(driver);

@@ -68,6 +68,7 @@ pub(super) async fn run(
         fault: None,
         given_up: false,
         deadline: Some(Instant::now() + session.start_timeout),
+        away: false,
         silent: None,
     };
     watch.until_end(session, carry, orders).await
@@ -108,6 +109,8 @@ struct Watch<'a> {
     /// It did not end in time and was killed for that.
     given_up: bool,
     deadline: Option<Instant>,
+    /// The agent is away.
+    away: bool,
     /// When the agent, which is away, will have been so for too long.
     silent: Option<Instant>,
 }
@@ -140,6 +143,7 @@ impl Watch<'_> {
                     None => ordered = false,
                 },
                 away = away_changed(&mut away) => {
+                    self.away = away;
                     self.silent = away.then(|| Instant::now() + SILENCE);
                     if !away {
                         self.child.go_on();
@@ -199,6 +203,8 @@ impl Watch<'_> {
         self.order = order;
         match order {
             Order::Run => {}
+            // Nobody is there who would hear it.
+            Order::Suspend if self.away => self.child.kill(),
             Order::Suspend => {
                 self.deadline = Some(Instant::now() + LEAVE);
                 self.child.ask_to_end();

@@ -267,7 +267,7 @@ section! {
         grace: Ranged<1, 86400> = "vma.carrier.grace", "180", Supported,
             "Seconds for which a session whose client is away stays as it is, before it is suspended.";
         keepalive: Ranged<1, 3600> = "vma.carrier.keepalive", "2", Supported,
-            "Seconds of silence after which the client is asked whether it is there.";
+            "Seconds of silence after which the client is asked whether it is there. With more than 15, nxagent may notice a silent loss by itself.";
     }
 }
 

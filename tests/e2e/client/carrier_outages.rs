@@ -118,3 +118,27 @@ fn a_client_whose_hello_is_lost_says_that_it_waits() {
         Ok(stage.leave(&mut client).await?)
     });
 }
+
+#[test]
+fn a_session_is_left_in_an_outage_and_found_again() {
+    play_for("carrier_left", 4 * WAIT, async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let log = stage.agent.daemon_log()?;
+        for engine in ["native", "nxproxy"] {
+            let login = stage.login().with("client.nx.engine", engine);
+            let mut client = stage.connect(scene, &login).await?;
+            stage.front.refuse(true);
+            stage.front.cut(Cut::Reset);
+            said(&client, LOST, 1).await?;
+            client.signal(Signal::INT)?;
+            assert_eq!(client.wait(WAIT).await?.code(), Some(0));
+            // It is kept for its client as long as for any.
+            assert_eq!(stage.agent.state().await?, SessionState::Connected);
+            stage.front.refuse(false);
+        }
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        moves(&stage).await?;
+        assert_eq!(log.text().matches(BEGINS).count(), 1);
+        Ok(stage.leave(&mut client).await?)
+    });
+}

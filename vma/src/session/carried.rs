@@ -6,14 +6,14 @@ use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qvd_carrier::{Code, Config, HELLO, Kind, Loss, Reason, Role, Token};
 use qvd_net::carrier::{Ended, Incoming, Session, tell_road};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::control::{Carrier as Settings, Hidden};
 
@@ -334,8 +334,10 @@ async fn away(
     if session.link().borrow().times > 0 {
         tell.send(Said::Away);
     }
+    // It has heard nothing for as long as nothing came.
+    let heard = session.heard().unwrap_or_else(Instant::now);
     let silent = async {
-        sleep(SILENCE).await;
+        sleep_until((heard + SILENCE).into()).await;
         tell.send(Said::Silent);
         std::future::pending::<()>().await;
     };

@@ -114,6 +114,8 @@ pub struct Carrier {
 
     round_trip: Option<Duration>,
     resumes: u64,
+    /// When anything came last, on whatever connection.
+    heard: Option<Instant>,
 }
 
 impl Carrier {
@@ -154,6 +156,7 @@ impl Carrier {
             turns: [0; 3],
             round_trip: None,
             resumes: 0,
+            heard: None,
         }
     }
 
@@ -244,6 +247,12 @@ impl Carrier {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.ending == Ending::Over
+    }
+
+    /// When frames came last, on this connection or one before.
+    #[must_use]
+    pub fn heard(&self) -> Option<Instant> {
+        self.heard
     }
 
     /// Whether frames flow.

@@ -69,6 +69,7 @@ impl Carrier {
                 }
                 Link::Up(liveness, _) => {
                     liveness.heard(now);
+                    self.heard = Some(now);
                     self.take_frame(bytes, now)
                 }
             };
