@@ -154,3 +154,89 @@ async fn log(words: Option<ChildStderr>) {
         tracing::info!("{line}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use qvd_carrier::{Config, Offer, Role, Token};
+    use qvd_net::carrier::Stream;
+    use tokio::io::{AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_secs(60);
+
+    /// Asks a command that runs this script; `ask` has the VM's end.
+    async fn asked(folder: &Path, script: &str, ask: impl AsyncFnOnce(Stream)) {
+        let program = folder.join("command");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+        let slave = nx_proxy::Slave {
+            command: Some(program),
+            environment: vec![("HERE".to_owned(), folder.into())],
+        };
+        let server = Server {
+            slave: Some(slave),
+            road: folder.join("road"),
+        };
+        let client = Session::new(Role::Client, Config::default());
+        let agent = Session::new(Role::Agent, Config::default());
+        let (here, there) = duplex(4096);
+        let greeting = qvd_carrier::greeting(Offer::New).to_vec();
+        let both = async {
+            tokio::join!(
+                client.run(here, greeting),
+                agent.serve(there, &[], Token::new([1; 16]))
+            )
+        };
+        let answered = serve(client.clone(), server);
+        let asks = async {
+            ask(agent.open(Kind::Slave, b"").unwrap()).await;
+            // Every request is over before the session is.
+            agent.end(qvd_carrier::Reason::Done, "");
+        };
+        let all = async { tokio::join!(both, answered, asks) };
+        timeout(WAIT, all).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_with_its_command_whoever_else_holds_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "read word; sleep 1000 & echo $! > \"$HERE/left\"; echo \"$word, yes\"";
+        asked(folder.path(), script, async |mut stream| {
+            stream.write_all(b"well\n").await.unwrap();
+            let mut heard = String::new();
+            stream.read_to_string(&mut heard).await.unwrap();
+            assert_eq!(heard, "well, yes\n");
+        })
+        .await;
+        // What it began, a viewer for instance, is the user's.
+        let left = fs::read_to_string(folder.path().join("left")).unwrap();
+        let left = Pid::from_raw(left.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(left, Signal::KILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_command_that_does_not_end_is_killed_with_what_it_has_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let script =
+            "sleep 1000 & echo $! > \"$HERE/left\"; echo $$ > \"$HERE/own\"; echo begun; wait";
+        asked(folder.path(), script, async |mut stream| {
+            let mut heard = [0; 5];
+            stream.read_exact(&mut heard).await.unwrap();
+            // Given up: nobody listens any more.
+            drop(stream);
+        })
+        .await;
+        for file in ["own", "left"] {
+            let id = fs::read_to_string(folder.path().join(file)).unwrap();
+            let stat = format!("/proc/{}/stat", id.trim());
+            // Init may not have taken it away yet.
+            let stat = fs::read_to_string(stat).unwrap_or_default();
+            assert!(stat.is_empty() || stat.contains(") Z "), "{file}: {stat}");
+        }
+    }
+}
