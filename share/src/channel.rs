@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
 
 use crate::Outages;
@@ -20,6 +20,27 @@ pub struct Channel {
     output: Output,
     /// Of what carries it.
     outages: Mutex<Outages>,
+}
+
+/// What wakes who waits for room in a channel, also when it rings before that.
+#[derive(Debug)]
+pub(crate) struct Bell(OwnedFd);
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Self> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Self(eventfd(0, flags)?))
+    }
+
+    pub(crate) fn ring(&self) {
+        // One that cannot be rung once more has been rung.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    fn hush(&self) {
+        // Somebody rang it, or it would not be read.
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
 }
 
 #[derive(Debug)]
@@ -133,9 +154,24 @@ impl Channel {
         }
     }
 
-    /// Waits until something can be written; `false` when the time has passed.
-    pub(crate) fn wait_writable(&self, time: Duration) -> io::Result<bool> {
-        wait(self.output(), PollFlags::OUT, Some(time))
+    /// Waits until something can be written; `false` when the time has passed
+    /// or somebody rings.
+    pub(crate) fn wait_writable(&self, time: Duration, bell: &Bell) -> io::Result<bool> {
+        let time = Timespec::try_from(time).ok();
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.output().as_fd(), PollFlags::OUT),
+            PollFd::from_borrowed_fd(bell.0.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut fds, time.as_ref()) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        let [output, rung] = fds.map(|fd| !fd.revents().is_empty());
+        if rung {
+            bell.hush();
+        }
+        Ok(output)
     }
 
     /// The same, of a time that does not pass while there is an outage.

@@ -1,5 +1,6 @@
+use std::fs::Permissions;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,6 +75,8 @@ impl Registry {
         // Of an earlier process with our number.
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).map_err(Error::file(&socket))?;
+        std::fs::set_permissions(&socket, Permissions::from_mode(0o600))
+            .map_err(Error::file(&socket))?;
         let ended = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&ended);
         let registered = Registered { socket, ended };
@@ -194,6 +197,8 @@ mod tests {
             session: "default".into(),
         };
         let registered = registry.register(&entry, || {}).unwrap();
+        let mode = registered.socket.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         assert_eq!(registry.list(), std::slice::from_ref(&entry));
         assert!(registry.unshare("papers", None).is_err());
         assert!(registry.unshare("docs", Some("other")).is_err());

@@ -29,6 +29,9 @@ pub enum Command {
         config: PathBuf,
     },
     /// Say what state the session is in.
+    ///
+    /// Of a connected session whose client speaks the carrier also whether
+    /// that is there or away, and for how many seconds.
     Status {
         /// The configuration file.
         #[arg(long, value_name = "FILE", default_value = settings::DEFAULT_PATH)]

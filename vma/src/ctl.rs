@@ -83,6 +83,11 @@ pub struct Status {
     pub nxagent_pid: Option<i32>,
     /// Number of the session's X display.
     pub display: u16,
+    /// The client of a connected session, where it is known whether it is
+    /// there: on the carrier it may be away for a while. Nothing of an older
+    /// daemon.
+    #[serde(default)]
+    pub client: Option<Client>,
     /// Process id of the daemon.
     pub daemon_pid: u32,
     /// Whom the daemon runs as.
@@ -95,6 +100,15 @@ pub struct Status {
     pub config: PathBuf,
     /// Where it takes calls.
     pub rpc: String,
+}
+
+/// Whether a session's client is there, and for how long it has been or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// It is there, and else away.
+    pub there: bool,
+    /// Since it came or went.
+    pub seconds: u64,
 }
 
 /// Asks the daemon; its lines are given to `show` as they come.

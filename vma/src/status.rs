@@ -8,7 +8,7 @@ use qvd_config::VmaConfig;
 use qvd_http1::{ResponseEvent, ResponseReader};
 use qvd_rpc::{Call, MAX_REPLY, Reply, Waited};
 
-use crate::ctl::{self, Answer, Ask};
+use crate::ctl::{self, Answer, Ask, Client};
 use crate::settings::SessionPaths;
 
 /// How long the daemon may take to answer.
@@ -22,12 +22,12 @@ const TIME: Duration = Duration::from_secs(5);
 pub fn print(config: &VmaConfig, json: bool) -> anyhow::Result<()> {
     let socket = SessionPaths::new(config).agent;
     let answer = ctl::ask(&socket, &Ask::Status, TIME, |_| {});
-    let (state, reason) = match answer {
+    let (state, reason, client) = match answer {
         Ok(Answer::Status(status)) if json => {
             println!("{}", serde_json::to_string_pretty(&status)?);
             return Ok(());
         }
-        Ok(Answer::Status(status)) => (status.state, status.reason),
+        Ok(Answer::Status(status)) => (status.state, status.reason, status.client),
         Err(error) if json => {
             return Err(
                 anyhow::Error::new(error).context(format!("no agent on {}", socket.display()))
@@ -36,14 +36,23 @@ pub fn print(config: &VmaConfig, json: bool) -> anyhow::Result<()> {
         // Of another version, or for others than who asks.
         _ => {
             let waited = ask(config)?;
-            (waited.state.to_string(), waited.reason)
+            (waited.state.to_string(), waited.reason, None)
         }
     };
     match reason {
         Some(reason) => println!("{state}: {reason}"),
         None => println!("{state}"),
     }
+    if let Some(client) = client {
+        println!("{}", describe(client));
+    }
     Ok(())
+}
+
+/// A line about the session's client.
+fn describe(client: Client) -> String {
+    let place = if client.there { "there" } else { "away" };
+    format!("the client has been {place} for {} s", client.seconds)
 }
 
 /// The session's state and, after a failure, its reason.
@@ -87,5 +96,17 @@ fn ask(config: &VmaConfig) -> anyhow::Result<Waited> {
                 n => reader.receive(chunk.get(..n).unwrap_or_default()),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_is_away_is_told_from_one_that_is_there() {
+        let line = |there| describe(Client { there, seconds: 12 });
+        assert_eq!(line(true), "the client has been there for 12 s");
+        assert_eq!(line(false), "the client has been away for 12 s");
     }
 }

@@ -1,15 +1,17 @@
 //! What the user is told while something is under way.
 
+mod pace;
 mod share;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::oneshot;
 
+use self::pace::Pace;
 use crate::core::Event;
 
 /// Progress on standard error: a spinner on a terminal, lines elsewhere.
@@ -22,6 +24,8 @@ pub(super) struct Progress {
     logged_in: Option<oneshot::Sender<()>>,
     /// Whether the session is in its window now.
     in_session: Arc<AtomicBool>,
+    /// Of the attempts to get it back.
+    pace: Pace,
 }
 
 impl Progress {
@@ -32,6 +36,7 @@ impl Progress {
             quiet,
             logged_in: None,
             in_session: Arc::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -55,10 +60,20 @@ impl Progress {
     }
 
     pub(super) fn event(&mut self, event: &Event) {
-        tracing::info!("{event:?}");
+        let stays = match event {
+            Event::Reconnecting { .. } => self.pace.is_due(Instant::now()),
+            _ => true,
+        };
+        match stays {
+            true => tracing::info!("{event:?}"),
+            false => tracing::debug!("{event:?}"),
+        }
         match event {
             Event::Connected => self.in_session.store(true, Ordering::Relaxed),
-            Event::Lost { .. } => self.in_session.store(false, Ordering::Relaxed),
+            Event::Lost { .. } => {
+                self.pace = Pace::default();
+                self.in_session.store(false, Ordering::Relaxed);
+            }
             _ => {}
         }
         match event {
@@ -94,6 +109,8 @@ impl Progress {
             Event::Lost { cause } => {
                 self.done(&format!("The session was lost ({cause}); reconnecting"));
             }
+            // A line of each would be all that a log holds.
+            Event::Reconnecting { .. } if !self.terminal && !stays => {}
             Event::Reconnecting {
                 attempt,
                 wait,

@@ -77,6 +77,8 @@ pub(super) struct Core {
     answers_first: bool,
     held: VecDeque<(ReplyWrite, u32)>,
     pub(super) waits: VecDeque<Wait>,
+    /// One was put there since that was asked last.
+    pub(super) hurried: bool,
     /// The file system that is shared, as it was told last.
     pub(super) file_system: Option<FileSystem>,
     /// The sharing user, as whom the mounting user sees himself.
@@ -117,6 +119,7 @@ impl Core {
             answers_first: false,
             held: VecDeque::new(),
             waits: VecDeque::new(),
+            hurried: false,
             file_system: None,
             owner: None,
             read_only: false,
@@ -166,6 +169,12 @@ impl Core {
         let wait = self.waits.front().map(|wait| wait.until);
         let timeout = self.client.poll_timeout();
         wait.into_iter().chain(timeout).min()
+    }
+
+    /// Whether somebody waits since this was asked last whose time may come
+    /// before that of all others.
+    pub(super) fn take_hurried(&mut self) -> bool {
+        std::mem::take(&mut self.hurried)
     }
 
     /// Something to be done when the lock is given back: an answer to the

@@ -9,7 +9,7 @@ use fuser::Request;
 use super::Error;
 use super::core::Core;
 use super::dying::{Device, Waiters};
-use crate::channel::READ;
+use crate::channel::{Bell, READ};
 use crate::outages::Next;
 use crate::serve::take_sent;
 use crate::{Channel, Outages, sys};
@@ -32,6 +32,8 @@ pub(super) struct Link {
     writer: Mutex<VecDeque<(Vec<u8>, usize)>>,
     keeper: Mutex<Keeper>,
     wake: Condvar,
+    /// Wakes the keeper where it waits for room in the channel.
+    bell: Bell,
     over: Condvar,
     waiters: Waiters,
     device: OnceLock<Device>,
@@ -41,6 +43,8 @@ pub(super) struct Link {
 struct Keeper {
     /// The channel is full.
     blocked: bool,
+    /// It waits for room in it.
+    in_channel: bool,
     /// Nothing is under way: it sleeps until something is.
     sleeps: bool,
     /// Something was asked since it last tidied up.
@@ -62,6 +66,7 @@ impl Link {
             writer: Mutex::default(),
             keeper: Mutex::default(),
             wake: Condvar::new(),
+            bell: Bell::new().map_err(Error::Thread)?,
             over: Condvar::new(),
             waiters: Waiters::default(),
             device: OnceLock::new(),
@@ -137,7 +142,11 @@ impl Link {
         let result = act(&mut core);
         let (mut replies, first) = core.take_replies();
         let output = core.has_output();
+        let hurried = core.take_hurried();
         drop(core);
+        if hurried && self.keeper().in_channel {
+            self.bell.ring();
+        }
         if first {
             replies.drain(..).for_each(|reply| reply());
         }
@@ -257,6 +266,12 @@ impl Link {
     /// channel has room again.
     fn keep(&self) {
         loop {
+            {
+                // Before the deadline is asked for: who comes with a nearer one
+                // after that rings.
+                let mut keeper = self.keeper();
+                keeper.in_channel = keeper.blocked;
+            }
             let deadline = {
                 let mut core = self.lock();
                 core.now = Instant::now();
@@ -280,10 +295,13 @@ impl Link {
                 continue;
             }
             if keeper.blocked {
+                if !keeper.in_channel {
+                    continue;
+                }
                 keeper.blocked = false;
                 drop(keeper);
                 let time = time.unwrap_or(Duration::from_secs(1));
-                match self.channel.wait_writable(time) {
+                match self.channel.wait_writable(time, &self.bell) {
                     Ok(true) => self.flush(),
                     Ok(false) => self.keeper().blocked = true,
                     Err(_) => self.gone(),
@@ -308,6 +326,7 @@ impl Link {
     pub(super) fn gone(&self) {
         self.with(Core::fail);
         self.keeper().over = true;
+        self.bell.ring();
         self.wake.notify_all();
         self.over.notify_all();
         self.channel.shutdown();

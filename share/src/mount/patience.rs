@@ -35,6 +35,7 @@ impl Core {
                 }
             }),
         });
+        self.hurried = true;
         self.ask(request, move |core, outcome| {
             if let Some(job) = take(&job) {
                 job(core, Some(outcome));

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::rig::{Mounter, Rig, Sharer, eventually, is_soak, noise};
@@ -172,4 +173,29 @@ fn df_and_a_look_at_the_mount_do_not_hang_with_the_sharing_end() {
     signal(rig.sharer(), Signal::CONT);
     looker.join().unwrap();
     eventually("answered", || rig.mounted().waiting() == 0);
+}
+
+#[test]
+fn df_does_not_wait_for_room_in_a_full_channel() {
+    let hour = Duration::from_secs(3600);
+    let rig = Rig::with(Sharer::OpenSsh, Mounter::Ours, hour, |_| {});
+    assert!(rustix::fs::statvfs(rig.mount()).is_ok());
+    eventually("at rest", || rig.mounted().waiting() == 0);
+    // Nobody waits for the answer to this any more.
+    thread::park_timeout(Duration::from_millis(1500));
+    signal(rig.sharer(), Signal::STOP);
+    while send(&rig.channel, &[0; 4096], SendFlags::DONTWAIT).is_ok() {}
+    // This waits for room, and for an hour.
+    let path = rig.at("f");
+    let waits = thread::spawn(move || fs::metadata(path).map(|_| ()));
+    eventually("asked", || rig.mounted().waiting() > 0);
+    thread::park_timeout(Duration::from_millis(200));
+    let (tell, told) = mpsc::channel();
+    let mount = rig.mount();
+    let looker = thread::spawn(move || tell.send(rustix::fs::statvfs(mount).is_ok()));
+    let space = told.recv_timeout(Duration::from_secs(20));
+    rig.channel.shutdown(Shutdown::Both).unwrap();
+    assert!(waits.join().unwrap().is_err());
+    looker.join().unwrap().unwrap();
+    assert_eq!(space, Ok(true));
 }

@@ -19,6 +19,7 @@ use super::gate::Gate;
 use super::launch::{self, Plan, random_name};
 use super::link::{Link, Report};
 use super::port::{Awaited, Client, NxPort};
+use super::presence::Presence;
 use super::rpc::Handle;
 use super::{slave, vnc};
 use crate::control::{Command, User};
@@ -64,6 +65,8 @@ pub struct Description {
     pub nxagent: Option<i32>,
     /// Number of its display.
     pub display: u16,
+    /// Whether its client is there, where that is known.
+    pub client: Option<crate::ctl::Client>,
 }
 
 /// What the core is told.
@@ -130,6 +133,8 @@ pub(super) struct Core {
 /// What is known of the session's carrier.
 #[derive(Default)]
 struct Carried {
+    /// Whether the client is there.
+    client: Presence,
     /// Whether the session process speaks it.
     spoken: bool,
     /// Whether the client of the last start or resume does.
@@ -287,6 +292,8 @@ impl Core {
             Input::Session(Report::Started(nxagent)) => self.nxagent = Some(nxagent),
             Input::Session(Report::Speaks(spoken)) => self.carrier.spoken = spoken,
             Input::Session(Report::Carrier { up, tokens, port }) => {
+                let client = &mut self.carrier.client;
+                client.told(up, !tokens.is_empty(), Instant::now());
                 self.carrier.tokens = tokens;
                 // A connection that came to the port before this one may be
                 // lost by now: its client has asked for this one.
@@ -542,6 +549,7 @@ impl Core {
             since: self.since,
             nxagent: self.nxagent,
             display: self.display(),
+            client: self.carrier.client.describe(Instant::now()),
         }
     }
 

@@ -156,6 +156,7 @@ impl Context {
             session: now.session,
             nxagent_pid: now.nxagent,
             display: now.display,
+            client: now.client,
             daemon_pid: std::process::id(),
             daemon_uid: rustix::process::geteuid().as_raw(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -10,6 +10,7 @@ mod link;
 mod places;
 mod port;
 mod power;
+mod presence;
 mod record;
 mod reload;
 mod rpc;

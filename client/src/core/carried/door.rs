@@ -2,8 +2,10 @@
 //! slave channel, as shares know it. Another one tells of outages. What the VM
 //! asks comes the other way.
 
+use std::fs::{Permissions, set_permissions};
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use qvd_carrier::Kind;
 use qvd_net::carrier::{Session, tell_road};
@@ -28,9 +30,13 @@ impl Door {
         session: Session,
         slave: Option<nx_proxy::Slave>,
     ) -> io::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("qvd-carrier-").tempdir()?;
-        let listener = UnixListener::bind(dir.path().join("slave"))?;
-        let road = UnixListener::bind(dir.path().join("road"))?;
+        // The umask is not to decide who gets in.
+        let dir = tempfile::Builder::new()
+            .prefix("qvd-carrier-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()?;
+        let listener = bind(&dir.path().join("slave"))?;
+        let road = bind(&dir.path().join("road"))?;
         let server = Server {
             slave,
             road: dir.path().join("road"),
@@ -60,6 +66,13 @@ impl Drop for Door {
     }
 }
 
+/// A socket to which only the user connects.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(path)?;
+    set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
 async fn serve(listener: UnixListener, session: Session) {
     let mut connections = JoinSet::new();
     loop {
@@ -77,5 +90,22 @@ async fn serve(listener: UnixListener, session: Session) {
             Ok(stream) => drop(connections.spawn(stream.join(connection))),
             Err(error) => tracing::info!(%error, "no stream for a share"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use qvd_carrier::{Config, Role};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_else_gets_in() {
+        let session = Session::new(Role::Client, Config::default());
+        let door = Door::open(session, None).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(door.dir.path()), 0o700);
+        assert_eq!(mode(&door.socket()), 0o600);
+        assert_eq!(mode(&door.road()), 0o600);
     }
 }
