@@ -17,6 +17,7 @@
 mod again;
 pub mod cli;
 mod error;
+mod left;
 mod line;
 mod record;
 mod register;
@@ -26,6 +27,7 @@ mod session;
 
 pub use again::Again;
 pub use error::{Error, STATUSES};
+pub use left::{is_deserted, is_gone};
 pub use line::Line;
 pub use record::{About, Record};
 pub use register::{Entry, Registered, Registry};

@@ -1,6 +1,6 @@
 use std::fs::Permissions;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::left::{is_deserted, is_gone};
 
 /// How long a share's process may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -98,6 +99,22 @@ impl Registry {
         Ok(registered)
     }
 
+    /// Takes out what processes left that were killed.
+    pub fn tidy(&self) {
+        for socket in self.sockets() {
+            let is_socket = socket
+                .symlink_metadata()
+                .is_ok_and(|found| found.file_type().is_socket());
+            if is_socket
+                && owner(&socket).is_some_and(is_gone)
+                && is_deserted(&socket).is_ok_and(|deserted| deserted)
+            {
+                // Another one may do the same.
+                let _ = std::fs::remove_file(&socket);
+            }
+        }
+    }
+
     /// All shares.
     #[must_use]
     pub fn list(&self) -> Vec<Entry> {
@@ -136,6 +153,13 @@ impl Registry {
                 .is_some_and(|extension| extension == "sock")
         })
     }
+}
+
+/// The number of the process that has made a socket, by its name.
+fn owner(socket: &Path) -> Option<u32> {
+    let (pid, number) = socket.file_stem()?.to_str()?.split_once('-')?;
+    number.parse::<u32>().ok()?;
+    pid.parse().ok()
 }
 
 impl Drop for Registered {
@@ -218,5 +242,27 @@ mod tests {
         drop(UnixListener::bind(&socket).unwrap());
         assert!(registry.list().is_empty());
         assert!(!socket.exists());
+    }
+
+    #[test]
+    fn a_client_takes_out_what_a_killed_one_left_and_nothing_else() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Registry::new(folder.path());
+        std::fs::create_dir(&registry.folder).unwrap();
+        let socket = |name: String| {
+            let socket = registry.folder.join(name);
+            let listener = UnixListener::bind(&socket).unwrap();
+            (socket, listener)
+        };
+        let (dead, own) = (child.id(), std::process::id());
+        let (left, _) = socket(format!("{dead}-0.sock"));
+        let (lives, _) = socket(format!("{own}-7.sock"));
+        let (listens, _listener) = socket(format!("{dead}-1.sock"));
+        let (other, _) = socket(format!("{dead}-x.sock"));
+        registry.tidy();
+        assert!(!left.exists());
+        assert!(lives.exists() && listens.exists() && other.exists());
     }
 }

@@ -125,7 +125,7 @@ impl App {
     fn count_down(self: &Rc<Self>, attempt: u32, wait: Duration, left: Duration) {
         let session = self.window.global::<ui::Session<'_>>();
         session.set_attempt(i32::try_from(attempt).unwrap_or(i32::MAX));
-        session.set_seconds_left(seconds(wait));
+        session.set_seconds_left(countdown(wait));
         session.set_seconds_kept(seconds(left));
         session.set_reconnecting(true);
         if self.window.get_page() != Page::Progress {
@@ -436,6 +436,12 @@ fn matching(vms: &[VmEntry], text: &str) -> Vec<usize> {
     all.map(|(at, _)| at).collect()
 }
 
+/// The seconds until an attempt; none where they are not worth a countdown: it
+/// is being tried.
+fn countdown(wait: Duration) -> i32 {
+    if wait < SECOND { 0 } else { seconds(wait) }
+}
+
 /// Whole seconds, as a countdown begins with them.
 fn seconds(time: Duration) -> i32 {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
@@ -445,6 +451,12 @@ fn seconds(time: Duration) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_is_counted_down_where_it_can_be_read() {
+        let shown = [0, 100, 250, 999, 1000, 1001, 10_000].map(Duration::from_millis);
+        assert_eq!(shown.map(countdown), [0, 0, 0, 0, 1, 2, 10]);
+    }
 
     #[test]
     fn a_filter_looks_at_names_whatever_their_case() {

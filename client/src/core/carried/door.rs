@@ -2,6 +2,8 @@
 //! slave channel, as shares know it. Another one tells of outages. What the VM
 //! asks comes the other way.
 
+mod left;
+
 use std::fs::{Permissions, set_permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -32,9 +34,13 @@ impl Door {
     ) -> io::Result<Self> {
         // The umask is not to decide who gets in.
         let dir = tempfile::Builder::new()
-            .prefix("qvd-carrier-")
+            .prefix(&left::prefix())
             .permissions(Permissions::from_mode(0o700))
             .tempdir()?;
+        if let Some(parent) = dir.path().parent().map(Path::to_owned) {
+            // Nobody waits for it.
+            drop(tokio::task::spawn_blocking(move || left::tidy(&parent)));
+        }
         let listener = bind(&dir.path().join("slave"))?;
         let road = bind(&dir.path().join("road"))?;
         let server = Server {

@@ -58,6 +58,7 @@ struct Running {
 
 /// Shares until `end` ends; then everything has ended.
 pub(super) fn run(context: &Arc<Context>, end: &PipeReader) {
+    context.registry.tidy();
     let mut table = match Table::open() {
         Ok(table) => Some(table),
         Err(error) => {
