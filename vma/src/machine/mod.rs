@@ -5,6 +5,7 @@
 //! [`Effect`]s out. Nothing waits in here, so a hook or a slow nxagent can
 //! never keep `ping` or `x_state` from being answered.
 
+mod rejoin;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -14,6 +15,7 @@ use qvd_rpc::{Reply, SessionState};
 
 use crate::control::NxState;
 use crate::parameters::SessionSpec;
+use rejoin::{Again, Came, listening};
 pub use timers::Timeouts;
 pub use words::{Effect, Event, Stage};
 
@@ -46,25 +48,6 @@ enum State {
     Stopping {
         process: bool,
     },
-}
-
-/// Whether the client, which came and lost its connection before NX had begun,
-/// is awaited once more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Again {
-    No,
-    /// Once the port is open.
-    Opening,
-    Open,
-}
-
-/// Whether the client that is awaited has come, and NX is to begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Came {
-    No,
-    Yes,
-    /// It has lost its connection, and may be back.
-    Lost,
 }
 
 /// The machine. One a VM.
@@ -140,22 +123,6 @@ impl Machine {
         matches!(self.state, State::Connected | State::Rejoining { .. })
     }
 
-    /// Whether a client that has lost its connection may go on.
-    #[must_use]
-    pub fn may_rejoin(&self) -> bool {
-        self.has_client() || matches!(self.state, State::Listening { .. })
-    }
-
-    /// Whether one is awaited that was there before.
-    #[must_use]
-    pub fn is_rejoined(&self) -> bool {
-        match self.state {
-            State::Listening { again, .. } => again != Again::No,
-            State::Rejoining { .. } => true,
-            _ => false,
-        }
-    }
-
     /// Takes an event and says what is to be done, in this order.
     pub fn step(&mut self, event: Event) -> Vec<Effect> {
         match event {
@@ -217,47 +184,6 @@ impl Machine {
         self.user = Some(spec.user.clone());
         let prepare = self.prepare(Stage::PreConnect, resume, spec);
         vec![Effect::Reply(Reply::State(SessionState::Starting)), prepare]
-    }
-
-    /// The client has shown the token of its carrier: nothing of the session
-    /// changes, and so no hook is run.
-    fn rejoin_asked(&mut self) -> Vec<Effect> {
-        self.state = match self.state {
-            State::Connected | State::Rejoining { .. } => State::Rejoining { open: false },
-            // The time that runs goes on until the port is open.
-            State::Listening { resumed, .. } => listening(resumed, Again::Opening),
-            _ => {
-                let message = format!("session is {}, retry later", self.state());
-                return vec![Effect::Reply(Reply::Failure(message))];
-            }
-        };
-        self.reason = None;
-        vec![
-            Effect::Reply(Reply::State(SessionState::Starting)),
-            Effect::OpenPort,
-        ]
-    }
-
-    fn rejoined(&mut self) -> Vec<Effect> {
-        match self.state {
-            State::Rejoining { .. } => {
-                self.state = State::Connected;
-                vec![Effect::ClosePort, Effect::Disarm]
-            }
-            State::Listening {
-                resumed,
-                again: Again::Opening | Again::Open,
-                ..
-            } => {
-                self.state = State::Listening {
-                    resumed,
-                    again: Again::No,
-                    came: Came::Yes,
-                };
-                vec![Effect::ClosePort, Effect::Arm(self.timeouts.beginning)]
-            }
-            _ => vec![],
-        }
     }
 
     fn prepare(&mut self, stage: Stage, resume: bool, spec: Box<SessionSpec>) -> Effect {
@@ -382,57 +308,6 @@ impl Machine {
                 self.suspend()
             }
             Err(reason) => self.terminate(Some(reason)),
-        }
-    }
-
-    /// What is awaited is not the client any more.
-    fn client_came(&mut self) -> Vec<Effect> {
-        match &mut self.state {
-            State::Listening { came, .. } => {
-                *came = Came::Yes;
-                vec![Effect::Arm(self.timeouts.beginning)]
-            }
-            _ => vec![],
-        }
-    }
-
-    fn client_lost(&mut self) {
-        if let State::Listening { came, .. } = &mut self.state
-            && *came == Came::Yes
-        {
-            *came = Came::Lost;
-        }
-    }
-
-    fn port_reopened(&mut self, outcome: Result<(), String>) -> Vec<Effect> {
-        let before = match self.state {
-            State::Listening { resumed, .. } => Some(resumed),
-            _ => None,
-        };
-        match (outcome, before) {
-            (Ok(()), Some(resumed)) => {
-                self.state = listening(resumed, Again::Open);
-                vec![Effect::Arm(self.timeouts.listening)]
-            }
-            (Ok(()), None) => {
-                self.state = State::Rejoining { open: true };
-                vec![Effect::Arm(self.timeouts.listening)]
-            }
-            (Err(reason), Some(resumed)) => {
-                self.reason = Some(reason);
-                // It may ask again; NX waits for it as long as it would have.
-                self.state = State::Listening {
-                    resumed,
-                    again: Again::No,
-                    came: Came::Yes,
-                };
-                vec![Effect::ClosePort]
-            }
-            (Err(reason), None) => {
-                self.reason = Some(reason);
-                self.state = State::Connected;
-                vec![Effect::ClosePort, Effect::Disarm]
-            }
         }
     }
 
@@ -632,13 +507,5 @@ impl Machine {
             Effect::Disarm,
             Effect::Entered(SessionState::Stopped),
         ]
-    }
-}
-
-fn listening(resumed: bool, again: Again) -> State {
-    State::Listening {
-        resumed,
-        again,
-        came: Came::No,
     }
 }

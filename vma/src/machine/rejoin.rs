@@ -1,0 +1,143 @@
+//! The client that comes to the port, is lost, and comes again.
+
+use qvd_rpc::{Reply, SessionState};
+
+use super::{Effect, Machine, State};
+
+/// Whether the client, which came and lost its connection before NX had begun,
+/// is awaited once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    No,
+    /// Once the port is open.
+    Opening,
+    Open,
+}
+
+/// Whether the client that is awaited has come, and NX is to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Came {
+    No,
+    Yes,
+    /// It has lost its connection, and may be back.
+    Lost,
+}
+
+impl Machine {
+    /// Whether a client that has lost its connection may go on.
+    #[must_use]
+    pub fn may_rejoin(&self) -> bool {
+        self.has_client() || matches!(self.state, State::Listening { .. })
+    }
+
+    /// Whether one is awaited that was there before.
+    #[must_use]
+    pub fn is_rejoined(&self) -> bool {
+        match self.state {
+            State::Listening { again, .. } => again != Again::No,
+            State::Rejoining { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The client has shown the token of its carrier: nothing of the session
+    /// changes, and so no hook is run.
+    pub(super) fn rejoin_asked(&mut self) -> Vec<Effect> {
+        self.state = match self.state {
+            State::Connected | State::Rejoining { .. } => State::Rejoining { open: false },
+            // The time that runs goes on until the port is open.
+            State::Listening { resumed, .. } => listening(resumed, Again::Opening),
+            _ => {
+                let message = format!("session is {}, retry later", self.state());
+                return vec![Effect::Reply(Reply::Failure(message))];
+            }
+        };
+        self.reason = None;
+        vec![
+            Effect::Reply(Reply::State(SessionState::Starting)),
+            Effect::OpenPort,
+        ]
+    }
+
+    pub(super) fn rejoined(&mut self) -> Vec<Effect> {
+        match self.state {
+            State::Rejoining { .. } => {
+                self.state = State::Connected;
+                vec![Effect::ClosePort, Effect::Disarm]
+            }
+            State::Listening {
+                resumed,
+                again: Again::Opening | Again::Open,
+                ..
+            } => {
+                self.state = State::Listening {
+                    resumed,
+                    again: Again::No,
+                    came: Came::Yes,
+                };
+                vec![Effect::ClosePort, Effect::Arm(self.timeouts.beginning)]
+            }
+            _ => vec![],
+        }
+    }
+
+    /// What is awaited is not the client any more.
+    pub(super) fn client_came(&mut self) -> Vec<Effect> {
+        match &mut self.state {
+            State::Listening { came, .. } => {
+                *came = Came::Yes;
+                vec![Effect::Arm(self.timeouts.beginning)]
+            }
+            _ => vec![],
+        }
+    }
+
+    pub(super) fn client_lost(&mut self) {
+        if let State::Listening { came, .. } = &mut self.state
+            && *came == Came::Yes
+        {
+            *came = Came::Lost;
+        }
+    }
+
+    pub(super) fn port_reopened(&mut self, outcome: Result<(), String>) -> Vec<Effect> {
+        let before = match self.state {
+            State::Listening { resumed, .. } => Some(resumed),
+            _ => None,
+        };
+        match (outcome, before) {
+            (Ok(()), Some(resumed)) => {
+                self.state = listening(resumed, Again::Open);
+                vec![Effect::Arm(self.timeouts.listening)]
+            }
+            (Ok(()), None) => {
+                self.state = State::Rejoining { open: true };
+                vec![Effect::Arm(self.timeouts.listening)]
+            }
+            (Err(reason), Some(resumed)) => {
+                self.reason = Some(reason);
+                // It may ask again; NX waits for it as long as it would have.
+                self.state = State::Listening {
+                    resumed,
+                    again: Again::No,
+                    came: Came::Yes,
+                };
+                vec![Effect::ClosePort]
+            }
+            (Err(reason), None) => {
+                self.reason = Some(reason);
+                self.state = State::Connected;
+                vec![Effect::ClosePort, Effect::Disarm]
+            }
+        }
+    }
+}
+
+/// A session that awaits a client on its port.
+pub(super) const fn listening(resumed: bool, again: Again) -> State {
+    State::Listening {
+        resumed,
+        again,
+        came: Came::No,
+    }
+}
