@@ -143,8 +143,6 @@ struct Carried {
     tokens: Vec<Token>,
     /// The number of the port that was opened last.
     port: u64,
-    /// Whether it has a connection.
-    up: bool,
 }
 
 /// What hooks are told of the session that is, or is being made.
@@ -293,13 +291,13 @@ impl Core {
             Input::Session(Report::Speaks(spoken)) => self.carrier.spoken = spoken,
             Input::Session(Report::Carrier { up, tokens, port }) => {
                 let client = &mut self.carrier.client;
-                client.told(up, !tokens.is_empty(), Instant::now());
+                let lost = client.told(up, !tokens.is_empty(), Instant::now());
                 self.carrier.tokens = tokens;
-                // A connection that came to the port before this one may be
-                // lost by now: its client has asked for this one.
-                if std::mem::replace(&mut self.carrier.up, up) && !up {
+                if lost {
                     self.step(Event::ClientLost);
                 }
+                // A connection that came to the port before this one may be
+                // lost by now: its client has asked for this one.
                 if up && (port == 0 || port >= self.carrier.port) {
                     self.step(Event::Rejoined);
                 }

@@ -12,8 +12,10 @@ pub(super) struct Presence(Option<(bool, Instant)>);
 
 impl Presence {
     /// The session process has told of the carrier: whether its connection has
-    /// come `up`, and whether there is a client that may go on with it.
-    pub(super) fn told(&mut self, up: bool, goes_on: bool, now: Instant) {
+    /// come `up`, and whether there is a client that may go on with it. Says
+    /// whether it was there before, and is not now.
+    pub(super) fn told(&mut self, up: bool, goes_on: bool, now: Instant) -> bool {
+        let was_there = matches!(self.0, Some((true, _)));
         self.0 = match self.0 {
             _ if !goes_on => None,
             Some((there, since)) if there == up => Some((there, since)),
@@ -21,6 +23,7 @@ impl Presence {
             None if !up => None,
             _ => Some((up, now)),
         };
+        was_there && !up
     }
 
     /// What is said of it.
@@ -49,14 +52,14 @@ mod tests {
         assert_eq!(presence.describe(at(1)), None);
         presence.told(true, true, at(1));
         assert_eq!(presence.describe(at(3)), client(true, 2));
-        presence.told(false, true, at(5));
+        assert!(presence.told(false, true, at(5)));
         // Somebody comes who may be the client.
-        presence.told(false, true, at(7));
+        assert!(!presence.told(false, true, at(7)));
         assert_eq!(presence.describe(at(8)), client(false, 3));
         presence.told(true, true, at(9));
         assert_eq!(presence.describe(at(9)), client(true, 0));
         // The session is suspended.
-        presence.told(false, false, at(10));
+        assert!(presence.told(false, false, at(10)));
         assert_eq!(presence.describe(at(10)), None);
     }
 }

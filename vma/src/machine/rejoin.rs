@@ -77,6 +77,13 @@ impl Machine {
                 };
                 vec![Effect::ClosePort, Effect::Arm(self.timeouts.beginning)]
             }
+            State::Listening {
+                came: ref mut came @ Came::Lost,
+                ..
+            } => {
+                *came = Came::Yes;
+                vec![]
+            }
             _ => vec![],
         }
     }

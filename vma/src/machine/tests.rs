@@ -482,6 +482,11 @@ fn a_client_that_is_lost_before_nx_has_begun_keeps_no_other_out() {
         let refused = machine.step(start());
         assert!(matches!(refused[..], [Effect::Reply(Reply::Failure(_))]));
         machine.step(Event::ClientLost);
+        // It was another connection that it gave up.
+        assert_eq!(machine.step(Event::Rejoined), []);
+        let refused = machine.step(start());
+        assert!(matches!(refused[..], [Effect::Reply(Reply::Failure(_))]));
+        machine.step(Event::ClientLost);
         let effects = machine.step(start());
         assert!(matches!(effects[0], Effect::Reply(Reply::Failure(_))));
         assert_eq!(effects.contains(&Effect::Suspend), resumed);
