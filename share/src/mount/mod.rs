@@ -121,10 +121,15 @@ pub fn mount(
         MountOption::NoSuid,
         MountOption::NoAtime,
     ];
-    let file_system = fs::Folder::new(Arc::clone(&link));
     // Asked before, no question to what is mounted there.
     let real = point.canonicalize().ok();
-    let session = Session::new(file_system, point, &config).map_err(refused)?;
+    let begin = || Session::new(fs::Folder::new(Arc::clone(&link)), point, &config);
+    let session = match begin() {
+        // Who took a dead one away that was mounted here before took this one.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => begin(),
+        begun => begun,
+    };
+    let session = session.map_err(refused)?;
     let place = Place::of(&session, point, real).map_err(refused)?;
     link.mounted(dying::Device::of(&session).map_err(refused)?);
     let notifier = session.notifier();

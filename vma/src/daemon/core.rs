@@ -261,9 +261,10 @@ impl Core {
         loop {
             tokio::select! {
                 Some(input) = self.input.recv() => self.take(input),
-                Some(Client { connection, greeted, port }) = self.clients.recv() => {
+                Some(client) = self.clients.recv() => {
+                    let Client { connection, greeted, carrier, port } = client;
                     self.tell(Command::Serve { greeted, port }, Some(connection));
-                    self.step(Event::ClientCame);
+                    self.step(Event::ClientCame { carrier });
                 }
                 () = self.timer.as_mut() => {
                     self.arm(NEVER);
@@ -292,8 +293,11 @@ impl Core {
             Input::Session(Report::Carrier { up, tokens, port }) => {
                 let client = &mut self.carrier.client;
                 let lost = client.told(up, !tokens.is_empty(), Instant::now());
+                let was_known = !self.carrier.tokens.is_empty();
                 self.carrier.tokens = tokens;
-                if lost {
+                if was_known && self.carrier.tokens.is_empty() {
+                    self.step(Event::ClientGone);
+                } else if lost {
                     self.step(Event::ClientLost);
                 }
                 // A connection that came to the port before this one may be

@@ -48,6 +48,8 @@ pub struct Client {
     pub connection: OwnedFd,
     /// Whether the carrier was offered on it.
     pub greeted: bool,
+    /// Whether it is a carrier's.
+    pub carrier: bool,
     /// The number of the port.
     pub port: u64,
 }
@@ -102,6 +104,7 @@ async fn accept_one(
                 if let Ok(Some(connection)) = greeted {
                     let greeted = offer.is_some();
                     let client = Client {
+                        carrier: greeted && is_carrier(&connection),
                         connection,
                         greeted,
                         port: number,
@@ -190,6 +193,13 @@ async fn greeting(client: &TcpStream, offer: Option<Offer>) -> io::Result<bool> 
     }
 }
 
+/// Whether a connection that has greeted did so as a carrier does.
+fn is_carrier(connection: &OwnedFd) -> bool {
+    let mut first = [0; 1];
+    let peeked = recv(connection, &mut first[..], RecvFlags::PEEK);
+    peeked.is_ok() && qvd_carrier::MAGIC.starts_with(&first)
+}
+
 /// Looks at the first bytes. What may yet become a greeting is to be waited
 /// for, though there is something to read.
 fn peek(client: &TcpStream, carrier: bool) -> io::Result<bool> {
@@ -276,6 +286,7 @@ mod tests {
                     }
                     let taken = timeout(WAIT, clients.recv()).await.unwrap().unwrap();
                     assert!(taken.greeted);
+                    assert_eq!(taken.carrier, said == qvd_carrier::MAGIC);
                     let mut bytes = [0; 64];
                     let (length, _) =
                         recv(&taken.connection, &mut bytes[..], RecvFlags::empty()).unwrap();

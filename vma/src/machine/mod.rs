@@ -133,7 +133,8 @@ impl Machine {
             Event::StopAsked => self.stop_asked(),
             Event::Prepared(number, outcome) => self.prepared(number, outcome),
             Event::PortOpened(outcome) => self.port_opened(outcome),
-            Event::ClientCame => self.client_came(),
+            Event::ClientCame { carrier } => self.client_came(carrier),
+            Event::ClientGone => self.client_gone(),
             Event::ClientLost => {
                 self.client_lost();
                 vec![]

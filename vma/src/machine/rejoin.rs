@@ -77,23 +77,34 @@ impl Machine {
                 };
                 vec![Effect::ClosePort, Effect::Arm(self.timeouts.beginning)]
             }
-            State::Listening {
-                came: ref mut came @ Came::Lost,
-                ..
-            } => {
+            State::Listening { ref mut came, .. } => {
                 *came = Came::Yes;
-                vec![]
+                vec![Effect::Arm(self.timeouts.beginning)]
             }
             _ => vec![],
         }
     }
 
-    /// What is awaited is not the client any more.
-    pub(super) fn client_came(&mut self) -> Vec<Effect> {
+    /// What is awaited is not the client any more, but its hello, or NX.
+    pub(super) fn client_came(&mut self, carrier: bool) -> Vec<Effect> {
         match &mut self.state {
             State::Listening { came, .. } => {
                 *came = Came::Yes;
-                vec![Effect::Arm(self.timeouts.beginning)]
+                vec![Effect::Arm(match carrier {
+                    true => self.timeouts.listening,
+                    false => self.timeouts.beginning,
+                })]
+            }
+            _ => vec![],
+        }
+    }
+
+    /// Nobody is awaited any more; nxagent may have something to say of that.
+    pub(super) fn client_gone(&mut self) -> Vec<Effect> {
+        match &mut self.state {
+            State::Listening { came, .. } => {
+                *came = Came::Lost;
+                vec![Effect::Arm(self.timeouts.listening)]
             }
             _ => vec![],
         }

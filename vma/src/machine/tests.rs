@@ -451,21 +451,29 @@ fn a_client_that_is_lost_before_nx_has_begun_is_awaited_again() {
 
 #[test]
 fn a_client_that_has_come_has_the_time_that_nx_takes() {
-    for came in [false, true] {
+    let times = Timeouts::default();
+    let (hello, nx) = (Effect::Arm(times.listening), Effect::Arm(times.beginning));
+    for (carrier, time) in [(true, &hello), (false, &nx)] {
         let mut machine = awaiting();
-        if came {
-            let time = Timeouts::default().beginning;
-            assert_eq!(machine.step(Event::ClientCame), [Effect::Arm(time)]);
-            assert_eq!(machine.state(), SessionState::Listening);
+        let effects = machine.step(Event::ClientCame { carrier });
+        assert_eq!(effects, std::slice::from_ref(time));
+        assert_eq!(machine.state(), SessionState::Listening);
+        if carrier {
+            assert_eq!(machine.step(Event::Rejoined), std::slice::from_ref(&nx));
         }
         machine.step(Event::TimedOut);
-        let reason = match came {
-            true => "the client's session did not begin within 120 s",
-            false => "no client connected within 10 s",
-        };
+        let reason = "the client's session did not begin within 120 s";
         assert_eq!(machine.reason(), Some(reason));
     }
-    assert_eq!(connected().step(Event::ClientCame), []);
+    let mut machine = awaiting();
+    machine.step(Event::TimedOut);
+    assert_eq!(machine.reason(), Some("no client connected within 10 s"));
+    // One that has ended its carrier is not waited for.
+    let mut machine = awaiting();
+    machine.step(Event::ClientCame { carrier: true });
+    machine.step(Event::Rejoined);
+    assert_eq!(machine.step(Event::ClientGone), [hello]);
+    assert_eq!(connected().step(Event::ClientCame { carrier: true }), []);
 }
 
 #[test]
@@ -477,13 +485,14 @@ fn a_client_that_is_lost_before_nx_has_begun_keeps_no_other_out() {
         };
         machine.step(Event::Nx(NxState::Waiting { resumed }));
         machine.step(Event::PortOpened(Ok(())));
-        machine.step(Event::ClientCame);
+        machine.step(Event::ClientCame { carrier: true });
         // Not from one that is there.
         let refused = machine.step(start());
         assert!(matches!(refused[..], [Effect::Reply(Reply::Failure(_))]));
         machine.step(Event::ClientLost);
         // It was another connection that it gave up.
-        assert_eq!(machine.step(Event::Rejoined), []);
+        let nx = Effect::Arm(Timeouts::default().beginning);
+        assert_eq!(machine.step(Event::Rejoined), [nx]);
         let refused = machine.step(start());
         assert!(matches!(refused[..], [Effect::Reply(Reply::Failure(_))]));
         machine.step(Event::ClientLost);
@@ -514,7 +523,7 @@ fn nx_that_begins_while_its_client_is_awaited_again_awaits_it_still() {
 }
 
 fn any_event() -> impl Strategy<Value = u8> {
-    0u8..18
+    0u8..19
 }
 
 fn event(code: u8, machine: &Machine) -> Event {
@@ -534,7 +543,8 @@ fn event(code: u8, machine: &Machine) -> Event {
         12 => Event::Gone { reason: None },
         13 => Event::RejoinAsked,
         14 => Event::Rejoined,
-        16 => Event::ClientCame,
+        16 => Event::ClientCame { carrier: true },
+        18 => Event::ClientGone,
         17 => Event::ClientLost,
         _ => Event::TimedOut,
     }

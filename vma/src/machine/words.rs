@@ -26,7 +26,7 @@ pub enum Event {
     /// RPC `x_start` of the client that the session has, which has lost its
     /// connection and has shown the token to go on with.
     RejoinAsked,
-    /// That client is back.
+    /// The client's carrier has a connection, perhaps after a loss.
     Rejoined,
     /// RPC `x_suspend`.
     SuspendAsked,
@@ -38,9 +38,14 @@ pub enum Event {
     /// The NX port is open, or could not be opened.
     PortOpened(Result<(), String>),
     /// A client has come to the NX port, which is closed behind it.
-    ClientCame,
+    ClientCame {
+        /// It speaks the carrier, and its hello is heard next.
+        carrier: bool,
+    },
     /// Its connection is lost; on the carrier it may be back.
     ClientLost,
+    /// Its carrier is over.
+    ClientGone,
     /// nxagent's state changed, as the session process says.
     Nx(NxState),
     /// No process of the session is left.
