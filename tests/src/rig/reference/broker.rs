@@ -156,9 +156,16 @@ async fn connect(mut stream: TcpStream, shared: &Shared, parameters: Parameters)
         tokio::time::sleep(POLL).await;
     }
     stream.write_all(answers.next(1)).await.doing(doing)?;
-    let mut vm = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.x_port))
-        .await
-        .doing(doing)?;
+    // The reference's agent says so when nxagent begins, a moment before it
+    // listens.
+    let mut tried = 0;
+    let mut vm = loop {
+        match TcpStream::connect((Ipv4Addr::LOCALHOST, shared.x_port)).await {
+            Err(_) if tried < TRIES => tokio::time::sleep(POLL).await,
+            connected => break connected.doing(doing)?,
+        }
+        tried += 1;
+    };
     // The last line and the 101 come in one.
     stream.write_all(answers.next(2)).await.doing(doing)?;
     tokio::select! {
