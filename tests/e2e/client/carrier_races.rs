@@ -79,6 +79,17 @@ impl Drawn {
         })
     }
 
+    /// The client leaves it, and it is stopped.
+    async fn end(self, client: &Client<'_>, run: JoinHandle<Ended>) -> Outcome {
+        client.session.end(Reason::Done, "");
+        timeout(WAIT, run).await??;
+        timeout(WAIT, self.joined).await??;
+        let agent = client.agent;
+        agent.wait_for_state(SessionState::Suspended, WAIT).await?;
+        agent.call(Call::XStop).await?;
+        Ok(agent.wait_for_state(SessionState::Stopped, WAIT).await?)
+    }
+
     /// It is there.
     async fn is_up(&self, agent: &Agent) -> Outcome {
         self.proxy.expect("Session: Session started", WAIT).await?;
@@ -125,12 +136,7 @@ async fn falters(scene: &Scene) -> Outcome {
         1,
         "{text}"
     );
-    client.session.end(Reason::Done, "");
-    timeout(WAIT, run).await??;
-    timeout(WAIT, desktop.joined).await??;
-    agent.wait_for_state(SessionState::Suspended, WAIT).await?;
-    agent.call(Call::XStop).await?;
-    Ok(agent.wait_for_state(SessionState::Stopped, WAIT).await?)
+    desktop.end(&client, run).await
 }
 
 /// Comes, and is lost again and again.
@@ -155,12 +161,7 @@ async fn relapses(scene: &Scene) -> Outcome {
     drawn(&desktop.display).await?;
     let text = agent.daemon_log()?.text();
     assert!(!text.contains("Suspending session"), "{text}");
-    client.session.end(Reason::Done, "");
-    timeout(WAIT, run).await??;
-    timeout(WAIT, desktop.joined).await??;
-    agent.wait_for_state(SessionState::Suspended, WAIT).await?;
-    agent.call(Call::XStop).await?;
-    Ok(agent.wait_for_state(SessionState::Stopped, WAIT).await?)
+    desktop.end(&client, run).await
 }
 
 /// Has the session taken away by a call: what its client hears.
