@@ -126,7 +126,7 @@ impl Stream {
     /// Until nothing more is to be waited for, of what is counted in `moved`.
     async fn lingers(&self, local: &impl Local, moved: &AtomicU64) {
         let mut link = self.link();
-        let (mut seen, mut silence) = (0, Duration::ZERO);
+        let (mut seen, mut silence) = (moved.load(Ordering::Relaxed), Duration::ZERO);
         loop {
             let closed = local.is_closed();
             // An outage is none of the other end's time.

@@ -20,6 +20,9 @@ pub(super) const BACK: &str = "the client is back";
 /// What it says when it has noticed that one is gone.
 pub(super) const AWAY: &str = "the client's connection is lost";
 
+/// What nxagent says when it begins.
+pub(super) const BEGINS: &str = "Session: Starting session at";
+
 /// What nxagent says when it notices that its client is gone.
 const NOTICED: [&str; 3] = ["Suspending session", "Display failure", "No data received"];
 
@@ -60,7 +63,7 @@ pub(super) async fn undisturbed(stage: &Stage) -> Outcome {
 }
 
 /// A client is back, has said so, and is undisturbed.
-async fn is_back(stage: &Stage, client: &Process) -> Outcome {
+pub(super) async fn is_back(stage: &Stage, client: &Process) -> Outcome {
     agent_says(stage.agent.daemon_log()?, 0, BACK).await?;
     said(client, CONNECTED, 2).await?;
     undisturbed(stage).await
@@ -98,7 +101,7 @@ fn after_a_reset_before_nx_has_begun() {
         agent_says(log, 0, BACK).await?;
         stage.becomes(SessionState::Connected).await?;
         undisturbed(&stage).await?;
-        let begins = log.text().matches("Session: Starting session at").count();
+        let begins = log.text().matches(BEGINS).count();
         assert_eq!(begins, 1);
         Ok(stage.leave(&mut client).await?)
     });

@@ -9,24 +9,19 @@ use qvd_tests::process::Process;
 use qvd_tests::{Outcome, play, play_for};
 use rustix::process::Signal;
 
-use super::carrier::{BACK, agent_says, moves, undisturbed};
+use super::carrier::{self, BEGINS, moves};
 use super::stage::{CONNECTED, LOST, Stage, WAIT, said, times};
-
-/// What nxagent says when it begins.
-const BEGINS: &str = "Session: Starting session at";
 
 /// The session is back, was lost once, and never began anew.
 async fn is_back(stage: &Stage, client: &Process) -> Outcome {
-    let log = stage.agent.daemon_log()?;
-    agent_says(log, 0, BACK).await?;
-    said(client, CONNECTED, 2).await?;
-    undisturbed(stage).await?;
-    assert_eq!(log.text().matches(BEGINS).count(), 1);
+    carrier::is_back(stage, client).await?;
+    let text = stage.agent.daemon_log()?.text();
+    assert_eq!(text.matches(BEGINS).count(), 1);
     assert_eq!(times(client, LOST), 1);
     Ok(())
 }
 
-/// Waits until a relay has had more than so many connections that live.
+/// Waits until somebody is connected through a relay.
 async fn comes_through(relay: &FaultProxy) -> Outcome {
     for _ in 0..600 {
         if relay.connections().iter().any(|one| !one.is_closed()) {

@@ -131,11 +131,7 @@ async fn falters(scene: &Scene) -> Outcome {
     desktop.is_up(&agent).await?;
     let text = agent.daemon_log()?.text();
     assert!(!text.contains("Suspending session"), "{text}");
-    assert_eq!(
-        text.matches("Session: Starting session at").count(),
-        1,
-        "{text}"
-    );
+    assert_eq!(text.matches(super::carrier::BEGINS).count(), 1, "{text}");
     desktop.end(&client, run).await
 }
 

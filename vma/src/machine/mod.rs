@@ -426,10 +426,10 @@ impl Machine {
             }
             State::Listening { resumed, came, .. } => {
                 let reason = match came {
-                    Came::Yes | Came::Lost => within(
-                        "the client's session did not begin",
-                        self.timeouts.beginning,
-                    ),
+                    // Its hello has another time than NX.
+                    Came::Yes | Came::Lost => {
+                        Some("the client's session did not begin in time".to_owned())
+                    }
                     Came::No => within("no client connected", self.timeouts.listening),
                 };
                 match resumed {

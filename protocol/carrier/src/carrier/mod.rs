@@ -5,7 +5,8 @@
 //!
 //! 1. a connection is there: [`Carrier::greet`] (agent) or
 //!    [`Carrier::connect`] (client);
-//! 2. bytes came: [`Carrier::input`], then every [`Carrier::event`];
+//! 2. bytes came: [`Carrier::input`] until it has taken all, each time every
+//!    [`Carrier::event`];
 //! 3. the connection takes bytes, and after anything else of this list:
 //!    [`Carrier::output`], which decides only then what is most urgent, so it
 //!    is asked for no more than can be written soon;
