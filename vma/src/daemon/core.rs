@@ -19,7 +19,7 @@ use super::gate::Gate;
 use super::launch::{self, Plan, random_name};
 use super::link::{Link, Report};
 use super::port::{Awaited, Client, NxPort};
-use super::presence::Presence;
+use super::presence::{Became, Presence};
 use super::rpc::Handle;
 use super::{slave, vnc};
 use crate::control::{Command, User};
@@ -292,18 +292,17 @@ impl Core {
             Input::Session(Report::Speaks(spoken)) => self.carrier.spoken = spoken,
             Input::Session(Report::Carrier { up, tokens, port }) => {
                 let client = &mut self.carrier.client;
-                let lost = client.told(up, !tokens.is_empty(), Instant::now());
-                let was_known = !self.carrier.tokens.is_empty();
+                let became = client.told(up, !tokens.is_empty(), Instant::now());
                 self.carrier.tokens = tokens;
-                if was_known && self.carrier.tokens.is_empty() {
-                    self.step(Event::ClientGone);
-                } else if lost {
-                    self.step(Event::ClientLost);
-                }
-                // A connection that came to the port before this one may be
-                // lost by now: its client has asked for this one.
-                if up && (port == 0 || port >= self.carrier.port) {
-                    self.step(Event::Rejoined);
+                match became {
+                    // A connection that came to the port before this one may be
+                    // lost by now: its client has asked for this one.
+                    Became::There if port == 0 || port >= self.carrier.port => {
+                        self.step(Event::Rejoined);
+                    }
+                    Became::Lost => self.step(Event::ClientLost),
+                    Became::Gone => self.step(Event::ClientGone),
+                    Became::There | Became::Same => {}
                 }
                 // Of the ports that an earlier daemon had opened.
                 self.carrier.port = self.carrier.port.max(port);

@@ -161,7 +161,7 @@ impl Machine {
             // The same for one that may not come back at all.
             State::Listening {
                 resumed,
-                came: Came::Lost,
+                came: Came::Lost | Came::Gone,
                 ..
             } => {
                 let message = "session has lost its client and is being ended, retry later";
@@ -430,6 +430,7 @@ impl Machine {
                     Came::Yes | Came::Lost => {
                         Some("the client's session did not begin in time".to_owned())
                     }
+                    Came::Gone => Some("the client left before its session began".to_owned()),
                     Came::No => within("no client connected", self.timeouts.listening),
                 };
                 match resumed {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use qvd_rpc::Parameters;
 
+use super::rejoin::LAST_WORD;
 use super::*;
 use crate::parameters::Defaults;
 use crate::provision::Account;
@@ -472,7 +473,10 @@ fn a_client_that_has_come_has_the_time_that_nx_takes() {
     let mut machine = awaiting();
     machine.step(Event::ClientCame { carrier: true });
     machine.step(Event::Rejoined);
-    assert_eq!(machine.step(Event::ClientGone), [hello]);
+    assert_eq!(machine.step(Event::ClientGone), [Effect::Arm(LAST_WORD)]);
+    machine.step(Event::TimedOut);
+    let reason = "the client left before its session began";
+    assert_eq!(machine.reason(), Some(reason));
     assert_eq!(connected().step(Event::ClientCame { carrier: true }), []);
 }
 
