@@ -93,7 +93,7 @@ impl Stream {
     /// Copies both ways until both have ended. When one has, an answer may take
     /// its time: ten minutes of silence. A socket that is closed altogether
     /// awaits none, and what the stream may have for it is waited for five
-    /// seconds.
+    /// seconds; what was written to it goes its way all the same.
     pub async fn join(mut self, local: impl Local) {
         let moved = AtomicU64::new(0);
         let finished = {
@@ -107,12 +107,14 @@ impl Stream {
                 // After a reset nobody is there for what the socket has to say.
                 () = &mut down => !self.has_failed() && tokio::select! {
                     () = up => true,
-                    () = self.lingers(&local, &moved) => false,
+                    // A closed socket ends by itself, once the stream has had
+                    // room for what was written to it.
+                    () = self.lingers(&moved, || false) => false,
                 },
                 () = &mut up => {
                     tokio::select! {
                         () = down => {}
-                        () = self.lingers(&local, &moved) => {}
+                        () = self.lingers(&moved, || local.is_closed()) => {}
                     }
                     true
                 }
@@ -124,11 +126,11 @@ impl Stream {
     }
 
     /// Until nothing more is to be waited for, of what is counted in `moved`.
-    async fn lingers(&self, local: &impl Local, moved: &AtomicU64) {
+    async fn lingers(&self, moved: &AtomicU64, is_closed: impl Fn() -> bool) {
         let mut link = self.link();
         let (mut seen, mut silence) = (moved.load(Ordering::Relaxed), Duration::ZERO);
         loop {
-            let closed = local.is_closed();
+            let closed = is_closed();
             // An outage is none of the other end's time.
             if link.wait_for(|link| link.up || link.over).await.is_err() {
                 return;

@@ -399,6 +399,32 @@ async fn an_answer_may_take_its_time() {
 }
 
 #[tokio::test]
+async fn an_answer_waits_for_its_reader() {
+    let (client, agent) = pair();
+    let work = async {
+        let (mut here, mut there, _joined) = joined(&client, &agent).await;
+        here.shutdown().await.unwrap();
+        there.read_to_end(&mut Vec::new()).await.unwrap();
+        // As much as finds room on the way, and then its end.
+        let answer = pattern(64 << 20, 7);
+        let mut written = 0;
+        while let Ok(more) = timeout(Duration::from_secs(1), there.write(&answer[written..])).await
+        {
+            written += more.unwrap();
+        }
+        drop(there);
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        let mut heard = Vec::new();
+        here.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard.len(), written);
+        assert!(heard == answer[..written]);
+        client.end(Reason::Done, "");
+    };
+    let all = async { tokio::join!(both(&client, &agent, 1), work) };
+    timeout(WAIT, all).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_socket_that_is_closed_awaits_no_answer() {
     let (client, agent) = pair();
     let work = async {
