@@ -47,11 +47,13 @@ pub struct Registered {
 }
 
 impl Registry {
-    /// The one in `folder` (`~/.qvd`).
+    /// This machine's in `folder` (`~/.qvd`), which other machines may have,
+    /// too: their processes have the same numbers, and are not reached here.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
+        let machine = mark(rustix::system::uname().nodename().to_bytes());
         Self {
-            folder: folder.join("shares"),
+            folder: folder.join("shares").join(machine),
         }
     }
 
@@ -155,6 +157,14 @@ impl Registry {
     }
 }
 
+/// A short name for a machine: a path to a socket has little room (FNV-1a).
+fn mark(machine: &[u8]) -> String {
+    let hash = machine.iter().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    });
+    format!("{hash:08x}")
+}
+
 /// The number of the process that has made a socket, by its name.
 fn owner(socket: &Path) -> Option<u32> {
     let (pid, number) = socket.file_stem()?.to_str()?.split_once('-')?;
@@ -237,7 +247,7 @@ mod tests {
     fn what_a_dead_process_left_is_taken_out() {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::new(folder.path());
-        std::fs::create_dir(&registry.folder).unwrap();
+        std::fs::create_dir_all(&registry.folder).unwrap();
         let socket = registry.folder.join("1.sock");
         drop(UnixListener::bind(&socket).unwrap());
         assert!(registry.list().is_empty());
@@ -250,7 +260,7 @@ mod tests {
         child.wait().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::new(folder.path());
-        std::fs::create_dir(&registry.folder).unwrap();
+        std::fs::create_dir_all(&registry.folder).unwrap();
         let socket = |name: String| {
             let socket = registry.folder.join(name);
             let listener = UnixListener::bind(&socket).unwrap();
@@ -261,8 +271,13 @@ mod tests {
         let (lives, _) = socket(format!("{own}-7.sock"));
         let (listens, _listener) = socket(format!("{dead}-1.sock"));
         let (other, _) = socket(format!("{dead}-x.sock"));
+        // Another machine that has the same home.
+        let elsewhere = folder.path().join("shares").join(mark(b"elsewhere"));
+        std::fs::create_dir(&elsewhere).unwrap();
+        let there = elsewhere.join(format!("{dead}-0.sock"));
+        drop(UnixListener::bind(&there).unwrap());
         registry.tidy();
-        assert!(!left.exists());
+        assert!(!left.exists() && there.exists());
         assert!(lives.exists() && listens.exists() && other.exists());
     }
 }
