@@ -260,6 +260,10 @@ pub enum Event {
         /// older session process.
         #[serde(default)]
         port: u64,
+        /// Whether the client is there; nothing of one that has not come yet,
+        /// and of an older session process.
+        #[serde(default)]
+        client: Option<Client>,
     },
     /// All that was to be told has been, before the answer to
     /// [`Command::Tell`].
@@ -325,6 +329,15 @@ pub struct Hello {
     /// Whether the process speaks the carrier.
     #[serde(default)]
     pub carrier: bool,
+}
+
+/// Whether a session's client is there, and for how long it has been or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// It is there, and else away.
+    pub there: bool,
+    /// Since it came or went.
+    pub seconds: u64,
 }
 
 /// The state of nxagent, as its output tells.

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde::{Deserialize, Serialize};
 
-use crate::control::{receive_blocking, send_blocking};
+use crate::control::{Client, receive_blocking, send_blocking};
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,9 +83,9 @@ pub struct Status {
     pub nxagent_pid: Option<i32>,
     /// Number of the session's X display.
     pub display: u16,
-    /// The client of a connected session, where it is known whether it is
-    /// there: on the carrier it may be away for a while. Nothing of an older
-    /// daemon.
+    /// The session's client, where it is known whether it is there: on the
+    /// carrier it may be away for a while. Nothing of an older daemon or
+    /// session process.
     #[serde(default)]
     pub client: Option<Client>,
     /// Process id of the daemon.
@@ -100,15 +100,6 @@ pub struct Status {
     pub config: PathBuf,
     /// Where it takes calls.
     pub rpc: String,
-}
-
-/// Whether a session's client is there, and for how long it has been or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Client {
-    /// It is there, and else away.
-    pub there: bool,
-    /// Since it came or went.
-    pub seconds: u64,
 }
 
 /// Asks the daemon; its lines are given to `show` as they come.

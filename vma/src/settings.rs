@@ -113,7 +113,8 @@ pub fn timeouts(config: &VmaConfig) -> Timeouts {
     Timeouts {
         initiating: config.nx.initiating,
         listening: config.nx.listening,
-        beginning: config.nx.beginning.max(grace),
+        beginning: config.nx.beginning,
+        carried: config.nx.beginning.max(grace),
         suspending: config.nx.suspending,
         stopping: config.nx.stopping,
     }

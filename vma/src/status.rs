@@ -8,7 +8,8 @@ use qvd_config::VmaConfig;
 use qvd_http1::{ResponseEvent, ResponseReader};
 use qvd_rpc::{Call, MAX_REPLY, Reply, Waited};
 
-use crate::ctl::{self, Answer, Ask, Client};
+use crate::control::Client;
+use crate::ctl::{self, Answer, Ask};
 use crate::settings::SessionPaths;
 
 /// How long the daemon may take to answer.

@@ -8,7 +8,7 @@ use qvd_tests::display::Image;
 use qvd_tests::fault::{Cut, Direction};
 use qvd_tests::process::{Log, Process};
 use qvd_tests::rig::{Desktop, Login};
-use qvd_tests::{Outcome, play, play_for};
+use qvd_tests::{Outcome, Scene, play, play_for};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::stage::{CONNECTED, LOST, Stage, WAIT, end_of, said, times};
@@ -202,11 +202,21 @@ fn after_a_broker_was_killed_and_started_again() {
         let mut stage = Stage::set(scene, true).await?;
         let mut client = stage.connect(scene, &stage.login()).await?;
         stage.server.process().signal(Signal::KILL)?;
-        said(&client, "(attempt 3)", 1).await?;
+        said(&client, LOST, 1).await?;
         stage.server.restart(scene).await?;
         is_back(&stage, &client).await?;
         Ok(stage.leave(&mut client).await?)
     });
+}
+
+/// Asks the agent for its status, as its administrator does.
+async fn status_says(scene: &Scene, stage: &Stage, text: &str) -> Outcome {
+    let config = stage.agent.config();
+    let command = scene.built("qvd-vma")?;
+    let mut status = scene.start(command.args(["status", "--config"]).arg(config))?;
+    status.expect(text, WAIT).await?;
+    assert!(status.wait(WAIT).await?.success());
+    Ok(())
 }
 
 #[test]
@@ -221,9 +231,11 @@ fn after_the_agents_daemon_was_killed_and_started_again() {
         said(&client, LOST, 1).await?;
         stage.agent.start_daemon(scene).await?;
         stage.becomes(SessionState::Connected).await?;
+        status_says(scene, &stage, "the client has been away for").await?;
         stage.front.refuse(false);
         said(&client, CONNECTED, 2).await?;
         undisturbed(&stage).await?;
+        status_says(scene, &stage, "the client has been there for").await?;
         Ok(stage.leave(&mut client).await?)
     });
 }

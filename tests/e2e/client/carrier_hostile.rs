@@ -6,7 +6,7 @@ use std::time::Duration;
 use qvd_rpc::SessionState;
 use qvd_tests::fault::{Cut, Direction};
 use qvd_tests::rig::{Agent, Desktop, ReferenceBroker, ReferenceClient, Server, Vm, tunnel_with};
-use qvd_tests::{Error, Outcome, Result, play_for};
+use qvd_tests::{Error, Outcome, Result, play, play_for};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -379,6 +379,35 @@ fn a_client_that_breaks_the_rules_is_ended_and_the_next_one_has_the_session() {
             Ok(stage.strike().await?)
         },
     );
+}
+
+#[test]
+fn a_client_that_is_cut_off_in_its_first_hello_keeps_nobody_waiting() {
+    play("carrier_hostile_half", async |scene| {
+        // The session would be kept for a client for longer than this test.
+        let keys = [("internal.nxagent.timeout.listening", "600")];
+        let stage = Stage::set_with(scene, true, &Desktop::Small, &keys).await?;
+        let log = stage.agent.daemon_log()?;
+        for part in [9, 35] {
+            let from = log.position();
+            let mut cut = Hostile::with(&stage, &[]).await?;
+            let _greeting: [u8; GREETING] = cut.read().await?;
+            let hello = hello(1, 0, [0; 16], 0);
+            cut.says(hello.get(..part).unwrap_or_default()).await?;
+            agent_says(log, from, "client on the NX port").await?;
+            drop(cut);
+            agent_says(log, from, "the client left before its session began").await?;
+            stage.becomes(SessionState::Stopped).await?;
+        }
+        // And nobody who comes at once.
+        let mut cut = Hostile::with(&stage, &[]).await?;
+        let _greeting: [u8; GREETING] = cut.read().await?;
+        cut.says(&MAGIC).await?;
+        drop(cut);
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        moves(&stage).await?;
+        Ok(stage.leave(&mut client).await?)
+    });
 }
 
 /// Has each case come by way of a broker, ours or a reference, and looks whether

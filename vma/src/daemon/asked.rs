@@ -118,7 +118,7 @@ impl Core {
             // It takes the session from the client that has it, unless that
             // is the one who asks.
             Ask::Start(parameters) => {
-                let takes = self.machine.has_client() && !self.rejoins(parameters);
+                let takes = self.machine.gives_way() && !self.rejoins(parameters);
                 takes.then_some(Hook::Suspend)
             }
             Ask::Poweroff => Some(Hook::Poweroff),

@@ -66,7 +66,7 @@ pub struct Description {
     /// Number of its display.
     pub display: u16,
     /// Whether its client is there, where that is known.
-    pub client: Option<crate::ctl::Client>,
+    pub client: Option<crate::control::Client>,
 }
 
 /// What the core is told.
@@ -143,6 +143,8 @@ struct Carried {
     tokens: Vec<Token>,
     /// The number of the port that was opened last.
     port: u64,
+    /// The number of the port to which a client has come last.
+    came: u64,
 }
 
 /// What hooks are told of the session that is, or is being made.
@@ -263,6 +265,7 @@ impl Core {
                 Some(input) = self.input.recv() => self.take(input),
                 Some(client) = self.clients.recv() => {
                     let Client { connection, greeted, carrier, port } = client;
+                    self.carrier.came = port;
                     self.tell(Command::Serve { greeted, port }, Some(connection));
                     self.step(Event::ClientCame { carrier });
                 }
@@ -290,19 +293,25 @@ impl Core {
             Input::Session(Report::Nx(state)) => self.step(Event::Nx(state)),
             Input::Session(Report::Started(nxagent)) => self.nxagent = Some(nxagent),
             Input::Session(Report::Speaks(spoken)) => self.carrier.spoken = spoken,
-            Input::Session(Report::Carrier { up, tokens, port }) => {
-                let client = &mut self.carrier.client;
-                let became = client.told(up, !tokens.is_empty(), Instant::now());
+            Input::Session(Report::Carrier {
+                up,
+                tokens,
+                port,
+                client,
+            }) => {
+                let presence = &mut self.carrier.client;
+                let became = presence.told(up, !tokens.is_empty(), client, Instant::now());
                 self.carrier.tokens = tokens;
+                // An older session process does not tell it.
+                let is_of = |last| port == 0 || port >= last;
                 match became {
                     // A connection that came to the port before this one may be
                     // lost by now: its client has asked for this one.
-                    Became::There if port == 0 || port >= self.carrier.port => {
-                        self.step(Event::Rejoined);
-                    }
-                    Became::Lost => self.step(Event::ClientLost),
-                    Became::Gone => self.step(Event::ClientGone),
-                    Became::There | Became::Same => {}
+                    Became::There if is_of(self.carrier.port) => self.step(Event::Rejoined),
+                    // Who has come after that is another one, or comes again.
+                    Became::Lost if is_of(self.carrier.came) => self.step(Event::ClientLost),
+                    Became::Gone if is_of(self.carrier.came) => self.step(Event::ClientGone),
+                    _ => {}
                 }
                 // Of the ports that an earlier daemon had opened.
                 self.carrier.port = self.carrier.port.max(port);
@@ -338,6 +347,7 @@ impl Core {
                     self.nxagent = None;
                     self.carrier = Carried {
                         port: self.carrier.port,
+                        came: self.carrier.came,
                         ..Carried::default()
                     };
                     self.questions.clear();

@@ -18,7 +18,7 @@ use super::core::Input;
 use super::launch::{Started, clear, clear_display, connect_to};
 use super::record::Record;
 use super::service;
-use crate::control::{Channel, Command, Event, Hello, Hidden, NxState, VERSION, Vnc};
+use crate::control::{Channel, Client, Command, Event, Hello, Hidden, NxState, VERSION, Vnc};
 use crate::procs;
 use crate::settings::SessionPaths;
 use crate::sys::watch;
@@ -54,6 +54,8 @@ pub enum Report {
         tokens: Vec<Token>,
         /// 0 where that is not known.
         port: u64,
+        /// Whether the client is there, once it has come.
+        client: Option<Client>,
     },
     /// All was told, as asked for by [`Command::Tell`].
     Told(u64),
@@ -245,10 +247,23 @@ impl Keeper {
                     Ok(Some((Event::Started { nxagent }, _))) => {
                         self.report(Report::Started(nxagent));
                     }
-                    Ok(Some((Event::Carrier { up, tokens, port }, _))) => {
+                    Ok(Some((
+                        Event::Carrier {
+                            up,
+                            tokens,
+                            port,
+                            client,
+                        },
+                        _,
+                    ))) => {
                         let tokens = tokens.iter().map(Hidden::expose);
                         let tokens = tokens.filter_map(qvd_carrier::resumes).collect();
-                        self.report(Report::Carrier { up, tokens, port });
+                        self.report(Report::Carrier {
+                            up,
+                            tokens,
+                            port,
+                            client,
+                        });
                     }
                     Ok(Some((Event::Told { number }, _))) => self.report(Report::Told(number)),
                     Ok(Some((Event::Vnc { number, answer }, _))) => {

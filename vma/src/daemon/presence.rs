@@ -1,18 +1,17 @@
 //! Whether the session's client is there: on the carrier it may be away for a
 //! while and the session stays connected.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
-use crate::ctl;
+use crate::control::Client;
 
 /// What is known of it; nothing without the carrier.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Presence {
-    /// Whether there is a client that may go on.
-    goes_on: bool,
     /// Whether it is there, and since when; nothing of one that has not come
-    /// yet, and of a session that this daemon has taken over until its client
-    /// goes or comes.
+    /// yet.
     there: Option<(bool, Instant)>,
 }
 
@@ -30,30 +29,37 @@ pub(super) enum Became {
 }
 
 impl Presence {
-    /// The session process has told of the carrier: whether its connection has
-    /// come `up`, and whether there is a client that may go on with it.
-    pub(super) fn told(&mut self, up: bool, goes_on: bool, now: Instant) -> Became {
-        let was_known = std::mem::replace(&mut self.goes_on, goes_on);
-        let was_there = matches!(self.there, Some((true, _)));
-        self.there = match self.there {
-            _ if !goes_on => None,
-            Some((there, since)) if there == up => Some((there, since)),
-            // One that has not come yet is not away.
-            None if !up => None,
-            _ => Some((up, now)),
-        };
-        match (up, goes_on) {
+    /// The session process has told of the carrier: whether a connection has
+    /// come `up`, whether there is a client that may go on with it, and what it
+    /// says of the client.
+    pub(super) fn told(
+        &mut self,
+        up: bool,
+        goes_on: bool,
+        client: Option<Client>,
+        now: Instant,
+    ) -> Became {
+        let there = client.map(|client| {
+            let since = now.checked_sub(Duration::from_secs(client.seconds));
+            (client.there, since.unwrap_or(now))
+        });
+        let before = std::mem::replace(&mut self.there, there.filter(|_| goes_on));
+        let is_away = |of| matches!(of, Some((false, _)));
+        // Or it was away when this daemon came.
+        let has_left = is_away(self.there) && !is_away(before);
+        let is_there = up || client.is_some_and(|client| client.there);
+        match (is_there, goes_on) {
             (true, true) => Became::There,
-            (false, true) if was_there => Became::Lost,
+            (false, true) if has_left => Became::Lost,
+            (false, true) => Became::Same,
             // It may have come up and ended at the same moment.
-            (_, false) if was_known => Became::Gone,
-            _ => Became::Same,
+            (_, false) => Became::Gone,
         }
     }
 
     /// What is said of it.
-    pub(super) fn describe(self, now: Instant) -> Option<ctl::Client> {
-        self.there.map(|(there, since)| ctl::Client {
+    pub(super) fn describe(self, now: Instant) -> Option<Client> {
+        self.there.map(|(there, since)| Client {
             there,
             seconds: now.saturating_duration_since(since).as_secs(),
         })
@@ -62,44 +68,61 @@ impl Presence {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    fn at(begin: Instant, second: u64) -> Instant {
-        begin + Duration::from_secs(second)
+    #[test]
+    fn a_client_is_there_or_away_since_then() {
+        let begin = Instant::now();
+        let at = |second| begin + Duration::from_secs(second);
+        let client = |there, seconds| Some(Client { there, seconds });
+        let mut presence = Presence::default();
+        // It begins, and comes.
+        let became = presence.told(false, true, None, at(0));
+        assert_eq!((became, presence.describe(at(1))), (Became::Same, None));
+        let became = presence.told(true, true, client(true, 0), at(1));
+        assert_eq!(became, Became::There);
+        assert_eq!(presence.describe(at(3)), client(true, 2));
+        let became = presence.told(false, true, client(false, 0), at(5));
+        assert_eq!(became, Became::Lost);
+        // Somebody comes who may be the client.
+        let became = presence.told(false, true, client(false, 2), at(7));
+        assert_eq!(became, Became::Same);
+        assert_eq!(presence.describe(at(8)), client(false, 3));
+        let became = presence.told(true, true, client(true, 0), at(9));
+        assert_eq!(became, Became::There);
+        assert_eq!(presence.describe(at(9)), client(true, 0));
+        // The session is suspended.
+        let became = presence.told(false, false, None, at(10));
+        assert_eq!((became, presence.describe(at(10))), (Became::Gone, None));
     }
 
     #[test]
-    fn a_client_is_away_since_it_was_there() {
-        let begin = Instant::now();
-        let client = |there, seconds| Some(ctl::Client { there, seconds });
-        let mut presence = Presence::default();
-        // It begins, and comes.
-        assert_eq!(presence.told(false, true, at(begin, 0)), Became::Same);
-        assert_eq!(presence.describe(at(begin, 1)), None);
-        assert_eq!(presence.told(true, true, at(begin, 1)), Became::There);
-        assert_eq!(presence.describe(at(begin, 3)), client(true, 2));
-        assert_eq!(presence.told(false, true, at(begin, 5)), Became::Lost);
-        // Somebody comes who may be the client.
-        assert_eq!(presence.told(false, true, at(begin, 7)), Became::Same);
-        assert_eq!(presence.describe(at(begin, 8)), client(false, 3));
-        assert_eq!(presence.told(true, true, at(begin, 9)), Became::There);
-        assert_eq!(presence.describe(at(begin, 9)), client(true, 0));
-        // The session is suspended.
-        assert_eq!(presence.told(false, false, at(begin, 10)), Became::Gone);
-        assert_eq!(presence.describe(at(begin, 10)), None);
-        assert_eq!(presence.told(false, false, at(begin, 11)), Became::Same);
+    fn a_daemon_that_comes_later_knows_since_when() {
+        let now = Instant::now() + Duration::from_secs(100);
+        let client = |there, seconds| Some(Client { there, seconds });
+        for (there, what) in [(false, Became::Lost), (true, Became::There)] {
+            let mut presence = Presence::default();
+            let became = presence.told(false, true, client(there, 60), now);
+            assert_eq!(became, what);
+            let later = now + Duration::from_secs(2);
+            assert_eq!(presence.describe(later), client(there, 62));
+        }
     }
 
     #[test]
     fn a_client_that_ends_as_it_comes_is_gone() {
-        let begin = Instant::now();
+        let now = Instant::now();
         let mut presence = Presence::default();
-        assert_eq!(presence.told(false, true, begin), Became::Same);
+        assert_eq!(presence.told(false, true, None, now), Became::Same);
         // Up, and over already.
-        assert_eq!(presence.told(true, false, begin), Became::Gone);
-        assert_eq!(presence.told(false, false, begin), Became::Same);
-        assert_eq!(presence.describe(begin), None);
+        let there = Client {
+            there: true,
+            seconds: 0,
+        };
+        assert_eq!(presence.told(true, false, Some(there), now), Became::Gone);
+        assert_eq!(presence.describe(now), None);
+        // One of whom there is no hello.
+        let mut presence = Presence::default();
+        assert_eq!(presence.told(false, false, None, now), Became::Gone);
     }
 }

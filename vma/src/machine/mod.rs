@@ -135,10 +135,7 @@ impl Machine {
             Event::PortOpened(outcome) => self.port_opened(outcome),
             Event::ClientCame { carrier } => self.client_came(carrier),
             Event::ClientGone => self.client_gone(),
-            Event::ClientLost => {
-                self.client_lost();
-                vec![]
-            }
+            Event::ClientLost => self.client_lost(),
             Event::Nx(state) => self.nx(state),
             Event::Gone { reason } => self.gone(reason),
             Event::TimedOut => self.timed_out(),

@@ -38,6 +38,19 @@ impl Machine {
         self.has_client() || matches!(self.state, State::Listening { .. })
     }
 
+    /// Whether the start of another client has this session's let go.
+    #[must_use]
+    pub fn gives_way(&self) -> bool {
+        let is_left = matches!(
+            self.state,
+            State::Listening {
+                came: Came::Lost | Came::Gone,
+                ..
+            }
+        );
+        self.has_client() || is_left
+    }
+
     /// Whether one is awaited that was there before.
     #[must_use]
     pub fn is_rejoined(&self) -> bool {
@@ -83,11 +96,12 @@ impl Machine {
                     again: Again::No,
                     came: Came::Yes,
                 };
-                vec![Effect::ClosePort, Effect::Arm(self.timeouts.beginning)]
+                vec![Effect::ClosePort, Effect::Arm(self.timeouts.carried)]
             }
+            // Of a session that was taken over, nobody else is awaited.
             State::Listening { ref mut came, .. } => {
                 *came = Came::Yes;
-                vec![Effect::Arm(self.timeouts.beginning)]
+                vec![Effect::ClosePort, Effect::Arm(self.timeouts.carried)]
             }
             _ => vec![],
         }
@@ -110,7 +124,7 @@ impl Machine {
     /// Nobody is awaited any more.
     pub(super) fn client_gone(&mut self) -> Vec<Effect> {
         match &mut self.state {
-            State::Listening { came, .. } => {
+            State::Listening { came, .. } if *came != Came::No => {
                 *came = Came::Gone;
                 vec![Effect::Arm(LAST_WORD)]
             }
@@ -118,11 +132,26 @@ impl Machine {
         }
     }
 
-    pub(super) fn client_lost(&mut self) {
-        if let State::Listening { came, .. } = &mut self.state
-            && *came == Came::Yes
-        {
-            *came = Came::Lost;
+    pub(super) fn client_lost(&mut self) -> Vec<Effect> {
+        match &mut self.state {
+            State::Listening {
+                came: came @ Came::Yes,
+                ..
+            } => {
+                *came = Came::Lost;
+                vec![]
+            }
+            // Of a session that was taken over: who comes without having asked
+            // for it is not this one.
+            State::Listening {
+                came: came @ Came::No,
+                again: Again::No,
+                ..
+            } => {
+                *came = Came::Lost;
+                vec![Effect::ClosePort, Effect::Arm(self.timeouts.carried)]
+            }
+            _ => vec![],
         }
     }
 
@@ -146,7 +175,7 @@ impl Machine {
                 self.state = State::Listening {
                     resumed,
                     again: Again::No,
-                    came: Came::Yes,
+                    came: Came::Lost,
                 };
                 vec![Effect::ClosePort]
             }

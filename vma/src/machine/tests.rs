@@ -436,7 +436,7 @@ fn a_client_that_is_lost_before_nx_has_begun_is_awaited_again() {
     let effects = machine.step(Event::PortOpened(Ok(())));
     assert_eq!(effects, [Effect::Arm(time)]);
     assert_eq!(machine.state(), SessionState::Listening);
-    let beginning = Effect::Arm(Timeouts::default().beginning);
+    let beginning = Effect::Arm(Timeouts::default().carried);
     let effects = machine.step(Event::Rejoined);
     assert_eq!(effects, [Effect::ClosePort, beginning]);
     // It is lost once more, and a port cannot be had.
@@ -445,22 +445,52 @@ fn a_client_that_is_lost_before_nx_has_begun_is_awaited_again() {
     assert_eq!(effects, [Effect::ClosePort]);
     assert_eq!(machine.state(), SessionState::Listening);
     assert_eq!(machine.reason(), Some("in use"));
+    // Nobody else is kept out by it.
+    assert!(machine.gives_way());
     machine.step(Event::RejoinAsked);
     let effects = machine.step(Event::TimedOut);
     assert!(effects.contains(&Effect::Terminate));
 }
 
 #[test]
+fn the_client_of_a_session_that_was_taken_over_keeps_its_place() {
+    let times = Timeouts::default();
+    let carried = [Effect::ClosePort, Effect::Arm(times.carried)];
+    for resumed in [false, true] {
+        let taken_over = || {
+            let mut machine = machine();
+            let (user, state) = ("ann".into(), NxState::Waiting { resumed });
+            machine.step(Event::Adopted { user, state });
+            machine.step(Event::PortOpened(Ok(())));
+            machine
+        };
+        // It is there, and NX is to begin.
+        let mut machine = taken_over();
+        assert_eq!(machine.step(Event::Rejoined), carried);
+        assert!(!machine.gives_way());
+        machine.step(Event::Nx(NxState::Connected));
+        assert_eq!(machine.state(), SessionState::Connected);
+        // It is away, and comes back with its token.
+        let mut machine = taken_over();
+        assert_eq!(machine.step(Event::ClientLost), carried);
+        assert!(machine.gives_way() && machine.may_rejoin());
+        let effects = machine.step(Event::RejoinAsked);
+        assert!(effects.contains(&Effect::OpenPort) && machine.is_rejoined());
+    }
+}
+
+#[test]
 fn a_client_that_has_come_has_the_time_that_nx_takes() {
     let times = Timeouts::default();
     let (hello, nx) = (Effect::Arm(times.listening), Effect::Arm(times.beginning));
+    let carried = [Effect::ClosePort, Effect::Arm(times.carried)];
     for (carrier, time) in [(true, &hello), (false, &nx)] {
         let mut machine = awaiting();
         let effects = machine.step(Event::ClientCame { carrier });
         assert_eq!(effects, std::slice::from_ref(time));
         assert_eq!(machine.state(), SessionState::Listening);
         if carrier {
-            assert_eq!(machine.step(Event::Rejoined), std::slice::from_ref(&nx));
+            assert_eq!(machine.step(Event::Rejoined), carried);
         }
         machine.step(Event::TimedOut);
         let reason = "the client's session did not begin in time";
@@ -477,6 +507,8 @@ fn a_client_that_has_come_has_the_time_that_nx_takes() {
     machine.step(Event::TimedOut);
     let reason = "the client left before its session began";
     assert_eq!(machine.reason(), Some(reason));
+    // It was another one, before this one is awaited.
+    assert_eq!(awaiting().step(Event::ClientGone), []);
     assert_eq!(connected().step(Event::ClientCame { carrier: true }), []);
 }
 
@@ -495,8 +527,8 @@ fn a_client_that_is_lost_before_nx_has_begun_keeps_no_other_out() {
         assert!(matches!(refused[..], [Effect::Reply(Reply::Failure(_))]));
         machine.step(Event::ClientLost);
         // It was another connection that it gave up.
-        let nx = Effect::Arm(Timeouts::default().beginning);
-        assert_eq!(machine.step(Event::Rejoined), [nx]);
+        let carried = Effect::Arm(Timeouts::default().carried);
+        assert_eq!(machine.step(Event::Rejoined), [Effect::ClosePort, carried]);
         let refused = machine.step(start());
         assert!(matches!(refused[..], [Effect::Reply(Reply::Failure(_))]));
         machine.step(Event::ClientLost);

@@ -9,6 +9,8 @@ pub struct Timeouts {
     pub listening: Duration,
     /// NX from then until it has begun. It takes some eighty round trips.
     pub beginning: Duration,
+    /// The same of a client on the carrier, which may be away meanwhile.
+    pub carried: Duration,
     /// nxagent from the signal to suspend until it is.
     pub suspending: Duration,
     /// The session from the signal to end until every process is gone.
@@ -22,6 +24,7 @@ impl Default for Timeouts {
             initiating: Duration::from_secs(20),
             listening: Duration::from_secs(10),
             beginning: Duration::from_secs(120),
+            carried: Duration::from_secs(180),
             suspending: Duration::from_secs(20),
             stopping: Duration::from_secs(20),
         }

@@ -155,7 +155,7 @@ async fn run(
     let carry = carry(&session, grace, &mut heard, &tell);
     let ended = tokio::select! {
         ended = carry => ended,
-        never = hear(&session, &mut connections, clients) => match never {},
+        () = hear(&session, &mut connections, clients) => "the client never came".to_owned(),
         // The streams are over for good, and the client has had its time.
         () = serve(&session, &place) => "the session has let its client go".to_owned(),
         never = tell_programs(&session, &place.road) => match never {},
@@ -185,18 +185,27 @@ async fn tell_programs(session: &Session, road: &Path) -> Infallible {
 type Client = (Connection, [u8; HELLO]);
 
 /// Hears who is on each connection, while the one before goes on: only who has
-/// the session's token takes its place.
+/// the session's token takes its place. Returns when the first one is of no
+/// client.
 async fn hear(
     session: &Session,
     connections: &mut mpsc::UnboundedReceiver<Connection>,
     clients: mpsc::UnboundedSender<Client>,
-) -> Infallible {
+) {
     let mut hearing = JoinSet::new();
     let mut oldest: VecDeque<AbortHandle> = VecDeque::new();
+    let mut has_begun = false;
     loop {
         let (mut connection, port) = tokio::select! {
+            biased;
             Some(connection) = connections.recv() => connection,
-            Some(_) = hearing.join_next() => continue,
+            Some(heard) = hearing.join_next() => {
+                has_begun |= heard.unwrap_or(false);
+                if !has_begun && hearing.is_empty() {
+                    return;
+                }
+                continue;
+            }
             else => return std::future::pending().await,
         };
         oldest.retain(|task| !task.is_finished());
@@ -212,12 +221,14 @@ async fn hear(
                 Ok(hello) => {
                     // It is over: the client sees its connection closed.
                     let _ = clients.send(((connection, port), hello));
+                    return true;
                 }
                 Err(Loss::Refused(refusal)) => {
                     tracing::warn!("a client was not taken: {refusal}");
                 }
                 Err(loss) => tracing::info!("a connection was of no client: {loss}"),
             }
+            false
         });
         oldest.push_back(task);
     }

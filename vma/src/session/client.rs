@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
+use std::time::Instant;
 
 use qvd_net::socket::tune;
 use rustix::net::{RecvFlags, recv};
@@ -14,7 +15,7 @@ use super::asks::Asks;
 use super::carried::{Carried, Place, Said, StartShare, Tell};
 use super::run::Session;
 use super::{bridge, children, paths};
-use crate::control::{Event, Hidden, NxState};
+use crate::control::{self, Event, Hidden, NxState};
 
 /// What is known of the client's carrier.
 pub(super) struct Client {
@@ -31,8 +32,9 @@ pub(super) struct Client {
     way: watch::Sender<Option<qvd_net::carrier::Session>>,
     /// The port on which the session asks, while it has a client.
     asks: Option<Asks>,
-    /// The carrier has no connection.
-    away: bool,
+    /// Whether the carrier has a connection, since it first had one; and since
+    /// when that is so.
+    there: Option<(bool, Instant)>,
     /// nxagent is stopped, since its client is away.
     frozen: bool,
 }
@@ -49,8 +51,17 @@ impl Default for Client {
             port: 0,
             way: watch::Sender::new(None),
             asks: None,
-            away: false,
+            there: None,
             frozen: false,
+        }
+    }
+}
+
+impl Client {
+    /// Its connection is not, or not any more.
+    fn leaves(&mut self) {
+        if let Some((there @ true, since)) = &mut self.there {
+            (*there, *since) = (false, Instant::now());
         }
     }
 }
@@ -146,7 +157,7 @@ impl Session {
                 port,
             } => {
                 self.client.port = port;
-                self.client.away = false;
+                self.client.there = Some((true, Instant::now()));
                 if again {
                     // Perhaps before it was known to be gone.
                     tracing::info!("the client is back");
@@ -157,12 +168,13 @@ impl Session {
             }
             Said::Begins(tokens) => {
                 self.client.tokens = tokens;
+                self.client.leaves();
                 self.report_carrier(false);
             }
             // It waits for an answer that will not come.
             Said::Away if self.agent.is_leaving() => self.client_over(),
             Said::Away => {
-                self.client.away = true;
+                self.client.leaves();
                 self.report_carrier(false);
             }
             Said::Silent if self.agent.state() == NxState::Connected => {
@@ -179,6 +191,10 @@ impl Session {
             up,
             tokens: self.client.tokens.clone(),
             port: self.client.port,
+            client: self.client.there.map(|(there, since)| control::Client {
+                there,
+                seconds: since.elapsed().as_secs(),
+            }),
         });
     }
 
@@ -192,7 +208,7 @@ impl Session {
     /// Has nxagent let its client go: asks it, or takes the client away that
     /// would not answer.
     pub(super) fn suspend(&mut self) {
-        if self.client.away {
+        if matches!(self.client.there, Some((false, _))) {
             if self.agent.state() == NxState::Connected {
                 return self.client_over();
             }
@@ -232,7 +248,7 @@ impl Session {
         }
         self.client.asks = None;
         self.thaw();
-        self.client.away = false;
+        self.client.there = None;
         self.client.way.send_replace(None);
         if carried.is_some() {
             self.client.tokens.clear();

@@ -324,8 +324,15 @@ impl Session {
         } else if !line.is_empty() {
             tracing::debug!(target: "nxagent", "{line}");
         }
+        let before = self.agent.state();
         let actions = self.agent.line(line);
         self.act(actions);
+        // Its client may have gone before this was read.
+        let is_up = self.agent.state() == NxState::Connected;
+        if is_up && before != NxState::Connected && self.bridge.is_none() {
+            let actions = self.agent.client_gone();
+            self.act(actions);
+        }
     }
 
     pub(super) fn act(&mut self, actions: Vec<Action>) {
