@@ -143,7 +143,7 @@ impl Way {
                 let (at, tries) = self.resolved.unwrap_or_else(|| (Instant::now(), 0));
                 self.resolved = Some((at, tries + 1));
             }
-            Event::Reached { address } => {
+            Event::Reached { address, .. } => {
                 self.reached = Some((Instant::now(), address.to_string()));
             }
             Event::CertificateAccepted { fault, certificate } => {
@@ -258,7 +258,10 @@ mod tests {
         let events = [
             Event::Resolving { host: "b".into() },
             Event::Connecting { address },
-            Event::Reached { address },
+            Event::Reached {
+                address,
+                own: address,
+            },
         ];
         for (told, failed) in [(1, "name"), (2, "tcp"), (3, "tls")] {
             let mut way = Way::new(true);

@@ -20,7 +20,9 @@ use self::files::Files;
 use super::arguments::{Arguments, Command};
 use super::environment::Environment;
 use super::{ask, icons, log};
-use crate::core::{Carrier, CarrierStatistics, Choice, Code, Failure, Slave, Target, TlsPolicy};
+use crate::core::{
+    Carrier, CarrierStatistics, Choice, Code, Failure, Names, Slave, Target, TlsPolicy,
+};
 
 const NO_BROKER: &str = "no broker is named: use -h HOST, QVDHOST or client.host.name";
 
@@ -287,6 +289,7 @@ impl Settings {
             tls: self.tls.clone(),
             credentials,
             environment: self.shared.clone(),
+            names: Names::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::dial::dial;
 use super::event::{Event, Events};
 use super::failure::{Code, Failure};
+use super::names::Names;
 use super::tls::TlsPolicy;
 use super::trust;
 
@@ -38,6 +39,8 @@ pub struct Target {
     pub credentials: Credentials,
     /// Variables of the user's environment shared with the broker.
     pub environment: Vec<(String, SecretString)>,
+    /// What its name has led to.
+    pub names: Names,
 }
 
 /// A connection to the broker.
@@ -291,10 +294,10 @@ fn unexpected(said: &Said) -> Failure {
 }
 
 async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transport>, Failure> {
-    let (host, port) = (&target.host, target.port);
+    let (host, port, names) = (&target.host, target.port, &target.names);
     match &target.tls {
-        None => Ok(Box::new(dial(host, port, events).await?)),
-        Some(policy) => Ok(trust::connect(host, port, policy, events).await?),
+        None => Ok(Box::new(dial(host, port, names, events).await?)),
+        Some(policy) => Ok(trust::connect((host, port), names, policy, events).await?),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nx_proxy::{Display, Engine, Local, NxOptions, Order, Session};
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::broker::{Broker, Target, Tunnel};
-use super::carried::{Carried, Carrier, Kept, Road, carry};
+use super::carried::{self, Carried, Carrier, Kept, Road, carry};
 use super::choice::{Choice, find};
 use super::event::Event;
 use super::failure::{Code, Failure};
@@ -132,8 +133,9 @@ pub async fn open_desktop(
         }
     };
     loop {
-        let mut lost_at = None;
+        let mut lost = None;
         let ended = {
+            let drawn = AtomicBool::new(false);
             let mut was_up = None;
             if let Some(slave) = &mut slave {
                 slave.keyed(tunnel.slave_key.as_ref());
@@ -161,6 +163,7 @@ pub async fn open_desktop(
                 match (event, &mut slave) {
                     (Event::Connected, slave) => {
                         was_up = Some(begin.elapsed());
+                        drawn.store(true, Ordering::Relaxed);
                         slave.iter_mut().for_each(Channel::connected);
                     }
                     // Folders have a way of their own, beside NX.
@@ -172,7 +175,14 @@ pub async fn open_desktop(
                 }
             };
             let run = run_session(engine, stream, &session, events, orders.clone());
-            let run = carry(run, carried, wish, &vm, &parameters, &tell);
+            let way = carried::Way {
+                wish,
+                vm: &vm,
+                parameters: &parameters,
+                tell: &tell,
+                drawn: &drawn,
+            };
+            let run = carry(run, carried, way);
             let (ended, kept) = tokio::select! {
                 ended = run => ended,
                 never = show_all(view, &mut said) => match never {},
@@ -196,8 +206,15 @@ pub async fn open_desktop(
                     tunnel = anew;
                     continue;
                 }
-                (Err(_), Some(Kept::GivenUp(failure, at))) => {
-                    lost_at = Some(at.duration_since(begin));
+                (
+                    Err(_),
+                    Some(Kept::GivenUp {
+                        failure,
+                        lost: at,
+                        told,
+                    }),
+                ) => {
+                    lost = Some((at.duration_since(begin), told));
                     Err(failure)
                 }
                 (Err(_), Some(Kept::Broken(failure))) if was_up.is_none() => Err(failure),
@@ -208,25 +225,30 @@ pub async fn open_desktop(
             }
         };
         let mut failure = match ended {
-            // Whether it is to be started is asked where it is resumed.
-            Err(failure) if lost_at.is_some() && failure.code() == Code::VmStopped => {
-                Failure::new(Code::SessionLost, failure.to_string())
-            }
             Ok(Outcome::Closed) => return still_there(session.display).await,
             Ok(outcome) => return Ok(outcome),
             Err(failure) => failure,
         };
-        if let Some(at) = lost_at {
+        let mut told = machine.is_out();
+        // Its VM has looked stopped for as long as the carrier's session was
+        // kept: whether it is to be started is asked once more, however little
+        // time is left.
+        let mut is_kept = lost.is_some() && !wish.reconnect.is_zero();
+        if let Some((at, known)) = lost {
+            told |= known;
             // That time counts.
             machine.failed(Code::SessionLost, at, chance());
         }
         tunnel = loop {
-            let was_out = machine.is_out();
-            let action = machine.failed(failure.code(), begin.elapsed(), chance());
+            let is_asked = std::mem::take(&mut is_kept) && failure.code() == Code::VmStopped;
+            let action = match is_asked {
+                true => Action::TryAfter(Duration::ZERO),
+                false => machine.failed(failure.code(), begin.elapsed(), chance()),
+            };
             let Action::TryAfter(wait) = action else {
                 return Err(given_up(failure, &machine, begin.elapsed()));
             };
-            if !was_out {
+            if !std::mem::replace(&mut told, true) {
                 view.tell(Event::Lost {
                     cause: failure.to_string(),
                 });

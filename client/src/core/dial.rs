@@ -1,18 +1,15 @@
 //! From a name to a connection.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::event::{Event, Events};
 use super::failure::{Code, Failure};
-
-/// How long looking a name up may take.
-const RESOLVE: Duration = Duration::from_secs(15);
+use super::names::Names;
 
 /// How long one address may take to answer.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -36,24 +33,19 @@ const QUESTIONS: u32 = 3;
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// Connects to the first address of `host` that answers.
-pub(super) async fn dial(host: &str, port: u16, events: Events<'_>) -> Result<TcpStream, Failure> {
+pub(super) async fn dial(
+    host: &str,
+    port: u16,
+    names: &Names,
+    events: Events<'_>,
+) -> Result<TcpStream, Failure> {
     events(Event::Resolving {
         host: host.to_owned(),
     });
-    let unknown = |why: String| {
-        Failure::new(
-            Code::UnknownHost,
-            format!("host {host} is not known: {why}"),
-        )
-    };
-    let addresses: Vec<SocketAddr> = timeout(RESOLVE, lookup_host((host, port)))
-        .await
-        .map_err(|_| unknown("the name service does not answer".into()))?
-        .map_err(|e| unknown(e.to_string()))?
-        .collect();
-    if addresses.is_empty() {
-        return Err(unknown("it has no address".into()));
-    }
+    let addresses = names.of(host, port).await.map_err(|why| {
+        let message = format!("host {host} is not known: {why}");
+        Failure::new(Code::UnknownHost, message)
+    })?;
     let mut tries = JoinSet::new();
     let mut waiting = addresses.into_iter();
     let mut last = io::Error::from(io::ErrorKind::NotConnected);
@@ -82,8 +74,8 @@ pub(super) async fn dial(host: &str, port: u16, events: Events<'_>) -> Result<Tc
                     if let Err(error) = tuned {
                         tracing::debug!(%error, "socket options");
                     }
-                    if let Ok(address) = stream.peer_addr() {
-                        events(Event::Reached { address });
+                    if let (Ok(address), Ok(own)) = (stream.peer_addr(), stream.local_addr()) {
+                        events(Event::Reached { address, own });
                     }
                     return Ok(stream);
                 }
@@ -109,7 +101,9 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let failure = dial("127.0.0.1", port, &mut |_| {}).await.unwrap_err();
+        let failure = dial("127.0.0.1", port, &Names::default(), &mut |_| {})
+            .await
+            .unwrap_err();
         assert_eq!(failure.code(), Code::ConnectFailed);
         let start = format!("cannot connect to 127.0.0.1 port {port}: ");
         assert!(failure.to_string().starts_with(&start), "{failure}");
@@ -117,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_does_not_exist_is_named() {
-        let failure = dial("no-such-host.invalid", 1, &mut |_| {})
+        let failure = dial("no-such-host.invalid", 1, &Names::default(), &mut |_| {})
             .await
             .unwrap_err();
         assert_eq!(failure.code(), Code::UnknownHost);

@@ -20,6 +20,8 @@ pub enum Event {
     Reached {
         /// Where to.
         address: SocketAddr,
+        /// This end of it.
+        own: SocketAddr,
     },
     /// The broker's certificate has a fault that was accepted unseen.
     CertificateAccepted {

@@ -9,8 +9,8 @@ use qvd_tests::process::Process;
 use qvd_tests::{Outcome, play, play_for};
 use rustix::process::Signal;
 
-use super::carrier::{self, BEGINS, moves};
-use super::stage::{CONNECTED, LOST, Stage, WAIT, said, times};
+use super::carrier::{self, BEGINS, agent_says, moves};
+use super::stage::{CONNECTED, LOST, Stage, WAIT, end_of, said, times};
 
 /// The session is back, was lost once, and never began anew.
 async fn is_back(stage: &Stage, client: &Process) -> Outcome {
@@ -74,6 +74,48 @@ fn a_vm_that_its_broker_cannot_reach_is_waited_for() {
             relay.refuse(false);
         }
         is_back(&stage, &client).await?;
+        Ok(stage.leave(&mut client).await?)
+    });
+}
+
+#[test]
+fn a_vm_that_stays_stopped_is_told_of_and_not_started() {
+    play_for("carrier_vm_stopped", 2 * WAIT, async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let login = stage.login().with("client.carrier.grace", "16");
+        let login = login.with("client.reconnect.timeout", "16");
+        let mut client = stage.connect(scene, &login).await?;
+        stage.calls.refuse(true);
+        for relay in [&stage.calls, &stage.front] {
+            relay.cut(Cut::Reset);
+        }
+        let (status, text) = end_of(&mut client).await?;
+        assert_eq!(status, 26, "{text}");
+        assert!(text.contains("was stopped meanwhile"), "{text}");
+        assert!(!text.contains("suspended"), "{text}");
+        stage.calls.refuse(false);
+        Ok(stage.strike().await?)
+    });
+}
+
+/// An agent that is updated just then.
+#[test]
+fn a_daemon_that_comes_while_nx_begins_leaves_the_client_its_place() {
+    play_for("carrier_adopted", 4 * WAIT, async |scene| {
+        let mut stage = Stage::set(scene, true).await?;
+        for way in [Direction::ToClient, Direction::ToServer] {
+            let latency = Duration::from_millis(150);
+            stage.front.change(way, |rules| rules.latency = latency);
+        }
+        let login = stage.login();
+        let mut client = login.start_client(scene, &stage.display, &["-g", "800x600"])?;
+        agent_says(stage.agent.daemon_log()?, 0, "Accepted connection from").await?;
+        stage.agent.daemon()?.signal(Signal::KILL)?;
+        stage.agent.daemon()?.wait(WAIT).await?;
+        stage.agent.start_daemon(scene).await?;
+        client.expect(CONNECTED, WAIT).await?;
+        moves(&stage).await?;
+        stage.becomes(SessionState::Connected).await?;
         Ok(stage.leave(&mut client).await?)
     });
 }

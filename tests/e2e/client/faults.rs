@@ -9,7 +9,7 @@ use qvd_tests::rig::Login;
 use qvd_tests::{Outcome, Result, Scene, play};
 use rustix::process::Signal;
 
-use super::stage::{CONNECTED, Stage, WAIT, end_of, said};
+use super::stage::{CONNECTED, LOST, Stage, WAIT, end_of, said};
 
 /// Where in the broker's answers a plain connection is broken: before the
 /// first byte, in the list's head and body, in the first 102, in a later one,
@@ -166,7 +166,7 @@ fn a_session_that_comes_back_is_broken_at_every_step_of_that() {
                 rules.at = Some((at, Fault::Cut(Cut::Reset)));
             });
             stage.front.cut(Cut::Reset);
-            said(&client, "(attempt 2)", 1).await?;
+            said(&client, LOST, 1).await?;
             stage
                 .front
                 .change(Direction::ToClient, |rules| rules.at = None);

@@ -29,8 +29,11 @@ const ENDING: Duration = Duration::from_secs(5);
 /// How long what a command says may take to be read when its request is over.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Most bytes of what a command says.
-const MAX_WORDS: u64 = 64 * 1024;
+/// Most bytes of what a command says that go into the log.
+const MAX_WORDS: usize = 64 * 1024;
+
+/// Most bytes of a line of it.
+const MAX_LINE: u64 = 4096;
 
 /// What serves the VM's requests.
 pub(super) struct Server {
@@ -146,12 +149,22 @@ fn kill(group: Option<u32>) {
     }
 }
 
-/// What a command says goes into the log.
+/// What a command says goes into the log, and is read on beyond what fits: who
+/// finds its standard error closed may end of it.
 async fn log(words: Option<ChildStderr>) {
     let Some(words) = words else { return };
-    let mut lines = BufReader::new(words.take(MAX_WORDS)).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        tracing::info!("{line}");
+    let mut words = BufReader::new(words);
+    let (mut line, mut left) = (Vec::new(), MAX_WORDS);
+    loop {
+        line.clear();
+        let mut part = (&mut words).take(MAX_LINE);
+        let Ok(length @ 1..) = part.read_until(b'\n', &mut line).await else {
+            return;
+        };
+        if left > 0 {
+            tracing::info!("{}", String::from_utf8_lossy(&line).trim_end());
+            left = left.saturating_sub(length);
+        }
     }
 }
 
@@ -220,6 +233,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_command_says_as_much_as_it_likes() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "printf 'no text: \\377\\n' >&2; yes | head -c 300000 >&2 && echo whole";
+        asked(folder.path(), script, async |mut stream| {
+            let mut heard = String::new();
+            stream.read_to_string(&mut heard).await.unwrap();
+            assert_eq!(heard, "whole\n");
+        })
+        .await;
+    }
+
+    #[tokio::test]
     async fn a_command_that_does_not_end_is_killed_with_what_it_has_begun() {
         let folder = tempfile::tempdir().unwrap();
         let script =
@@ -234,9 +259,18 @@ mod tests {
         for file in ["own", "left"] {
             let id = fs::read_to_string(folder.path().join(file)).unwrap();
             let stat = format!("/proc/{}/stat", id.trim());
-            // Init may not have taken it away yet.
-            let stat = fs::read_to_string(stat).unwrap_or_default();
-            assert!(stat.is_empty() || stat.contains(") Z "), "{file}: {stat}");
+            // Who is killed takes a moment; and init to take it away.
+            let gone = async {
+                loop {
+                    let stat = fs::read_to_string(&stat).unwrap_or_default();
+                    if stat.is_empty() || stat.contains(") Z ") {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            let gone = timeout(WAIT, gone).await;
+            assert!(gone.is_ok(), "{file} is left");
         }
     }
 }

@@ -7,6 +7,7 @@ mod door;
 mod network;
 mod statistics;
 
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use qvd_carrier::{Config, Kind, Loss, Offer, Reason, Role};
 use qvd_net::carrier::{Ended, Session};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::beneath::{Beneath, listen, listen_again};
 pub(super) use self::door::Door;
@@ -35,6 +36,9 @@ const ATTEMPT: Duration = Duration::from_secs(20);
 
 /// How long the broker may take to be reached, on a link that is not slow.
 const REACH: Duration = Duration::from_secs(2);
+
+/// The least that an attempt has, however little time is left.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// An outage that is over by then is none that the user is told of.
 const UNSEEN: Duration = Duration::from_secs(1);
@@ -64,6 +68,31 @@ pub(super) struct Carried {
     begin: Instant,
 }
 
+/// With what a session's connection is got back.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub(super) wish: &'a Wish,
+    pub(super) vm: &'a VmEntry,
+    pub(super) parameters: &'a ConnectParameters,
+    /// Where the user is told.
+    pub(super) tell: &'a UnboundedSender<Event>,
+    /// Whether the desktop has been in its window.
+    pub(super) drawn: &'a AtomicBool,
+}
+
+/// How far an attempt has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The broker's name is looked up.
+    Looking,
+    Connecting,
+    /// There is a connection from `own` to `address`.
+    Reached {
+        address: SocketAddr,
+        own: SocketAddr,
+    },
+}
+
 /// A connection that is run.
 type Run = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
@@ -85,8 +114,13 @@ pub(super) enum Kept {
     /// It has ended out of order: what is said of it where the session had not
     /// come up.
     Broken(Failure),
-    /// It was lost at this time and could not be got back.
-    GivenUp(Failure, Instant),
+    /// It was lost and could not be got back.
+    GivenUp {
+        failure: Failure,
+        lost: Instant,
+        /// Whether the user knows of the loss.
+        told: bool,
+    },
     /// The agent does not have it any more; on this tunnel a session begins
     /// anew.
     Anew(Tunnel),
@@ -127,13 +161,7 @@ impl Carried {
     }
 
     /// Runs the session's connections until it is over, or cannot be got back.
-    pub(super) async fn keep(
-        mut self,
-        wish: &Wish,
-        vm: &VmEntry,
-        parameters: &ConnectParameters,
-        tell: &UnboundedSender<Event>,
-    ) -> Kept {
+    pub(super) async fn keep(mut self, way: Way<'_>) -> Kept {
         let Some(connection) = self.connection.take() else {
             return Kept::Over;
         };
@@ -162,9 +190,13 @@ impl Carried {
             if self.session.token().is_none() {
                 // It had not begun: there is nothing to get back.
                 self.session.abandon("never begun");
-                return Kept::GivenUp(failure, lost);
+                return Kept::GivenUp {
+                    failure,
+                    lost,
+                    told: false,
+                };
             }
-            let regained = self.regain(failure, lost, wish, vm, parameters, tell).await;
+            let regained = self.regain(failure, lost, way).await;
             self.away.send_replace(false);
             match regained {
                 Ok(again) => run = again,
@@ -188,80 +220,67 @@ impl Carried {
         &mut self,
         mut failure: Failure,
         lost: Instant,
-        wish: &Wish,
-        vm: &VmEntry,
-        parameters: &ConnectParameters,
-        tell: &UnboundedSender<Event>,
+        way: Way<'_>,
     ) -> Result<Run, Kept> {
+        let tell = |event| {
+            // Without a listener the client ends.
+            let _ = way.tell.send(event);
+        };
         let mut told = false;
+        // What came of attempts is for the log.
+        let cause = failure.to_string();
         loop {
             let now = self.begin.elapsed();
             let action = self.outages.failed(failure.code(), now, chance());
             let Action::TryAfter(wait) = action else {
-                return Err(Kept::GivenUp(failure, lost));
+                return Err(Kept::GivenUp {
+                    failure,
+                    lost,
+                    told,
+                });
             };
             let attempt = self.outages.attempt();
-            if !told && attempt > 1 {
-                told = true;
-                let cause = failure.to_string();
-                let _ = tell.send(Event::Lost { cause });
-            }
-            if told {
-                let left = self.outages.left_with(wish.reconnect, now);
-                let _ = tell.send(Event::Reconnecting {
-                    attempt,
-                    wait,
-                    left,
-                });
-            }
-            tokio::select! {
-                () = sleep(wait) => {}
-                // What has failed may go now.
-                () = self.network.changed(), if wait > Duration::ZERO => {}
-            }
-            let left = self.outages.left(self.begin.elapsed());
-            let reached = AtomicBool::new(false);
-            let trial = self.attempt(wish, vm, parameters, &reached);
-            let trial = within(left.min(ATTEMPT).max(UNSEEN), trial);
-            let patience = self.patience();
-            let unreached = async {
-                sleep(patience).await;
-                if reached.load(Ordering::Relaxed) {
-                    std::future::pending::<()>().await;
-                }
+            let trying = |wait| Event::Reconnecting {
+                attempt,
+                wait,
+                left: self
+                    .outages
+                    .left_with(way.wish.reconnect, self.begin.elapsed()),
             };
-            let slow = async {
-                sleep(UNSEEN).await;
+            if told {
+                tell(trying(wait));
+            }
+            let tried = async {
+                tokio::select! {
+                    () = sleep(wait) => {}
+                    // What has failed may go now.
+                    () = self.network.changed(), if wait > Duration::ZERO => {}
+                }
+                self.try_once(way).await
+            };
+            let seen = async {
                 if !told {
-                    let cause = failure.to_string();
-                    let _ = tell.send(Event::Lost { cause });
-                    let now = self.begin.elapsed();
-                    let left = self.outages.left_with(wish.reconnect, now);
-                    let _ = tell.send(Event::Reconnecting {
-                        attempt,
-                        wait: Duration::ZERO,
-                        left,
+                    sleep_until(lost + UNSEEN).await;
+                    tell(Event::Lost {
+                        cause: cause.clone(),
                     });
+                    tell(trying(Duration::ZERO));
                     told = true;
                 }
-                std::future::pending::<()>().await;
+                std::future::pending().await
             };
             let regained = tokio::select! {
-                regained = trial => regained,
-                () = slow => continue,
-                () = unreached => {
-                    let message = "the broker cannot be reached";
-                    Err(Failure::new(Code::ConnectFailed, message))
-                }
-                () = self.network.changed() => {
-                    let message = "the network has changed";
-                    Err(Failure::new(Code::ConnectFailed, message))
-                }
+                regained = tried => regained,
+                never = seen => match never {},
             };
             match regained {
                 Ok(Regained::Runs(run)) => {
                     if told {
-                        let _ = tell.send(Event::Connected);
+                        tell(match way.drawn.load(Ordering::Relaxed) {
+                            true => Event::Connected,
+                            // It is still to be drawn.
+                            false => Event::Opening,
+                        });
                     }
                     self.outages.up(self.begin.elapsed());
                     tracing::info!(after = ?lost.elapsed(), "the connection is back");
@@ -277,6 +296,40 @@ impl Carried {
         }
     }
 
+    /// One attempt, which is given up where its broker is not reached in time
+    /// or its way is gone.
+    async fn try_once(&self, way: Way<'_>) -> Result<Regained, Failure> {
+        let given_up = |message| Err(Failure::new(Code::ConnectFailed, message));
+        let (step, mut steps) = watch::channel(Step::Looking);
+        let patience = self.patience();
+        let unreached = async {
+            let _ = steps.wait_for(|step| *step != Step::Looking).await;
+            let reached = steps.wait_for(|step| matches!(step, Step::Reached { .. }));
+            if timeout(patience, reached).await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let left = self.outages.left(self.begin.elapsed());
+        let limit = left.min(ATTEMPT).max(LEAST);
+        tokio::select! {
+            regained = within(limit, self.attempt(way, &step)) => regained,
+            () = unreached => given_up("the broker cannot be reached"),
+            () = self.way_gone(&step) => given_up("the network has changed"),
+        }
+    }
+
+    /// Waits until the network has changed so that an attempt's connection
+    /// leads nowhere, or would be made in another way.
+    async fn way_gone(&self, step: &watch::Sender<Step>) {
+        loop {
+            self.network.changed().await;
+            match *step.borrow() {
+                Step::Reached { address, own } if network::leads(own, address) => {}
+                _ => return,
+            }
+        }
+    }
+
     /// How long the broker may take to be reached: then it is tried anew, as
     /// what the network has lost meanwhile is asked for again ever more seldom.
     fn patience(&self) -> Duration {
@@ -285,17 +338,16 @@ impl Carried {
         round_trip.saturating_mul(4).max(REACH)
     }
 
-    /// One attempt; tells when the broker is `reached`.
-    async fn attempt(
-        &self,
-        wish: &Wish,
-        vm: &VmEntry,
-        parameters: &ConnectParameters,
-        reached: &AtomicBool,
-    ) -> Result<Regained, Failure> {
+    /// One attempt; tells how far it has come.
+    async fn attempt(&self, way: Way<'_>, step: &watch::Sender<Step>) -> Result<Regained, Failure> {
+        let Way { wish, vm, .. } = way;
         let events = &mut |event| {
-            if matches!(event, Event::Reached { .. }) {
-                reached.store(true, Ordering::Relaxed);
+            match event {
+                Event::Connecting { .. } => drop(step.send_replace(Step::Connecting)),
+                Event::Reached { address, own } => {
+                    step.send_replace(Step::Reached { address, own });
+                }
+                _ => {}
             }
             tracing::debug!("{event:?}");
         };
@@ -312,7 +364,7 @@ impl Carried {
             let message = qvd_broker::one_line(&format!("{now} was stopped meanwhile"));
             return Err(Failure::new(Code::VmStopped, message));
         }
-        let mut parameters = parameters.clone();
+        let mut parameters = way.parameters.clone();
         // Both of names that clients may send.
         let _ = parameters.set(RESUMES, "1");
         if let Some(token) = self.session.token() {
@@ -439,17 +491,14 @@ impl Road {
 pub(super) async fn carry(
     run: impl Future<Output = Result<Outcome, Failure>>,
     carried: Option<Carried>,
-    wish: &Wish,
-    vm: &VmEntry,
-    parameters: &ConnectParameters,
-    tell: &UnboundedSender<Event>,
+    way: Way<'_>,
 ) -> (Result<Outcome, Failure>, Option<Kept>) {
     let Some(carried) = carried else {
         return (run.await, None);
     };
     let session = carried.session.clone();
     let mut run = pin!(run);
-    let mut keep = pin!(carried.keep(wish, vm, parameters, tell));
+    let mut keep = pin!(carried.keep(way));
     tokio::select! {
         // It has ended because the carrier has.
         ended = &mut run => {

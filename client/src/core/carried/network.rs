@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram as StdDatagram;
 use std::time::Duration;
 
@@ -54,6 +55,21 @@ impl Network {
     }
 }
 
+/// Whether what is sent to `address` leaves from the address `own`, as a
+/// connection's packets do that was made so.
+pub(super) fn leads(own: SocketAddr, address: SocketAddr) -> bool {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // Nothing is sent: the kernel looks for the way.
+    let asked = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect(address)?;
+        socket.local_addr()
+    });
+    asked.is_ok_and(|from| from.ip() == own.ip())
+}
+
 fn open() -> io::Result<UnixDatagram> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(
@@ -72,6 +88,17 @@ fn open() -> io::Result<UnixDatagram> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_way_leads_from_the_address_that_it_has() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let broker = address("127.0.0.1:443");
+        assert!(leads(address("127.0.0.1:5000"), broker));
+        // An address that this machine had elsewhere.
+        assert!(!leads(address("192.0.2.7:5000"), broker));
+        // Where nothing leads.
+        assert!(!leads(address("192.0.2.7:5000"), address("[ff00::]:443")));
+    }
 
     #[tokio::test]
     async fn the_kernel_lets_us_listen() {

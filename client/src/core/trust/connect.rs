@@ -16,6 +16,7 @@ use super::pins::PinFile;
 use crate::core::dial::dial;
 use crate::core::event::{Event, Events};
 use crate::core::failure::{Code, Failure};
+use crate::core::names::Names;
 use crate::core::tls::{Prepared, TlsPolicy};
 use crate::core::verifier::{Faulty, Ruling};
 
@@ -38,18 +39,18 @@ pub(crate) type Secured = TlsStream<BufReader<TcpStream>>;
 /// # Errors
 /// When the broker is not there, or its certificate is not accepted.
 pub(crate) async fn connect(
-    host: &str,
-    port: u16,
+    (host, port): (&str, u16),
+    names: &Names,
     policy: &TlsPolicy,
     events: Events<'_>,
 ) -> Result<Box<Secured>, Failure> {
-    let faulty = match attempt(host, port, policy, events).await? {
+    let faulty = match attempt((host, port), names, policy, events).await? {
         Attempt::Connected(stream) => return Ok(stream),
         Attempt::InDoubt(faulty) => faulty,
     };
     // Between question and answer there is no connection that could grow old.
     decide(host, port, policy, *faulty, events).await?;
-    match attempt(host, port, policy, events).await? {
+    match attempt((host, port), names, policy, events).await? {
         Attempt::Connected(stream) => Ok(stream),
         // Asking for ever would wear the user out, which may be the purpose.
         Attempt::InDoubt(faulty) => Err(refused(
@@ -66,15 +67,15 @@ enum Attempt {
 }
 
 async fn attempt(
-    host: &str,
-    port: u16,
+    (host, port): (&str, u16),
+    names: &Names,
     policy: &TlsPolicy,
     events: Events<'_>,
 ) -> Result<Attempt, Failure> {
     // Reading the system's roots takes as long as a connection on a LAN.
     let (reader, name) = (policy.clone(), host.to_owned());
     let preparing = tokio::task::spawn_blocking(move || reader.prepare(&name, port));
-    let stream = dial(host, port, events).await?;
+    let stream = dial(host, port, names, events).await?;
     let Prepared { config, seen } = preparing
         .await
         .map_err(|e| Failure::new(Code::Internal, "certificates could not be read").because(e))??;
