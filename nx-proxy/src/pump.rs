@@ -2,6 +2,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Bytes on the way in each direction. One session has two such buffers, for
@@ -34,8 +35,8 @@ enum Fault {
 /// that what is still under way in the other one arrives.
 ///
 /// `tells` whether the stream itself tells when the agent is away: then its
-/// silence is no failure.
-pub(crate) async fn pump<N, L>(nx: N, local: L, tells: bool) -> Outcome
+/// silence is no failure. `given` is told of all that the program is given.
+pub(crate) async fn pump<N, L>(nx: N, local: L, tells: bool, given: &watch::Sender<()>) -> Outcome
 where
     N: AsyncRead + AsyncWrite + Unpin,
     L: AsyncRead + AsyncWrite + Unpin,
@@ -43,7 +44,9 @@ where
     let (mut nx_read, mut nx_write) = tokio::io::split(nx);
     let (mut local_read, mut local_write) = tokio::io::split(local);
     let down = async {
-        copy(&mut nx_read, &mut local_write, (!tells).then_some(SILENCE))
+        let silence = (!tells).then_some(SILENCE);
+        let tell = || given.send_replace(());
+        copy(&mut nx_read, &mut local_write, silence, tell)
             .await
             .map_err(|fault| match fault {
                 Fault::Reading(e) => Outcome::PeerFailed(e),
@@ -51,7 +54,7 @@ where
             })
     };
     let up = async {
-        copy(&mut local_read, &mut nx_write, None)
+        copy(&mut local_read, &mut nx_write, None, || {})
             .await
             .map_err(|fault| match fault {
                 Fault::Reading(e) => local_failed(&e),
@@ -75,8 +78,13 @@ fn local_failed(error: &io::Error) -> Outcome {
 }
 
 /// `silence` is how long the source may say nothing after its first bytes. It
-/// counts only while it is listened to.
-async fn copy<R, W>(from: &mut R, to: &mut W, silence: Option<Duration>) -> Result<(), Fault>
+/// counts only while it is listened to. `tell` is called for what was written.
+async fn copy<R, W>(
+    from: &mut R,
+    to: &mut W,
+    silence: Option<Duration>,
+    tell: impl Fn(),
+) -> Result<(), Fault>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -102,6 +110,7 @@ where
         to.write_all(bytes).await.map_err(Fault::Writing)?;
         // TLS keeps what is not flushed.
         to.flush().await.map_err(Fault::Writing)?;
+        tell();
     }
 }
 
@@ -111,11 +120,34 @@ mod tests {
 
     use super::*;
 
+    async fn pump_all<N, L>(nx: N, local: L, tells: bool) -> Outcome
+    where
+        N: AsyncRead + AsyncWrite + Unpin,
+        L: AsyncRead + AsyncWrite + Unpin,
+    {
+        pump(nx, local, tells, &watch::Sender::new(())).await
+    }
+
+    #[tokio::test]
+    async fn what_the_program_is_given_is_told() {
+        let (nx, mut agent) = duplex(16);
+        let (local, mut program) = duplex(16);
+        let (given, mut is_given) = watch::channel(());
+        tokio::spawn(async move { pump(nx, local, true, &given).await });
+        // What it says itself is nothing that it is given.
+        program.write_all(b"asks").await.unwrap();
+        agent.read_exact(&mut [0; 4]).await.unwrap();
+        assert!(!is_given.has_changed().unwrap());
+        agent.write_all(b"answers").await.unwrap();
+        is_given.changed().await.unwrap();
+        program.read_exact(&mut [0; 7]).await.unwrap();
+    }
+
     #[tokio::test]
     async fn an_end_in_one_direction_leaves_the_other_open() {
         let (nx, mut agent) = duplex(16);
         let (local, mut program) = duplex(16);
-        let pumped = tokio::spawn(pump(nx, local, false));
+        let pumped = tokio::spawn(pump_all(nx, local, false));
         agent.write_all(b"from the agent, at length").await.unwrap();
         agent.shutdown().await.unwrap();
         let mut got = String::new();
@@ -133,13 +165,13 @@ mod tests {
     async fn a_fault_says_whose_it_is_and_ends_the_other_side() {
         let (nx, mut agent) = duplex(16);
         let broken = broken_stream();
-        let pumped = tokio::spawn(pump(nx, broken, false));
+        let pumped = tokio::spawn(pump_all(nx, broken, false));
         let mut rest = Vec::new();
         agent.read_to_end(&mut rest).await.unwrap();
         assert!(matches!(pumped.await.unwrap(), Outcome::LocalFailed));
 
         let (local, mut program) = duplex(16);
-        let pumped = tokio::spawn(pump(broken_stream(), local, false));
+        let pumped = tokio::spawn(pump_all(broken_stream(), local, false));
         program.read_to_end(&mut rest).await.unwrap();
         assert!(matches!(pumped.await.unwrap(), Outcome::PeerFailed(_)));
     }
@@ -149,7 +181,7 @@ mod tests {
         let (nx, mut agent) = duplex(16);
         let (local, mut program) = duplex(16);
         let begin = tokio::time::Instant::now();
-        let pumped = tokio::spawn(pump(nx, local, false));
+        let pumped = tokio::spawn(pump_all(nx, local, false));
         tokio::time::sleep(10 * SILENCE).await;
         agent.write_all(b"word").await.unwrap();
         let mut got = Vec::new();

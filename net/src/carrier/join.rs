@@ -12,6 +12,7 @@ use qvd_carrier::limits::FULL_BLOCK;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Stream;
@@ -88,6 +89,37 @@ macro_rules! local {
 
 local!(UnixStream);
 local!(TcpStream);
+
+/// A socket of which is told when something is written to it.
+pub struct Telling<L>(pub L, pub watch::Sender<()>);
+
+impl<L: Local> Local for Telling<L> {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.0.readable()
+    }
+
+    fn try_read(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+
+    fn writable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        self.0.writable()
+    }
+
+    fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let written = self.0.try_write(parts)?;
+        self.1.send_replace(());
+        Ok(written)
+    }
+
+    fn end(&self) -> io::Result<()> {
+        self.0.end()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
 
 impl Stream {
     /// Copies both ways until both have ended. When one has, an answer may take

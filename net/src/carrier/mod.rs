@@ -40,7 +40,7 @@ use qvd_carrier::{Code, Config, Kind, KindStats, Loss, Reason, Role, Stats, Toke
 use tokio::sync::watch;
 
 use self::inner::Inner;
-pub use self::join::Local;
+pub use self::join::{Local, Telling};
 pub use self::road::tell_road;
 pub use self::stream::Stream;
 

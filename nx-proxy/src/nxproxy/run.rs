@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::child::{Child, signal};
@@ -27,6 +28,10 @@ const LEAVE: Duration = Duration::from_secs(4);
 /// How long nxproxy may hear nothing from an agent that is away: after 30 s it
 /// tells the user, after 120 s it ends (seen).
 const SILENCE: Duration = Duration::from_secs(20);
+
+/// How long it stays stopped when the agent is back and nothing comes: it may
+/// look at the clock before it hears, and show its dialog (seen of nxagent).
+const THAW: Duration = Duration::from_secs(1);
 
 /// For what nxproxy wrote before it ended.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -55,7 +60,8 @@ pub(super) async fn run(
         program: program.to_owned(),
         source,
     })?;
-    let carry = carry(&rendezvous, child.pid(), session, stream);
+    let (given, is_given) = watch::channel(());
+    let carry = carry(&rendezvous, child.pid(), session, stream, &given);
     let watch = Watch {
         child,
         display: session.display.name().to_owned(),
@@ -70,6 +76,8 @@ pub(super) async fn run(
         deadline: Some(Instant::now() + session.start_timeout),
         away: false,
         silent: None,
+        given: is_given,
+        thaws: None,
     };
     watch.until_end(session, carry, orders).await
 }
@@ -80,6 +88,7 @@ async fn carry(
     pid: i32,
     session: &Session,
     stream: NxStream,
+    given: &watch::Sender<()>,
 ) -> Result<Outcome, Error> {
     let accepted = timeout(CONNECT, rendezvous.accept(pid));
     let (accepted, admitted) = tokio::join!(accepted, session.display.admit_user());
@@ -89,7 +98,7 @@ async fn carry(
             seconds: CONNECT.as_secs(),
         })?
         .map_err(Error::system("taking nxproxy's connection"))?;
-    Ok(pump(stream, socket, session.away.is_some()).await)
+    Ok(pump(stream, socket, session.away.is_some(), given).await)
 }
 
 /// A running nxproxy and what is known of it.
@@ -113,6 +122,10 @@ struct Watch<'a> {
     away: bool,
     /// When the agent, which is away, will have been so for too long.
     silent: Option<Instant>,
+    /// Tells when nxproxy was given something, since it was stopped.
+    given: watch::Receiver<()>,
+    /// When nxproxy, which is stopped, goes on whatever it was given.
+    thaws: Option<Instant>,
 }
 
 impl Watch<'_> {
@@ -145,13 +158,17 @@ impl Watch<'_> {
                 away = away_changed(&mut away) => {
                     self.away = away;
                     self.silent = away.then(|| Instant::now() + SILENCE);
-                    if !away {
-                        self.child.go_on();
-                    }
+                    self.thaws = (!away).then(|| Instant::now() + THAW);
+                }
+                // Who has gone that could tell is not waited for.
+                _ = self.given.changed(), if self.thaws.is_some() => self.thaw(),
+                () = sleep_until(self.thaws.unwrap_or(deadline)), if self.thaws.is_some() => {
+                    self.thaw();
                 }
                 () = sleep_until(self.silent.unwrap_or(deadline)), if self.silent.is_some() => {
                     // No time passes for it until the agent is back.
                     self.silent = None;
+                    self.given.mark_unchanged();
                     self.child.stop();
                 }
                 () = sleep_until(deadline), if self.deadline.is_some() => {
@@ -166,6 +183,12 @@ impl Watch<'_> {
             .map_err(Error::system("reaping nxproxy"))?;
         self.drain().await;
         self.conclude(status, outcome.flatten())
+    }
+
+    /// Time goes on for nxproxy.
+    fn thaw(&mut self) {
+        self.thaws = None;
+        self.child.go_on();
     }
 
     /// The stream has ended, or was never carried: nxproxy is to end, too.

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use qvd_carrier::{Code, Config, HELLO, Kind, Loss, Reason, Role, Token};
-use qvd_net::carrier::{Ended, Incoming, Session, tell_road};
+use qvd_net::carrier::{Ended, Incoming, Session, Telling, tell_road};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -30,6 +30,11 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// a dialog, after 120 s it gives its client up (seen); while it is stopped no
 /// time passes for it.
 const SILENCE: Duration = Duration::from_secs(20);
+
+/// How long nxagent stays stopped when its client is back and nothing comes for
+/// it. The client asks for a sign of life at once; an nxagent that looks at the
+/// clock before it hears that shows its dialog (seen).
+const THAW: Duration = Duration::from_secs(1);
 
 /// Most connections of which it is not known who is on them.
 const MAX_HEARING: usize = 8;
@@ -54,6 +59,9 @@ pub(super) enum Said {
     Away,
     /// It has been so for so long that nxagent is not to notice.
     Silent,
+    /// nxagent has been given something since, or as long was waited for that
+    /// as is reasonable.
+    Given,
 }
 
 /// Where one carrier tells what becomes of it.
@@ -83,11 +91,19 @@ pub(super) type StartShare = Rc<dyn Fn(std::os::unix::net::UnixStream) -> io::Re
 pub(super) struct Place {
     /// nxagent's socket.
     pub(super) nx: PathBuf,
+    /// Where is told that it was given something.
+    pub(super) given: watch::Sender<()>,
     /// The socket on which programs are told of outages.
     pub(super) road: PathBuf,
     /// `None` where no folders are shared.
     pub(super) share: Option<StartShare>,
     pub(super) settings: Settings,
+}
+
+/// Tells once nxagent has been given something, or after a while.
+pub(super) async fn tell_given(mut given: watch::Receiver<()>, tell: Tell) {
+    let _ = timeout(THAW, given.changed()).await;
+    tell.send(Said::Given);
 }
 
 /// The session process's hold on a carrier that runs.
@@ -387,8 +403,9 @@ async fn serve(session: &Session, place: &Place) {
             Kind::Nx => {
                 has_nx = true;
                 let (socket, done) = (place.nx.clone(), done.clone());
+                let given = place.given.clone();
                 streams.spawn_local(async move {
-                    if let Err(error) = nx(incoming, socket).await {
+                    if let Err(error) = nx(incoming, socket, given).await {
                         tracing::warn!(%error, "client cannot be served");
                     }
                     let _ = done.send(()).await;
@@ -419,7 +436,7 @@ async fn serve(session: &Session, place: &Place) {
 }
 
 /// nxagent's stream, as long as it lasts.
-async fn nx(incoming: Incoming, socket: PathBuf) -> io::Result<()> {
+async fn nx(incoming: Incoming, socket: PathBuf, given: watch::Sender<()>) -> io::Result<()> {
     let connected = timeout(CONNECT, UnixStream::connect(&socket)).await;
     let agent = match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         Ok(agent) => agent,
@@ -428,7 +445,7 @@ async fn nx(incoming: Incoming, socket: PathBuf) -> io::Result<()> {
             return Err(error);
         }
     };
-    incoming.accept(b"")?.join(agent).await;
+    incoming.accept(b"")?.join(Telling(agent, given)).await;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 use super::asks::Asks;
-use super::carried::{Carried, Place, Said, StartShare, Tell};
+use super::carried::{Carried, Place, Said, StartShare, Tell, tell_given};
 use super::run::Session;
 use super::{bridge, children, paths};
 use crate::control::{self, Event, Hidden, NxState};
@@ -28,6 +28,8 @@ pub(super) struct Client {
     tokens: Vec<Hidden>,
     /// The number of the port to which its connection came.
     port: u64,
+    /// The same of the last one, of which it may not be known who is on it.
+    last: u64,
     /// The carrier, for what the session asks of the client.
     way: watch::Sender<Option<qvd_net::carrier::Session>>,
     /// The port on which the session asks, while it has a client.
@@ -37,11 +39,16 @@ pub(super) struct Client {
     there: Option<(bool, Instant)>,
     /// nxagent is stopped, since its client is away.
     frozen: bool,
+    /// Tells when nxagent was given something.
+    given: watch::Sender<()>,
+    /// The same, since it was stopped.
+    given_since: watch::Receiver<()>,
 }
 
 impl Default for Client {
     fn default() -> Self {
         let (tell, said) = mpsc::unbounded_channel();
+        let (given, given_since) = watch::channel(());
         Self {
             carried: None,
             said,
@@ -49,10 +56,13 @@ impl Default for Client {
             carrier: 0,
             tokens: Vec::new(),
             port: 0,
+            last: 0,
             way: watch::Sender::new(None),
             asks: None,
             there: None,
             frozen: false,
+            given,
+            given_since,
         }
     }
 }
@@ -83,6 +93,7 @@ impl Session {
         match &self.client.carried {
             // Whether it is the same client, its token says.
             Some(carried) if carrier => {
+                self.client.last = port;
                 carried.resume(client, port);
                 return Ok(());
             }
@@ -109,12 +120,13 @@ impl Session {
         }
         let place = Place {
             nx: paths::nx_socket(&self.launch.dir),
+            given: self.client.given.clone(),
             road: paths::road(&self.launch.dir),
             share: self.share_starter(),
             settings: self.launch.carrier,
         };
         self.client.carrier += 1;
-        self.client.port = port;
+        (self.client.port, self.client.last) = (port, port);
         let tell = Tell::new(self.client.carrier, self.client.tell.clone());
         let (carried, run) = Carried::begin((client, port), place, tell);
         self.client.way.send_replace(Some(carried.session()));
@@ -144,6 +156,18 @@ impl Session {
         }))
     }
 
+    /// Hears all that the carrier has told.
+    pub(super) fn hear_carrier(&mut self) {
+        while let Ok((carrier, said)) = self.client.said.try_recv() {
+            self.carrier_said(carrier, said);
+        }
+    }
+
+    /// Whether there is a carrier.
+    pub(super) fn is_carried(&self) -> bool {
+        self.client.carried.is_some()
+    }
+
     /// The carrier has something to tell.
     pub(super) fn carrier_said(&mut self, carrier: u64, said: Said) {
         if self.client.carried.is_none() || carrier != self.client.carrier {
@@ -162,9 +186,13 @@ impl Session {
                     // Perhaps before it was known to be gone.
                     tracing::info!("the client is back");
                 }
-                self.thaw();
                 self.client.tokens = tokens;
                 self.report_carrier(true);
+                if self.client.frozen {
+                    let given = self.client.given_since.clone();
+                    let tell = Tell::new(carrier, self.client.tell.clone());
+                    tokio::task::spawn_local(tell_given(given, tell));
+                }
             }
             Said::Begins(tokens) => {
                 self.client.tokens = tokens;
@@ -180,9 +208,11 @@ impl Session {
             Said::Silent if self.agent.state() == NxState::Connected => {
                 tracing::info!("the client stays away: nxagent is stopped until it is back");
                 self.client.frozen = true;
+                self.client.given_since.mark_unchanged();
                 self.kill_nxagent(Signal::STOP);
             }
             Said::Silent => {}
+            Said::Given => self.thaw(),
         }
     }
 
@@ -252,6 +282,8 @@ impl Session {
         self.client.way.send_replace(None);
         if carried.is_some() {
             self.client.tokens.clear();
+            // With all its connections.
+            self.client.port = self.client.last;
             self.report_carrier(false);
         }
     }
