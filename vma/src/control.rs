@@ -329,6 +329,9 @@ pub struct Hello {
     /// Whether the process speaks the carrier.
     #[serde(default)]
     pub carrier: bool,
+    /// Whether a client is connected that does not.
+    #[serde(default)]
+    pub served: bool,
 }
 
 /// Whether a session's client is there, and for how long it has been or not.

@@ -89,6 +89,9 @@ impl App {
                 session.set_message(text.into());
             }
             Event::Opening => {
+                // What the countdown was for is over.
+                session.set_reconnecting(false);
+                self.clock.stop();
                 step("opening", String::new());
                 session.set_message(SharedString::default());
             }

@@ -296,7 +296,7 @@ fn unexpected(said: &Said) -> Failure {
 async fn connect(target: &Target, events: Events<'_>) -> Result<Box<dyn Transport>, Failure> {
     let (host, port, names) = (&target.host, target.port, &target.names);
     match &target.tls {
-        None => Ok(Box::new(dial(host, port, names, events).await?)),
+        None => Ok(Box::new(dial(host, port, None, events).await?.stream)),
         Some(policy) => Ok(trust::connect((host, port), names, policy, events).await?),
     }
 }

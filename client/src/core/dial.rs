@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::event::{Event, Events};
 use super::failure::{Code, Failure};
-use super::names::Names;
+use super::names::{Addresses, Names};
 
 /// How long one address may take to answer.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -32,20 +32,36 @@ const QUESTIONS: u32 = 3;
 /// name with a dead IPv6 address costs no more than this.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Connects to the first address of `host` that answers.
+/// A connection, and whether it leads to where the broker was before, as the
+/// name service did not say where it is.
+pub(super) struct Dialled {
+    pub(super) stream: TcpStream,
+    pub(super) is_remembered: bool,
+}
+
+/// Connects to the first address of `host` that answers. `names`: of a broker
+/// that can prove that it is the one, wherever it is found.
 pub(super) async fn dial(
     host: &str,
     port: u16,
-    names: &Names,
+    names: Option<&Names>,
     events: Events<'_>,
-) -> Result<TcpStream, Failure> {
+) -> Result<Dialled, Failure> {
     events(Event::Resolving {
         host: host.to_owned(),
     });
-    let addresses = names.of(host, port).await.map_err(|why| {
+    let found = match names {
+        Some(names) => names.of(host, port).await,
+        None => Names::default().of(host, port).await,
+    };
+    let found = found.map_err(|why| {
         let message = format!("host {host} is not known: {why}");
         Failure::new(Code::UnknownHost, message)
     })?;
+    let (addresses, is_remembered) = match found {
+        Addresses::Found(addresses) => (addresses, false),
+        Addresses::Remembered(address) => (vec![address], true),
+    };
     let mut tries = JoinSet::new();
     let mut waiting = addresses.into_iter();
     let mut last = io::Error::from(io::ErrorKind::NotConnected);
@@ -77,7 +93,10 @@ pub(super) async fn dial(
                     if let (Ok(address), Ok(own)) = (stream.peer_addr(), stream.local_addr()) {
                         events(Event::Reached { address, own });
                     }
-                    return Ok(stream);
+                    return Ok(Dialled {
+                        stream,
+                        is_remembered,
+                    });
                 }
                 Some(Ok(Ok(Err(error)))) => last = error,
                 Some(Ok(Err(_))) => last = io::ErrorKind::TimedOut.into(),
@@ -101,9 +120,10 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let failure = dial("127.0.0.1", port, &Names::default(), &mut |_| {})
+        let failure = dial("127.0.0.1", port, None, &mut |_| {})
             .await
-            .unwrap_err();
+            .err()
+            .unwrap();
         assert_eq!(failure.code(), Code::ConnectFailed);
         let start = format!("cannot connect to 127.0.0.1 port {port}: ");
         assert!(failure.to_string().starts_with(&start), "{failure}");
@@ -111,9 +131,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_does_not_exist_is_named() {
-        let failure = dial("no-such-host.invalid", 1, &Names::default(), &mut |_| {})
+        let failure = dial("no-such-host.invalid", 1, None, &mut |_| {})
             .await
-            .unwrap_err();
+            .err()
+            .unwrap();
         assert_eq!(failure.code(), Code::UnknownHost);
         assert!(
             failure.to_string().contains("no-such-host.invalid"),

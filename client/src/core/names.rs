@@ -1,9 +1,9 @@
 //! Where a broker's name has led to. A name service may not answer any more
-//! when the network has gone, and takes its time to when that is back: who has
-//! been reached before is found without it.
+//! when the network has gone, and takes its time to when that is back: a broker
+//! that has been reached before is found without it.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -13,80 +13,104 @@ use tokio::time::timeout;
 /// How long looking a name up may take.
 const RESOLVE: Duration = Duration::from_secs(15);
 
-/// The same where it is known to what the name has led.
+/// The same where the broker was reached before.
 const HEAD_START: Duration = Duration::from_millis(500);
+
+/// Most questions at a time: each has a thread that waits for as long as the
+/// name service lets it.
+const MAX_QUESTIONS: usize = 4;
 
 /// What has come of a question.
 type Answer = Option<Result<Vec<SocketAddr>, String>>;
 
-/// What one broker's name has led to, for all who have a clone of this.
+/// Where a broker's name has led to, for all who have a clone of this.
 #[derive(Debug, Clone, Default)]
 pub struct Names(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Of the last answer.
-    addresses: Vec<SocketAddr>,
-    /// The question that is asked. There is one at a time: each has a thread
-    /// that waits for as long as the name service lets it.
+    /// Where the broker has shown that it is the one it should be.
+    proved: Option<SocketAddr>,
+    /// The question that is asked.
     asked: Option<watch::Receiver<Answer>>,
+    /// Questions of which nothing has come yet, with those given up.
+    waiting: usize,
+}
+
+/// Addresses of a host.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Addresses {
+    /// As the name service says.
+    Found(Vec<SocketAddr>),
+    /// As it was when the broker was there. Somebody else may be now.
+    Remembered(SocketAddr),
 }
 
 impl Names {
-    /// The addresses of `host`: those of the last answer where the name service
-    /// has none, or not at once. A late answer is for the next who asks.
+    /// The addresses of `host`: the one of before where the name service says
+    /// nothing, or not at once. A late answer is for the next who asks.
     ///
     /// # Errors
     /// Why the host is not known, and was not known before.
-    pub(super) async fn of(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-        let (mut asked, known) = self.ask(host, port);
-        let patience = match known.is_empty() {
-            true => RESOLVE,
-            false => HEAD_START,
+    pub(super) async fn of(&self, host: &str, port: u16) -> Result<Addresses, String> {
+        let (asked, proved) = self.ask(host, port);
+        let patience = match proved {
+            None => RESOLVE,
+            Some(_) => HEAD_START,
         };
-        let answer = match timeout(patience, asked.wait_for(Option::is_some)).await {
-            Ok(Ok(answer)) => answer.clone(),
-            _ => None,
+        let answer = async {
+            let mut asked = asked?;
+            let answer = asked.wait_for(Option::is_some).await.ok()?;
+            answer.clone()
         };
-        match answer {
-            Some(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
-            _ if !known.is_empty() => {
-                tracing::debug!(host, "the name service does not help");
-                Ok(known)
-            }
-            Some(Ok(_)) => Err("it has no address".to_owned()),
-            Some(Err(why)) => Err(why),
-            None => Err("the name service does not answer".to_owned()),
+        let answer = timeout(patience, answer).await.ok().flatten();
+        match (answer, proved) {
+            (Some(Ok(addresses)), _) if !addresses.is_empty() => Ok(Addresses::Found(addresses)),
+            (_, Some(address)) => Ok(Addresses::Remembered(address)),
+            (Some(Ok(_)), None) => Err("it has no address".to_owned()),
+            (Some(Err(why)), None) => Err(why),
+            (None, None) => Err("the name service does not answer".to_owned()),
         }
     }
 
-    /// The question that is asked, or is asked now; and what is known.
-    fn ask(&self, host: &str, port: u16) -> (watch::Receiver<Answer>, Vec<SocketAddr>) {
+    /// The broker is at this address, and has proved it.
+    pub(super) fn prove(&self, address: SocketAddr) {
+        self.lock().proved = Some(address);
+    }
+
+    /// The network is another one: what is asked in it is asked anew.
+    pub(super) fn renew(&self) {
+        self.lock().asked = None;
+    }
+
+    /// The question that is asked, or is asked now; and where the broker was.
+    fn ask(&self, host: &str, port: u16) -> (Option<watch::Receiver<Answer>>, Option<SocketAddr>) {
         let mut known = self.lock();
-        let addresses = known.addresses.clone();
-        if let Some(asked) = &known.asked {
-            return (asked.clone(), addresses);
+        if known.asked.is_none() && known.waiting < MAX_QUESTIONS {
+            let (tell, asked) = watch::channel(None);
+            known.asked = Some(asked);
+            known.waiting = known.waiting.saturating_add(1);
+            let (names, host) = (self.clone(), host.to_owned());
+            tokio::spawn(async move {
+                let found = lookup_host((host, port)).await;
+                names.answered(&tell, found.map(Iterator::collect));
+            });
         }
-        let (tell, asked) = watch::channel(None);
-        known.asked = Some(asked.clone());
-        let (names, host) = (self.clone(), host.to_owned());
-        tokio::spawn(async move {
-            let found = lookup_host((host, port)).await;
-            let found = found.map(Iterator::collect::<Vec<_>>);
-            let mut known = names.lock();
-            known.asked = None;
-            if let Ok(addresses) = &found
-                && !addresses.is_empty()
-            {
-                known.addresses.clone_from(addresses);
-            }
-            // Whoever asked may have gone.
-            let _ = tell.send(Some(found.map_err(|error| error.to_string())));
-        });
-        (asked, addresses)
+        (known.asked.clone(), known.proved)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn answered(&self, tell: &watch::Sender<Answer>, found: std::io::Result<Vec<SocketAddr>>) {
+        let mut known = self.lock();
+        known.waiting = known.waiting.saturating_sub(1);
+        let is_asked = |asked: &watch::Receiver<Answer>| asked.same_channel(&tell.subscribe());
+        if known.asked.as_ref().is_some_and(is_asked) {
+            known.asked = None;
+        }
+        // Whoever asked may have gone.
+        tell.send_replace(Some(found.map_err(|error| error.to_string())));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -95,31 +119,73 @@ impl Names {
 mod tests {
     use super::*;
 
+    /// A question that is asked; nobody answers it but with what is returned.
+    fn asked(names: &Names) -> watch::Sender<Answer> {
+        let (tell, asked) = watch::channel(None);
+        let mut known = names.lock();
+        known.asked = Some(asked);
+        known.waiting += 1;
+        tell
+    }
+
+    fn address(last: u8) -> SocketAddr {
+        ([192, 0, 2, last], 8443).into()
+    }
+
     #[tokio::test]
-    async fn what_a_name_has_led_to_is_known_when_nobody_answers() {
+    async fn the_name_service_is_believed_where_it_answers() {
         let names = Names::default();
-        let silent = |names: &Names| {
-            let (tell, asked) = watch::channel(None);
-            names.lock().asked = Some(asked);
-            tell
-        };
-        // A name that does not exist, before anything is known.
-        let unknown = names.of("no-such-host.invalid", 1).await.unwrap_err();
-        assert!(!unknown.is_empty());
-        let found = names.of("localhost", 7).await.unwrap();
-        assert!(found.iter().all(|address| address.port() == 7));
-        assert_eq!(names.of("no-such-host.invalid", 7).await.unwrap(), found);
-        // One question at a time, that nobody answers.
-        let tell = silent(&names);
-        assert_eq!(names.of("localhost", 7).await.unwrap(), found);
-        assert!(names.lock().asked.is_some());
-        // Answered late, it counts for whoever still asks.
-        let other: SocketAddr = ([192, 0, 2, 1], 7).into();
-        let asks = names.of("localhost", 7);
+        names.prove(address(1));
+        let tell = asked(&names);
         let answers = async {
             tokio::task::yield_now().await;
-            tell.send(Some(Ok(vec![other]))).unwrap();
+            names.answered(&tell, Ok(vec![address(2)]));
         };
-        assert_eq!(tokio::join!(asks, answers).0.unwrap(), [other]);
+        let (found, ()) = tokio::join!(names.of("broker", 8443), answers);
+        assert_eq!(found, Ok(Addresses::Found(vec![address(2)])));
+        assert_eq!(names.lock().waiting, 0);
+        assert!(names.lock().asked.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_broker_is_found_again_without_the_name_service() {
+        let names = Names::default();
+        let tell = asked(&names);
+        names.answered(&tell, Err(std::io::ErrorKind::NotFound.into()));
+        names.prove(address(1));
+        // It does not answer.
+        let tell = asked(&names);
+        let found = names.of("broker", 8443).await;
+        assert_eq!(found, Ok(Addresses::Remembered(address(1))));
+        // It says that there is no such name.
+        let answers = async {
+            tokio::task::yield_now().await;
+            names.answered(&tell, Err(std::io::ErrorKind::NotFound.into()));
+        };
+        let (found, ()) = tokio::join!(names.of("broker", 8443), answers);
+        assert_eq!(found, Ok(Addresses::Remembered(address(1))));
+    }
+
+    #[tokio::test]
+    async fn a_question_of_another_network_does_not_count() {
+        let names = Names::default();
+        names.prove(address(1));
+        let old = asked(&names);
+        names.renew();
+        let new = asked(&names);
+        let answers = async {
+            tokio::task::yield_now().await;
+            names.answered(&old, Ok(vec![address(2)]));
+            assert!(names.lock().asked.is_some());
+            names.answered(&new, Ok(vec![address(3)]));
+        };
+        let (found, ()) = tokio::join!(names.of("broker", 8443), answers);
+        assert_eq!(found, Ok(Addresses::Found(vec![address(3)])));
+        // There are no more than so many, whatever becomes of them.
+        let _waiting: Vec<_> = (0..MAX_QUESTIONS).map(|_| asked(&names)).collect();
+        names.renew();
+        let found = names.of("broker", 8443).await;
+        assert_eq!(found, Ok(Addresses::Remembered(address(1))));
+        assert!(names.lock().asked.is_none());
     }
 }

@@ -12,6 +12,9 @@ use rustix::process::Signal;
 use super::carrier::{self, BEGINS, agent_says, moves};
 use super::stage::{CONNECTED, LOST, Stage, WAIT, end_of, said, times};
 
+/// What the agent says of who has come.
+const CAME: &str = "client on the NX port";
+
 /// The session is back, was lost once, and never began anew.
 async fn is_back(stage: &Stage, client: &Process) -> Outcome {
     carrier::is_back(stage, client).await?;
@@ -98,25 +101,40 @@ fn a_vm_that_stays_stopped_is_told_of_and_not_started() {
     });
 }
 
-/// An agent that is updated just then.
+/// An agent that is updated just then. NX begins with some eighty round trips:
+/// longer than a client is waited for.
 #[test]
 fn a_daemon_that_comes_while_nx_begins_leaves_the_client_its_place() {
-    play_for("carrier_adopted", 4 * WAIT, async |scene| {
+    play_for("carrier_adopted", 5 * WAIT, async |scene| {
         let mut stage = Stage::set(scene, true).await?;
         for way in [Direction::ToClient, Direction::ToServer] {
-            let latency = Duration::from_millis(150);
+            let latency = Duration::from_millis(80);
             stage.front.change(way, |rules| rules.latency = latency);
         }
-        let login = stage.login();
-        let mut client = login.start_client(scene, &stage.display, &["-g", "800x600"])?;
-        agent_says(stage.agent.daemon_log()?, 0, "Accepted connection from").await?;
-        stage.agent.daemon()?.signal(Signal::KILL)?;
-        stage.agent.daemon()?.wait(WAIT).await?;
-        stage.agent.start_daemon(scene).await?;
-        client.expect(CONNECTED, WAIT).await?;
-        moves(&stage).await?;
-        stage.becomes(SessionState::Connected).await?;
-        Ok(stage.leave(&mut client).await?)
+        for (carrier, cut) in [("1", false), ("1", true), ("0", false)] {
+            let from = stage.agent.daemon_log()?.position();
+            let login = stage.login().with("client.carrier.enable", carrier);
+            let mut client = login.start_client(scene, &stage.display, &["-g", "800x600"])?;
+            agent_says(stage.agent.daemon_log()?, from, CAME).await?;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            stage.agent.daemon()?.signal(Signal::KILL)?;
+            stage.agent.daemon()?.wait(WAIT).await?;
+            stage.agent.start_daemon(scene).await?;
+            if cut {
+                stage.becomes(SessionState::Listening).await?;
+                stage.front.cut(Cut::Reset);
+                agent_says(stage.agent.daemon_log()?, 0, CAME).await?;
+            }
+            stage.becomes(SessionState::Connected).await?;
+            moves(&stage).await?;
+            assert_eq!(times(&client, "could not go on"), 0);
+            let text = stage.agent.daemon_log()?.text();
+            assert!(!text.contains("session is s"), "{text}");
+            client.signal(Signal::INT)?;
+            assert_eq!(client.wait(WAIT).await?.code(), Some(0));
+            stage.becomes(SessionState::Suspended).await?;
+        }
+        Ok(stage.strike().await?)
     });
 }
 

@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::asked::{ByHand, Waiting};
 use super::gate::Gate;
 use super::launch::{self, Plan, random_name};
-use super::link::{Link, Report};
+use super::link::{Adopted, Link, Report};
 use super::port::{Awaited, Client, NxPort};
 use super::presence::{Became, Presence};
 use super::rpc::Handle;
@@ -245,14 +245,23 @@ impl Core {
 
     async fn adopt(&mut self) {
         match Link::adopt(&self.paths, self.sender.clone()).await {
-            Ok(Some((link, user, state))) => {
+            Ok(Some(Adopted {
+                link,
+                user,
+                state,
+                served,
+            })) => {
                 self.current.session = Some(link.name().to_owned());
                 self.log.set_session(Some(link.name()));
                 tracing::info!(%user, "took a running session over");
                 self.link = Some(link);
                 // Its log file may have been moved away while nobody watched.
                 self.tell_log();
-                self.step(Event::Adopted { user, state });
+                self.step(Event::Adopted {
+                    user,
+                    state,
+                    served,
+                });
             }
             Ok(None) => {}
             Err(error) => tracing::warn!("a session of an earlier daemon was cleared: {error}"),
@@ -578,6 +587,8 @@ impl Core {
         let carrier = Some(self.offer().is_some());
         self.published.send_if_modified(|published| {
             let changed = published.state != state || published.reason.as_deref() != reason;
+            // What is offered may change while the state does not.
+            let is_other = changed || published.carrier != carrier;
             self.since = if published.state == state {
                 self.since
             } else {
@@ -589,13 +600,15 @@ impl Core {
                     Some(reason) => tracing::warn!(user, "session is {state}: {reason}"),
                     None => tracing::info!(user, "session is {state}"),
                 }
+            }
+            if is_other {
                 *published = Waited {
                     state,
                     reason: reason.map(str::to_owned),
                     carrier,
                 };
             }
-            changed
+            is_other
         });
     }
 }

@@ -77,6 +77,18 @@ pub struct Link {
     commands: mpsc::UnboundedSender<(Command, Option<OwnedFd>)>,
 }
 
+/// A session that an earlier daemon has started.
+pub struct Adopted {
+    /// To its process.
+    pub link: Link,
+    /// Login name of its user.
+    pub user: String,
+    /// The state of its nxagent.
+    pub state: NxState,
+    /// Whether it has a client that does not speak the carrier.
+    pub served: bool,
+}
+
 impl Link {
     /// The link to a process that was just started.
     ///
@@ -99,8 +111,7 @@ impl Link {
         Ok(link)
     }
 
-    /// The session that an earlier daemon started, if it still runs; with the
-    /// name of its user and the state of its nxagent.
+    /// The session that an earlier daemon started, if it still runs.
     ///
     /// # Errors
     /// When there was a session that cannot be taken over; what was left of
@@ -108,7 +119,7 @@ impl Link {
     pub async fn adopt(
         paths: &SessionPaths,
         core: mpsc::UnboundedSender<Input>,
-    ) -> io::Result<Option<(Self, String, NxState)>> {
+    ) -> io::Result<Option<Adopted>> {
         let record = match Record::read(&paths.record) {
             Ok(None) => return Ok(None),
             Ok(Some(record)) => record,
@@ -136,7 +147,12 @@ impl Link {
                     let _ = core.send(Input::Session(Report::Started(nxagent)));
                 }
                 let link = Self::attach(record, channel, None, paths, core);
-                Ok(Some((link, user, hello.state)))
+                Ok(Some(Adopted {
+                    link,
+                    user,
+                    state: hello.state,
+                    served: hello.served,
+                }))
             }
             Err(error) => {
                 sweep(&record).await;

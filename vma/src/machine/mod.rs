@@ -139,7 +139,11 @@ impl Machine {
             Event::Nx(state) => self.nx(state),
             Event::Gone { reason } => self.gone(reason),
             Event::TimedOut => self.timed_out(),
-            Event::Adopted { user, state } => self.adopted(user, state),
+            Event::Adopted {
+                user,
+                state,
+                served,
+            } => self.adopted(user, state, served),
         }
     }
 
@@ -451,9 +455,18 @@ impl Machine {
         }
     }
 
-    fn adopted(&mut self, user: String, nx: NxState) -> Vec<Effect> {
+    fn adopted(&mut self, user: String, nx: NxState, served: bool) -> Vec<Effect> {
         self.user = Some(user);
         let (state, effects) = match nx {
+            // NX is to begin.
+            NxState::Waiting { resumed } if served => (
+                State::Listening {
+                    resumed,
+                    again: Again::No,
+                    came: Came::Yes,
+                },
+                vec![Effect::Arm(self.timeouts.beginning)],
+            ),
             NxState::Starting => (
                 State::Launching,
                 vec![Effect::Arm(self.timeouts.initiating)],

@@ -352,10 +352,7 @@ fn an_adopted_session_goes_on_where_it_is() {
         (NxState::Terminating, SessionState::Stopping, false),
     ] {
         let mut machine = machine();
-        let effects = machine.step(Event::Adopted {
-            user: "ann".into(),
-            state: nx,
-        });
+        let effects = machine.step(adopted(nx, false));
         assert_eq!(machine.state(), state, "{nx:?}");
         assert_eq!(effects.contains(&Effect::OpenPort), opens);
         if opens {
@@ -452,6 +449,14 @@ fn a_client_that_is_lost_before_nx_has_begun_is_awaited_again() {
     assert!(effects.contains(&Effect::Terminate));
 }
 
+fn adopted(state: NxState, served: bool) -> Event {
+    Event::Adopted {
+        user: "ann".into(),
+        state,
+        served,
+    }
+}
+
 #[test]
 fn the_client_of_a_session_that_was_taken_over_keeps_its_place() {
     let times = Timeouts::default();
@@ -459,8 +464,7 @@ fn the_client_of_a_session_that_was_taken_over_keeps_its_place() {
     for resumed in [false, true] {
         let taken_over = || {
             let mut machine = machine();
-            let (user, state) = ("ann".into(), NxState::Waiting { resumed });
-            machine.step(Event::Adopted { user, state });
+            machine.step(adopted(NxState::Waiting { resumed }, false));
             machine.step(Event::PortOpened(Ok(())));
             machine
         };
@@ -476,6 +480,12 @@ fn the_client_of_a_session_that_was_taken_over_keeps_its_place() {
         assert!(machine.gives_way() && machine.may_rejoin());
         let effects = machine.step(Event::RejoinAsked);
         assert!(effects.contains(&Effect::OpenPort) && machine.is_rejoined());
+        // Without the carrier.
+        let mut machine = Machine::new(times);
+        let effects = machine.step(adopted(NxState::Waiting { resumed }, true));
+        assert_eq!(effects, [Effect::Arm(times.beginning)]);
+        assert_eq!(machine.state(), SessionState::Listening);
+        assert!(!machine.gives_way());
     }
 }
 

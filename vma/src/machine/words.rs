@@ -57,6 +57,8 @@ pub enum Event {
     TimedOut,
     /// A session process of an earlier daemon was found.
     Adopted {
+        /// It has a client that does not speak the carrier.
+        served: bool,
         /// Login name of its user.
         user: String,
         /// The state of its nxagent.

@@ -172,7 +172,11 @@ impl Session {
                         tracing::debug!(target: "x-session", "{line}");
                     }
                 }
-                () = bridge_over(self.bridge.as_mut()) => self.client_over(),
+                () = bridge_over(self.bridge.as_mut()) => {
+                    // It may have come up and ended at the same moment.
+                    self.hear_carrier();
+                    self.client_over();
+                }
                 Some((carrier, said)) = self.client.said.recv() => {
                     self.carrier_said(carrier, said);
                 }
@@ -222,6 +226,7 @@ impl Session {
             pid: rustix::process::getpid().as_raw_nonzero().get(),
             nxagent: self.nxagent.map(|pid| pid.as_raw_nonzero().get()),
             carrier: true,
+            served: self.bridge.is_some() && !self.is_carried(),
         };
         let _ = events.send(Event::Hello(hello));
         self.daemon = Some(Daemon {
@@ -277,9 +282,7 @@ impl Session {
                 self.act(actions);
             }
             Command::Tell { number } => {
-                while let Ok((carrier, said)) = self.client.said.try_recv() {
-                    self.carrier_said(carrier, said);
-                }
+                self.hear_carrier();
                 self.report(Event::Told { number });
             }
             Command::Suspend => self.suspend(),

@@ -254,7 +254,9 @@ impl Carried {
                 tokio::select! {
                     () = sleep(wait) => {}
                     // What has failed may go now.
-                    () = self.network.changed(), if wait > Duration::ZERO => {}
+                    () = self.network.changed(), if wait > Duration::ZERO => {
+                        way.wish.target.names.renew();
+                    }
                 }
                 self.try_once(way).await
             };
@@ -314,7 +316,10 @@ impl Carried {
         tokio::select! {
             regained = within(limit, self.attempt(way, &step)) => regained,
             () = unreached => given_up("the broker cannot be reached"),
-            () = self.way_gone(&step) => given_up("the network has changed"),
+            () = self.way_gone(&step) => {
+                way.wish.target.names.renew();
+                given_up("the network has changed")
+            }
         }
     }
 

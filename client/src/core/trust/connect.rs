@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 use super::ask::{Answer, Question};
 use super::fault::sentence;
 use super::pins::PinFile;
-use crate::core::dial::dial;
+use crate::core::dial::{Dialled, dial};
 use crate::core::event::{Event, Events};
 use crate::core::failure::{Code, Failure};
 use crate::core::names::Names;
@@ -75,7 +75,11 @@ async fn attempt(
     // Reading the system's roots takes as long as a connection on a LAN.
     let (reader, name) = (policy.clone(), host.to_owned());
     let preparing = tokio::task::spawn_blocking(move || reader.prepare(&name, port));
-    let stream = dial(host, port, names, events).await?;
+    let Dialled {
+        stream,
+        is_remembered,
+    } = dial(host, port, Some(names), events).await?;
+    let address = stream.peer_addr();
     let Prepared { config, seen } = preparing
         .await
         .map_err(|e| Failure::new(Code::Internal, "certificates could not be read").because(e))??;
@@ -88,6 +92,16 @@ async fn attempt(
         let message = format!("{host} does not finish the TLS handshake");
         Failure::new(Code::ConnectFailed, message)
     })?;
+    let is_proved = done.is_ok() && seen.faulty().is_none_or(|faulty| is_proof(&faulty.ruling));
+    match address {
+        Ok(address) if is_proved => names.prove(address),
+        // Somebody else may be there by now, who says nothing of the broker.
+        _ if is_remembered => {
+            let message = format!("{host} is not where it was, and the name service says nothing");
+            return Err(Failure::new(Code::ConnectFailed, message));
+        }
+        _ => {}
+    }
     match (done, seen.faulty()) {
         (Ok(stream), None) => Ok(Attempt::Connected(Box::new(stream))),
         (Ok(stream), Some(faulty)) => {
@@ -105,6 +119,12 @@ async fn attempt(
         .because(error)),
         (Err(error), None) => Err(failed(host, port, &error, "").because(error)),
     }
+}
+
+/// Whether a certificate that was taken with faults proves who has it, as it
+/// was accepted as this one.
+fn is_proof(ruling: &Ruling) -> bool {
+    matches!(ruling, Ruling::Taken { told: false } | Ruling::TakenAnew(_))
 }
 
 /// What follows from a certificate that was taken with faults.
@@ -221,4 +241,68 @@ fn failed(host: &str, port: u16, error: &std::io::Error, although: &str) -> Fail
         Code::ConnectFailed
     };
     Failure::new(code, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::core::certificate::fingerprint;
+    use crate::core::tls::Trust;
+
+    const NOWHERE: &str = "no-such-host.invalid";
+
+    /// A server that shows a certificate, and the certificate's SHA-256.
+    async fn server() -> (u16, String) {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
+        let certificate = CertificateDer::from_pem_file(format!("{folder}/version1.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(format!("{folder}/version1.key")).unwrap();
+        let pin = fingerprint(&certificate);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let own = rustls::sign::CertifiedKey::new(vec![certificate], key);
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(own)));
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // Who does not like the certificate goes.
+                drop(acceptor.accept(stream).await);
+            }
+        });
+        (port, pin)
+    }
+
+    #[tokio::test]
+    async fn where_the_broker_was_it_is_or_nobody_is() {
+        let (port, pin) = server().await;
+        let trusting = |trust| TlsPolicy {
+            trust,
+            ..TlsPolicy::default()
+        };
+        let (pinned, strict) = (trusting(Trust::Pinned(pin)), trusting(Trust::Strict));
+        let names = Names::default();
+        let at = |host| (host, port);
+        let connect = async |host, policy: &TlsPolicy| {
+            let connected = connect(at(host), &names, policy, &mut |_| {}).await;
+            connected.map(drop).map_err(|failure| failure.code())
+        };
+        // Who proves nothing is not remembered.
+        assert!(connect("127.0.0.1", &strict).await.is_err());
+        assert_eq!(connect(NOWHERE, &pinned).await, Err(Code::UnknownHost));
+        assert_eq!(connect("127.0.0.1", &pinned).await, Ok(()));
+        assert_eq!(connect(NOWHERE, &pinned).await, Ok(()));
+        // A stranger there is a reason to look elsewhere, and not to give up.
+        assert_eq!(connect(NOWHERE, &strict).await, Err(Code::ConnectFailed));
+    }
 }
