@@ -31,7 +31,7 @@ pub struct Names(Arc<Mutex<Known>>);
 struct Known {
     /// Where the broker has shown that it is the one it should be.
     proved: Option<SocketAddr>,
-    /// The question that is asked.
+    /// The question that is asked, or whose answer nobody has taken yet.
     asked: Option<watch::Receiver<Answer>>,
     /// Questions of which nothing has come yet, with those given up.
     waiting: usize,
@@ -54,6 +54,7 @@ impl Names {
     /// Why the host is not known, and was not known before.
     pub(super) async fn of(&self, host: &str, port: u16) -> Result<Addresses, String> {
         let (asked, proved) = self.ask(host, port);
+        let question = asked.clone();
         let patience = match proved {
             None => RESOLVE,
             Some(_) => HEAD_START,
@@ -64,6 +65,11 @@ impl Names {
             answer.clone()
         };
         let answer = timeout(patience, answer).await.ok().flatten();
+        if answer.is_some()
+            && let Some(question) = question
+        {
+            self.forget(&question);
+        }
         match (answer, proved) {
             (Some(Ok(addresses)), _) if !addresses.is_empty() => Ok(Addresses::Found(addresses)),
             (_, Some(address)) => Ok(Addresses::Remembered(address)),
@@ -100,14 +106,26 @@ impl Names {
     }
 
     fn answered(&self, tell: &watch::Sender<Answer>, found: std::io::Result<Vec<SocketAddr>>) {
+        {
+            let mut known = self.lock();
+            known.waiting = known.waiting.saturating_sub(1);
+        }
+        // Whoever asked may have gone: addresses are for the next.
+        let is_found = found.as_ref().is_ok_and(|found| !found.is_empty());
+        tell.send_replace(Some(found.map_err(|error| error.to_string())));
+        if !is_found {
+            self.forget(&tell.subscribe());
+        }
+    }
+
+    /// What was asked is asked anew.
+    fn forget(&self, question: &watch::Receiver<Answer>) {
         let mut known = self.lock();
-        known.waiting = known.waiting.saturating_sub(1);
-        let is_asked = |asked: &watch::Receiver<Answer>| asked.same_channel(&tell.subscribe());
-        if known.asked.as_ref().is_some_and(is_asked) {
+        if let Some(asked) = &known.asked
+            && asked.same_channel(question)
+        {
             known.asked = None;
         }
-        // Whoever asked may have gone.
-        tell.send_replace(Some(found.map_err(|error| error.to_string())));
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -164,6 +182,19 @@ mod tests {
         };
         let (found, ()) = tokio::join!(names.of("broker", 8443), answers);
         assert_eq!(found, Ok(Addresses::Remembered(address(1))));
+    }
+
+    #[tokio::test]
+    async fn a_late_answer_is_for_the_next_who_asks() {
+        let names = Names::default();
+        names.prove(address(1));
+        let tell = asked(&names);
+        let found = names.of("broker", 8443).await;
+        assert_eq!(found, Ok(Addresses::Remembered(address(1))));
+        names.answered(&tell, Ok(vec![address(2)]));
+        let found = names.of("broker", 8443).await;
+        assert_eq!(found, Ok(Addresses::Found(vec![address(2)])));
+        assert!(names.lock().asked.is_none());
     }
 
     #[tokio::test]

@@ -193,6 +193,8 @@ impl Watch<'_> {
 
     /// The stream has ended, or was never carried: nxproxy is to end, too.
     fn carried(&mut self, carried: Result<Outcome, Error>) -> Option<Outcome> {
+        // Nothing comes any more that it could wait for.
+        self.thaw();
         self.deadline = Some(Instant::now() + LEAVE);
         match carried {
             Ok(outcome) => {

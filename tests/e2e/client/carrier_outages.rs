@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use qvd_rpc::SessionState;
-use qvd_tests::fault::{Cut, Direction, FaultProxy};
+use qvd_tests::fault::{Cut, Direction, Fault, FaultProxy};
 use qvd_tests::process::Process;
 use qvd_tests::{Outcome, play, play_for};
 use rustix::process::Signal;
 
-use super::carrier::{self, BEGINS, agent_says, moves};
+use super::carrier::{self, BACK, BEGINS, agent_says, moves};
 use super::stage::{CONNECTED, LOST, Stage, WAIT, end_of, said, times};
+use crate::agent::{process_with, session};
 
 /// What the agent says of who has come.
 const CAME: &str = "client on the NX port";
@@ -135,6 +136,43 @@ fn a_daemon_that_comes_while_nx_begins_leaves_the_client_its_place() {
             stage.becomes(SessionState::Suspended).await?;
         }
         Ok(stage.strike().await?)
+    });
+}
+
+/// The letter of a process's state.
+fn state_of(process: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+#[test]
+fn nxagent_stays_stopped_while_its_client_comes_and_is_lost_at_once() {
+    play_for("carrier_almost", 3 * WAIT, async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        let nxagent = process_with(&session(&stage.agent)?, "nxagent :")?;
+        let log = stage.agent.daemon_log()?;
+        stage.front.refuse(true);
+        stage.front.cut(Cut::Reset);
+        agent_says(log, 0, "nxagent is stopped until").await?;
+        // Its hello arrives, and nothing after it.
+        stage.nx.change(Direction::ToServer, |rules| {
+            rules.at = Some((36, Fault::Cut(Cut::Reset)));
+        });
+        stage.front.refuse(false);
+        agent_says(log, 0, BACK).await?;
+        agent_says(log, 0, "stays away").await?;
+        for _ in 0..40 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(state_of(nxagent), Some('T'));
+        }
+        stage
+            .nx
+            .change(Direction::ToServer, |rules| rules.at = None);
+        said(&client, CONNECTED, 2).await?;
+        moves(&stage).await?;
+        assert_ne!(state_of(nxagent), Some('T'));
+        Ok(stage.leave(&mut client).await?)
     });
 }
 

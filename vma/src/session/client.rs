@@ -212,7 +212,9 @@ impl Session {
                 self.kill_nxagent(Signal::STOP);
             }
             Said::Silent => {}
-            Said::Given => self.thaw(),
+            Said::Given if matches!(self.client.there, Some((true, _))) => self.thaw(),
+            // It has left again: time goes on when it is back.
+            Said::Given => {}
         }
     }
 

@@ -170,7 +170,10 @@ impl Carried {
             let ended = loop {
                 tokio::select! {
                     ended = &mut run => break ended,
-                    () = self.network.changed() => self.session.doubt(),
+                    () = self.network.changed() => {
+                        way.wish.target.names.renew();
+                        self.session.doubt();
+                    }
                 }
             };
             let loss = match ended {
