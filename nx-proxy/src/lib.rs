@@ -21,6 +21,7 @@ mod error;
 mod live;
 mod nxproxy;
 mod options;
+mod private;
 pub mod program;
 mod pump;
 mod quiet;

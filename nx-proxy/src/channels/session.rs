@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
-use tempfile::TempDir;
-
 use super::{Channels, Listener};
 use crate::codec::Service;
 use crate::engine::plain_environment;
-use crate::nxproxy::rendezvous::privately;
+use crate::private::{PrivateDir, privately};
 use crate::{Error, Session};
 
 /// A session's channels, and where they listen.
@@ -17,7 +15,7 @@ pub(crate) struct OwnChannels {
     /// The socket for the client's requests, if there is one.
     pub(crate) socket: Option<PathBuf>,
     /// Goes after the socket in it.
-    pub(crate) dir: Option<TempDir>,
+    pub(crate) dir: Option<PrivateDir>,
 }
 
 impl OwnChannels {

@@ -2,7 +2,7 @@
 
 mod child;
 mod output;
-pub(crate) mod rendezvous;
+mod rendezvous;
 mod run;
 pub(crate) mod sys;
 

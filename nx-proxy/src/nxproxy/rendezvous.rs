@@ -1,14 +1,10 @@
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::Error;
-
-/// Longest path of a Unix socket, in bytes (`sun_path` with its final NUL).
-const MAX_PATH: usize = 107;
+use crate::private::{PrivateDir, privately};
 
 /// A private place where exactly one process can reach us: a Unix socket in a
 /// directory of mode 0700, instead of a port of the loopback interface that
@@ -16,7 +12,7 @@ const MAX_PATH: usize = 107;
 pub(super) struct Rendezvous {
     listener: UnixListener,
     socket: PathBuf,
-    dir: TempDir,
+    dir: PrivateDir,
 }
 
 impl Rendezvous {
@@ -59,50 +55,9 @@ impl Rendezvous {
     }
 }
 
-/// Does `make` with a new directory that nobody else can enter: where the user
-/// has one of that kind, or else in the directory for temporary files.
-pub(crate) fn privately<T>(make: impl Fn(TempDir) -> io::Result<T>) -> Result<T, Error> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let usable = |dir: &PathBuf| fits(dir) && dir.is_dir();
-    let parents = [runtime, Some(std::env::temp_dir()), Some("/tmp".into())];
-    let mut failure = None;
-    for parent in parents.into_iter().flatten().filter(usable) {
-        let dir = tempfile::Builder::new()
-            .prefix("qvd-nx-")
-            .permissions(std::fs::Permissions::from_mode(0o700))
-            .tempdir_in(&parent);
-        match dir.and_then(&make) {
-            Ok(made) => return Ok(made),
-            Err(source) => {
-                failure = Some(Error::PrivateDir {
-                    dir: parent,
-                    source,
-                });
-            }
-        }
-    }
-    Err(failure.unwrap_or_else(|| Error::PrivateDirName {
-        dir: std::env::temp_dir(),
-    }))
-}
-
-/// Whether a socket beneath `dir` can be named in an NX option string, where
-/// `,`, `:` and `=` separate options.
-fn fits(dir: &Path) -> bool {
-    let room = "/qvd-nx-XXXXXX/nx".len();
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+".contains(&b);
-    dir.is_absolute()
-        && dir.as_os_str().len() + room <= MAX_PATH
-        && dir
-            .as_os_str()
-            .as_encoded_bytes()
-            .iter()
-            .copied()
-            .all(plain)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
     use std::time::Duration;
 
     use tokio::io::AsyncReadExt as _;
@@ -139,21 +94,5 @@ mod tests {
         assert!(dir.is_dir());
         drop(rendezvous);
         assert!(!dir.exists());
-    }
-
-    #[test]
-    fn directories_whose_name_would_smuggle_an_option_are_not_used() {
-        assert!(fits(Path::new("/run/user/1000")));
-        assert!(fits(Path::new("/tmp")));
-        for dir in [
-            "/tmp/a,kill=1",
-            "/tmp/a:1",
-            "/tmp/a b",
-            "relative",
-            "/tmp/é",
-        ] {
-            assert!(!fits(Path::new(dir)), "{dir}");
-        }
-        assert!(!fits(Path::new(&format!("/{}", "x".repeat(100)))));
     }
 }
