@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::broker::{Broker, Target, Tunnel};
-use super::carried::{self, Carried, Carrier, Kept, Road, carry};
+use super::carried::{self, Carried, Carrier, Kept, Network, Road, carry};
 use super::choice::{Choice, find};
 use super::event::Event;
 use super::failure::{Code, Failure};
@@ -212,9 +212,10 @@ pub async fn open_desktop(
                         failure,
                         lost: at,
                         told,
+                        attempts,
                     }),
                 ) => {
-                    lost = Some((at.duration_since(begin), told));
+                    lost = Some((at.duration_since(begin), told, attempts));
                     Err(failure)
                 }
                 (Err(_), Some(Kept::Broken(failure))) if was_up.is_none() => Err(failure),
@@ -234,11 +235,13 @@ pub async fn open_desktop(
         // kept: whether it is to be started is asked once more, however little
         // time is left.
         let mut is_kept = lost.is_some() && !wish.reconnect.is_zero();
-        if let Some((at, known)) = lost {
+        if let Some((at, known, attempts)) = lost {
             told |= known;
-            // That time counts.
+            // That time counts, and so do they.
             machine.failed(Code::SessionLost, at, chance());
+            machine.tried_before(attempts);
         }
+        let network = Network::watch();
         tunnel = loop {
             let is_asked = std::mem::take(&mut is_kept) && failure.code() == Code::VmStopped;
             let action = match is_asked {
@@ -259,7 +262,13 @@ pub async fn open_desktop(
                 left: machine.left(begin.elapsed()),
             });
             let again = async {
-                sleep(wait).await;
+                tokio::select! {
+                    () = sleep(wait) => {}
+                    // What has failed may go now.
+                    () = network.changed(), if wait > Duration::ZERO => {
+                        wish.target.names.renew();
+                    }
+                }
                 resume(wish, &vm, &parameters, &machine, begin, view).await
             };
             match until_interrupted(orders.clone(), again).await {

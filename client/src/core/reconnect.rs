@@ -69,6 +69,8 @@ pub struct Reconnect {
 #[derive(Debug, Clone, Copy)]
 struct Outage {
     begin: Duration,
+    /// Attempts made before, in another way.
+    earlier: u32,
     /// Attempts made since the session was last up.
     attempts: u32,
     /// How often the session came back and was lost at once.
@@ -124,6 +126,7 @@ impl Reconnect {
             (Some(up), Some(outage)) if self.carried && now.saturating_sub(up) < self.stable => {
                 *outage = Outage {
                     begin: now,
+                    earlier: 0,
                     attempts: 0,
                     relapses: (outage.relapses + 1).min(MOST_RELAPSES),
                 };
@@ -137,6 +140,7 @@ impl Reconnect {
             (Some(_), _) => {
                 self.outage = Some(Outage {
                     begin: now,
+                    earlier: 0,
                     attempts: 0,
                     relapses: 0,
                 });
@@ -159,6 +163,15 @@ impl Reconnect {
         outage.attempts = outage.attempts.saturating_add(1);
         // The last attempt is made when the time is up, not after it.
         Action::TryAfter(wait.min(left))
+    }
+
+    /// The outage was tried so often in another way. It is tried anew in this
+    /// one: at once, and then ever more seldom.
+    pub fn tried_before(&mut self, attempts: u32) {
+        if let Some(outage) = &mut self.outage {
+            outage.earlier = attempts;
+            outage.attempts = 0;
+        }
     }
 
     /// How long the outage may still last; the whole limit without one.
@@ -206,7 +219,14 @@ impl Reconnect {
     /// The number of the attempt that is made next, from 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.outage.map_or(1, |outage| outage.attempts.max(1))
+        self.attempts().max(1)
+    }
+
+    /// How many attempts the outage has had, or has begun.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.outage
+            .map_or(0, |outage| outage.earlier.saturating_add(outage.attempts))
     }
 }
 
@@ -281,6 +301,25 @@ mod tests {
         assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 6400, 10_000]);
         let quick = machine.failed(Code::ConnectFailed, seconds(101), 0);
         assert_eq!(quick, Action::TryAfter(seconds(5)), "half of it at least");
+    }
+
+    #[test]
+    fn attempts_are_counted_on_when_it_is_tried_in_another_way() {
+        let mut machine = running();
+        assert_eq!((machine.attempt(), machine.attempts()), (1, 0));
+        machine.failed(Code::SessionLost, seconds(100), 0);
+        machine.tried_before(40);
+        assert_eq!(machine.attempts(), 40);
+        let now = machine.failed(Code::ConnectFailed, seconds(110), u32::MAX);
+        assert_eq!(now, Action::TryAfter(Duration::ZERO));
+        assert_eq!(machine.attempt(), 41);
+        let next = machine.failed(Code::ConnectFailed, seconds(110), u32::MAX);
+        assert_eq!(next, Action::TryAfter(FIRST_WAIT));
+        assert_eq!(machine.attempt(), 42);
+        // Another outage has its own.
+        machine.up(seconds(111));
+        machine.failed(Code::SessionLost, seconds(150), 0);
+        assert_eq!(machine.attempt(), 1);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use self::beneath::{Beneath, listen, listen_again};
 pub(super) use self::door::Door;
-use self::network::Network;
+pub(super) use self::network::Network;
 pub use self::statistics::CarrierStatistics;
 use super::broker::{Broker, Tunnel};
 use super::desktop::{Wish, chance, is_stopped, within};
@@ -120,6 +120,8 @@ pub(super) enum Kept {
         lost: Instant,
         /// Whether the user knows of the loss.
         told: bool,
+        /// How often it was tried.
+        attempts: u32,
     },
     /// The agent does not have it any more; on this tunnel a session begins
     /// anew.
@@ -197,6 +199,7 @@ impl Carried {
                     failure,
                     lost,
                     told: false,
+                    attempts: 0,
                 };
             }
             let regained = self.regain(failure, lost, way).await;
@@ -240,6 +243,7 @@ impl Carried {
                     failure,
                     lost,
                     told,
+                    attempts: self.outages.attempts(),
                 });
             };
             let attempt = self.outages.attempt();

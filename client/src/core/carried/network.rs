@@ -20,7 +20,7 @@ const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// Tells when the network has changed.
-pub(super) struct Network {
+pub(in crate::core) struct Network {
     told: Option<UnixDatagram>,
     /// A change has come that nobody was told of yet.
     changing: Cell<bool>,
@@ -28,7 +28,7 @@ pub(super) struct Network {
 
 impl Network {
     /// Listens from now on. Without a way to, nothing is ever told.
-    pub(super) fn watch() -> Self {
+    pub(in crate::core) fn watch() -> Self {
         Self {
             told: open()
                 .inspect_err(|error| tracing::debug!(%error, "changes of the network"))
@@ -38,7 +38,7 @@ impl Network {
     }
 
     /// The next change. Cancel safe.
-    pub(super) async fn changed(&self) {
+    pub(in crate::core) async fn changed(&self) {
         let Some(socket) = &self.told else {
             return std::future::pending().await;
         };
