@@ -14,6 +14,7 @@ mod home;
 mod kiosk;
 mod lists;
 mod losses;
+mod names;
 mod networks;
 mod options;
 mod order;

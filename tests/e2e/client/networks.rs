@@ -3,12 +3,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use qvd_tests::fault::{Cut, Direction, Endpoint, FaultProxy, Rules};
 use qvd_tests::process::Program;
 use qvd_tests::rig::Login;
-use qvd_tests::{Result, Scene, play, play_for};
+use qvd_tests::{Error, Result, Scene, play, play_for};
 
 use super::carrier::{BACK, agent_says, moves, undisturbed};
 use super::stage::{CONNECTED, Stage, WAIT, end_of};
@@ -26,15 +27,25 @@ pub(super) fn seen_from(stage: &Stage, gateway: Ipv4Addr) -> Result<(FaultProxy,
 }
 
 /// Wraps a program so that it runs in a network of its own.
-struct Network {
+pub(super) struct Network {
     name: String,
     /// This machine's end of its only link.
-    gateway: Ipv4Addr,
+    pub(super) gateway: Ipv4Addr,
+}
+
+/// Files that a network has instead of those in `/etc`, while this is held.
+pub(super) struct Resolver(PathBuf);
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        // The folder may be there for nothing else.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Network {
     /// Makes one, linked to this machine.
-    async fn make(scene: &Scene) -> Result<Self> {
+    pub(super) async fn make(scene: &Scene) -> Result<Self> {
         let number = std::process::id();
         let octet = u8::try_from(number % 250).unwrap_or_default();
         let network = Self {
@@ -66,7 +77,7 @@ impl Network {
     }
 
     /// Plugs it in, with the address of this host in it.
-    async fn up(&self, scene: &Scene, host: u8) -> Result<()> {
+    pub(super) async fn up(&self, scene: &Scene, host: u8) -> Result<()> {
         let (address, device) = (self.address(host), self.device());
         ip(
             scene,
@@ -77,18 +88,34 @@ impl Network {
     }
 
     /// Pulls the plug; its address is gone.
-    async fn down(&self, scene: &Scene) -> Result<()> {
+    pub(super) async fn down(&self, scene: &Scene) -> Result<()> {
         let device = self.device();
         ip(scene, &["-n", &self.name, "link", "set", &device, "down"]).await?;
         ip(scene, &["-n", &self.name, "addr", "flush", "dev", &device]).await
     }
 
-    fn inside(&self, scene: &Scene, program: Program) -> Result<Program> {
+    pub(super) fn inside(&self, scene: &Scene, program: Program) -> Result<Program> {
         let wrapper = scene.installed("ip", "iproute2")?;
         Ok(program.under(wrapper.args(["netns", "exec", &self.name])))
     }
 
-    async fn remove(&self, scene: &Scene) -> Result<()> {
+    /// Has its programs ask a name server at the gateway, and nobody else.
+    pub(super) fn resolver(&self) -> Result<Resolver> {
+        // Where `ip netns exec` finds what it lays over the files in `/etc`.
+        let resolver = Resolver(Path::new("/etc/netns").join(&self.name));
+        let write = |name, text: String| {
+            let path = resolver.0.join(name);
+            std::fs::write(&path, text)
+                .map_err(|error| Error::Invalid(format!("{}: {error}", path.display())))
+        };
+        std::fs::create_dir_all(&resolver.0)
+            .map_err(|error| Error::Invalid(format!("{}: {error}", resolver.0.display())))?;
+        write("resolv.conf", format!("nameserver {}\n", self.gateway))?;
+        write("nsswitch.conf", "hosts: files dns\n".to_owned())?;
+        Ok(resolver)
+    }
+
+    pub(super) async fn remove(&self, scene: &Scene) -> Result<()> {
         ip(scene, &["netns", "del", &self.name]).await
     }
 }
