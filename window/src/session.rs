@@ -129,7 +129,13 @@ impl App {
         let session = self.window.global::<ui::Session<'_>>();
         session.set_attempt(i32::try_from(attempt).unwrap_or(i32::MAX));
         session.set_seconds_left(countdown(wait));
-        session.set_seconds_kept(seconds(left));
+        let kept = seconds(left);
+        let before = match session.get_reconnecting() {
+            true => session.get_seconds_whole(),
+            false => 0,
+        };
+        session.set_seconds_whole(before.max(kept));
+        session.set_seconds_kept(kept);
         session.set_reconnecting(true);
         if self.window.get_page() != Page::Progress {
             self.turn_to(Page::Progress);
