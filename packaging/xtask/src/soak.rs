@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: the long form of the tests that repeat sessions, and of
-//! those that use a shared folder at random.
+//! `cargo xtask soak`: the long form of the tests that repeat sessions or cut
+//! them, and of those that use a shared folder at random.
 
 use anyhow::Result;
 use qvd_tests::programs::BIN_DIR_VARIABLE;
@@ -18,7 +18,8 @@ pub(crate) fn run() -> Result<()> {
     run::shown(run::cargo().args(["build", "--workspace", "--bins", "--release", "--locked"]))?;
     let mut tests = run::cargo();
     tests.args(["test", "-p", "qvd-tests", "--test", "e2e", "--locked", "--"]);
-    tests.args(["soak::", "--nocapture", "--test-threads=1"]);
+    tests.args(["soak::", "client::streams::"]);
+    tests.args(["--nocapture", "--test-threads=1"]);
     tests.env(BIN_DIR_VARIABLE, programs).env(WHOLE, "1");
     run::shown(&mut tests)?;
     let mut shares = run::cargo();

@@ -21,5 +21,6 @@ mod order;
 mod reconnect;
 mod soak;
 mod stage;
+mod streams;
 mod tls;
 mod wire;
