@@ -19,7 +19,7 @@ use super::gate::Gate;
 use super::launch::{self, Plan, random_name};
 use super::link::{Adopted, Link, Report};
 use super::port::{Awaited, Client, NxPort};
-use super::presence::{Became, Presence};
+use super::presence::{Became, Ports, Presence};
 use super::rpc::Handle;
 use super::{slave, vnc};
 use crate::control::{Command, User};
@@ -141,10 +141,8 @@ struct Carried {
     wanted: bool,
     /// With what the client that the session has goes on.
     tokens: Vec<Token>,
-    /// The number of the port that was opened last.
-    port: u64,
-    /// The number of the port to which a client has come last.
-    came: u64,
+    /// The NX ports that were opened for it.
+    ports: Ports,
 }
 
 /// What hooks are told of the session that is, or is being made.
@@ -274,7 +272,7 @@ impl Core {
                 Some(input) = self.input.recv() => self.take(input),
                 Some(client) = self.clients.recv() => {
                     let Client { connection, greeted, carrier, port } = client;
-                    self.carrier.came = port;
+                    self.carrier.ports.came = port;
                     self.tell(Command::Serve { greeted, port }, Some(connection));
                     self.step(Event::ClientCame { carrier });
                 }
@@ -311,19 +309,12 @@ impl Core {
                 let presence = &mut self.carrier.client;
                 let became = presence.told(up, !tokens.is_empty(), client, Instant::now());
                 self.carrier.tokens = tokens;
-                // An older session process does not tell it.
-                let is_of = |last| port == 0 || port >= last;
-                match became {
-                    // A connection that came to the port before this one may be
-                    // lost by now: its client has asked for this one.
-                    Became::There if is_of(self.carrier.port) => self.step(Event::Rejoined),
-                    // Who has come after that is another one, or comes again.
-                    Became::Lost if is_of(self.carrier.came) => self.step(Event::ClientLost),
-                    Became::Gone if is_of(self.carrier.came) => self.step(Event::ClientGone),
-                    _ => {}
+                match self.carrier.ports.told(became, port) {
+                    Became::There => self.step(Event::Rejoined),
+                    Became::Lost => self.step(Event::ClientLost),
+                    Became::Gone => self.step(Event::ClientGone),
+                    Became::Same => {}
                 }
-                // Of the ports that an earlier daemon had opened.
-                self.carrier.port = self.carrier.port.max(port);
             }
             Input::Session(Report::Told(number)) | Input::Unsaid(number) => self.decide(number),
             Input::Session(Report::Vnc(number, answer)) => self.questions.answered(number, answer),
@@ -355,8 +346,7 @@ impl Core {
                     self.link = None;
                     self.nxagent = None;
                     self.carrier = Carried {
-                        port: self.carrier.port,
-                        came: self.carrier.came,
+                        ports: self.carrier.ports,
                         ..Carried::default()
                     };
                     self.questions.clear();
@@ -520,10 +510,10 @@ impl Core {
         // Ports above 4000 + display would not fit; the display's type says so.
         let port = 4000u16.saturating_add(self.display());
         let address = SocketAddr::new(self.config.nx.address, port);
-        self.carrier.port = self.carrier.port.saturating_add(1);
+        let number = self.carrier.ports.open();
         let awaited = Awaited {
             offer: self.offer(),
-            number: self.carrier.port,
+            number,
         };
         let port = NxPort::open(
             address,

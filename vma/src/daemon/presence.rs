@@ -66,9 +66,76 @@ impl Presence {
     }
 }
 
+/// The NX ports that were opened for a session's clients, by their numbers.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Ports {
+    /// The one that was opened last.
+    opened: u64,
+    /// The one to which a client has come last.
+    pub(super) came: u64,
+}
+
+impl Ports {
+    /// The number of the next one, which is opened.
+    pub(super) fn open(&mut self) -> u64 {
+        self.opened = self.opened.saturating_add(1);
+        self.opened
+    }
+
+    /// What has become of the client that is meant now, when that is what has
+    /// become of one that came to this port; of 0, to one that an older session
+    /// process does not tell.
+    pub(super) fn told(&mut self, became: Became, port: u64) -> Became {
+        let last = match became {
+            // A connection that came to the port before the last may be lost by
+            // now: its client has asked for the last.
+            Became::There => self.opened,
+            // Who has come after that is another one, or comes again.
+            Became::Lost | Became::Gone => self.came,
+            Became::Same => 0,
+        };
+        // Of the ports that an earlier daemon had opened.
+        self.opened = self.opened.max(port);
+        match port == 0 || port >= last {
+            true => became,
+            false => Became::Same,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_becomes_of_an_earlier_client_is_not_of_the_next_one() {
+        use Became::{Gone, Lost, Same, There};
+        let mut ports = Ports::default();
+        assert_eq!(ports.open(), 1);
+        ports.came = 1;
+        assert_eq!(ports.told(There, 1), There);
+        // Another port is open, to which nobody has come yet.
+        assert_eq!(ports.open(), 2);
+        assert_eq!(ports.told(There, 1), Same, "its client has asked anew");
+        for became in [Lost, Gone, Same] {
+            assert_eq!(ports.told(became, 1), became);
+        }
+        // Somebody has come: what is told of the one before comes too late.
+        ports.came = 2;
+        for became in [There, Lost, Gone] {
+            assert_eq!(ports.told(became, 1), Same);
+            assert_eq!(ports.told(became, 2), became);
+            assert_eq!(ports.told(became, 0), became, "of an older process");
+        }
+    }
+
+    #[test]
+    fn ports_of_an_earlier_daemon_have_their_numbers() {
+        let mut ports = Ports::default();
+        assert_eq!(ports.told(Became::There, 7), Became::There);
+        assert_eq!(ports.open(), 8);
+        assert_eq!(ports.told(Became::There, 7), Became::Same);
+    }
 
     #[test]
     fn a_client_is_there_or_away_since_then() {
