@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::net::lookup_host;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long looking a name up may take.
 const RESOLVE: Duration = Duration::from_secs(15);
@@ -20,8 +20,12 @@ const HEAD_START: Duration = Duration::from_millis(500);
 /// name service lets it.
 const MAX_QUESTIONS: usize = 4;
 
-/// What has come of a question.
-type Answer = Option<Result<Vec<SocketAddr>, String>>;
+/// How long an answer counts that nobody has taken: it came after who asked had
+/// gone on, and the next may ask much later.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// What has come of a question, and when.
+type Answer = Option<(Instant, Result<Vec<SocketAddr>, String>)>;
 
 /// Where a broker's name has led to, for all who have a clone of this.
 #[derive(Debug, Clone, Default)]
@@ -71,10 +75,12 @@ impl Names {
             self.forget(&question);
         }
         match (answer, proved) {
-            (Some(Ok(addresses)), _) if !addresses.is_empty() => Ok(Addresses::Found(addresses)),
+            (Some((_, Ok(addresses))), _) if !addresses.is_empty() => {
+                Ok(Addresses::Found(addresses))
+            }
             (_, Some(address)) => Ok(Addresses::Remembered(address)),
-            (Some(Ok(_)), None) => Err("it has no address".to_owned()),
-            (Some(Err(why)), None) => Err(why),
+            (Some((_, Ok(_))), None) => Err("it has no address".to_owned()),
+            (Some((_, Err(why))), None) => Err(why),
             (None, None) => Err("the name service does not answer".to_owned()),
         }
     }
@@ -92,6 +98,7 @@ impl Names {
     /// The question that is asked, or is asked now; and where the broker was.
     fn ask(&self, host: &str, port: u16) -> (Option<watch::Receiver<Answer>>, Option<SocketAddr>) {
         let mut known = self.lock();
+        known.asked.take_if(|asked| is_stale(&asked.borrow()));
         if known.asked.is_none() && known.waiting < MAX_QUESTIONS {
             let (tell, asked) = watch::channel(None);
             known.asked = Some(asked);
@@ -112,7 +119,8 @@ impl Names {
         }
         // Whoever asked may have gone: addresses are for the next.
         let is_found = found.as_ref().is_ok_and(|found| !found.is_empty());
-        tell.send_replace(Some(found.map_err(|error| error.to_string())));
+        let found = found.map_err(|error| error.to_string());
+        tell.send_replace(Some((Instant::now(), found)));
         if !is_found {
             self.forget(&tell.subscribe());
         }
@@ -131,6 +139,11 @@ impl Names {
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an answer is of long ago.
+fn is_stale(answer: &Answer) -> bool {
+    answer.as_ref().is_some_and(|(at, _)| at.elapsed() > FRESH)
 }
 
 #[cfg(test)]
@@ -195,6 +208,26 @@ mod tests {
         let found = names.of("broker", 8443).await;
         assert_eq!(found, Ok(Addresses::Found(vec![address(2)])));
         assert!(names.lock().asked.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_long_ago_does_not_count() {
+        let names = Names::default();
+        names.prove(address(1));
+        // Two that came after who asked had gone on.
+        let found = Ok(vec![address(2)]);
+        let now = Instant::now();
+        let long_ago = now.checked_sub(FRESH + Duration::from_secs(1)).unwrap();
+        for (at, counts) in [(now, true), (long_ago, false)] {
+            let tell = asked(&names);
+            tell.send_replace(Some((at, found.clone())));
+            let question = names.lock().asked.clone().unwrap();
+            // All others are waited for still, so that none is added.
+            names.lock().waiting = MAX_QUESTIONS;
+            let (next, _) = names.ask("broker", 8443);
+            let is_same = next.is_some_and(|next| next.same_channel(&question));
+            assert_eq!(is_same, counts);
+        }
     }
 
     #[tokio::test]
