@@ -57,3 +57,7 @@ pub(super) const ASK: Duration = Duration::from_secs(20);
 /// Silence of the agent after which it is lost, as with nxproxy under the
 /// client.
 pub(super) const LOST: Duration = Duration::from_secs(30);
+
+/// A look at the clock that comes so much too late is one of a process that was
+/// stopped, or of a machine that slept.
+pub(super) const LATE: Duration = Duration::from_secs(2);

@@ -89,7 +89,7 @@ async fn carry(
         ending: false,
         order: Order::Run,
         leaving: false,
-        asked: false,
+        silence: Silence::default(),
         away: false,
         until: Some(Instant::now() + session.start_timeout),
     };
@@ -162,12 +162,44 @@ struct Life<'a> {
     /// It is left once it is up: nxagent may end with all its programs when it
     /// loses a display that it is still asking things of.
     leaving: bool,
-    /// The agent was asked for a sign of life and gave none yet.
-    asked: bool,
+    /// The agent's silence.
+    silence: Silence,
     /// The stream is away, and nothing can come.
     away: bool,
     /// Until when it has to come up, or to end.
     until: Option<Instant>,
+}
+
+/// How long the agent says nothing.
+#[derive(Debug, Default)]
+struct Silence {
+    /// When it was asked for a sign of life, of which it gave none yet.
+    asked: Option<Instant>,
+}
+
+impl Silence {
+    /// When it is to be asked or, where it was, is lost. A process that was
+    /// stopped has itself not listened: the agent has its time from the
+    /// question on.
+    fn due(&mut self, heard: Instant, now: Instant) -> Instant {
+        if now.duration_since(heard) < limits::ASK {
+            self.asked = None;
+        }
+        match self.asked {
+            None => heard + limits::ASK,
+            Some(asked) => (heard + limits::LOST).max(asked + (limits::LOST - limits::ASK)),
+        }
+    }
+
+    /// Whether it is still to be asked, which is done now: also where its time
+    /// was up long ago, and so nobody has listened.
+    fn asks(&mut self, due: Instant, now: Instant) -> bool {
+        let asks = self.asked.is_none() || now.duration_since(due) > limits::LATE;
+        if asks {
+            self.asked = Some(now);
+        }
+        asks
+    }
 }
 
 /// An end, if it is one.
@@ -176,18 +208,12 @@ type Ended = Option<Result<Ending, Error>>;
 impl Life<'_> {
     /// When there is something to be done even if nothing happens.
     fn deadline(&mut self, heard: Instant) -> Instant {
-        if Instant::now().duration_since(heard) < limits::ASK {
-            self.asked = false;
-        }
-        let silence = match self.asked {
-            false => limits::ASK,
-            true => limits::LOST,
-        };
+        let now = Instant::now();
         if self.away {
-            return self.until.unwrap_or_else(|| Instant::now() + limits::LOST);
+            return self.until.unwrap_or_else(|| now + limits::LOST);
         }
-        self.until
-            .map_or(heard + silence, |until| until.min(heard + silence))
+        let due = self.silence.due(heard, now);
+        self.until.map_or(due, |until| until.min(due))
     }
 
     fn time(&mut self, driver: &mut Driver) -> Ended {
@@ -206,20 +232,20 @@ impl Life<'_> {
         if self.away {
             return None;
         }
-        let silence = now.duration_since(driver.heard);
-        if silence >= limits::LOST {
-            let seconds = limits::LOST.as_secs();
-            if !self.agreed {
-                return Some(Err(Error::Unheard { seconds }));
-            }
-            let reason = format!("nothing was heard for {seconds} s");
-            return Some(Err(Error::Lost { reason }));
+        let due = self.silence.due(driver.heard, now);
+        if now < due {
+            return None;
         }
-        if silence >= limits::ASK && !self.asked {
-            self.asked = true;
+        if self.silence.asks(due, now) {
             driver.ask();
+            return None;
         }
-        None
+        let seconds = limits::LOST.as_secs();
+        if !self.agreed {
+            return Some(Err(Error::Unheard { seconds }));
+        }
+        let reason = format!("nothing was heard for {seconds} s");
+        Some(Err(Error::Lost { reason }))
     }
 
     fn obey(&mut self, order: Order, driver: &mut Driver) -> Ended {
@@ -357,5 +383,47 @@ impl Life<'_> {
             display: self.session.display.name().to_owned(),
             reason: reason.to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_agent_is_asked_before_it_counts_as_lost() {
+        let begin = Instant::now();
+        let at = |second| begin + Duration::from_secs(second);
+        let mut silence = Silence::default();
+        assert_eq!(silence.due(at(0), at(1)), at(20));
+        assert!(silence.asks(at(20), at(20)));
+        assert_eq!(silence.due(at(0), at(20)), at(30));
+        assert!(!silence.asks(at(30), at(30)));
+        // It has given a sign, and falls silent again.
+        assert_eq!(silence.due(at(25), at(26)), at(45));
+        assert!(silence.asks(at(45), at(45)));
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_asks_first() {
+        let begin = Instant::now();
+        let at = |second| begin + Duration::from_secs(second);
+        let mut silence = Silence::default();
+        // Its last look at the clock was long ago.
+        let due = silence.due(at(0), at(100));
+        assert_eq!(due, at(20));
+        assert!(silence.asks(due, at(100)));
+        assert_eq!(silence.due(at(0), at(100)), at(110));
+        // Or it was stopped when it had asked.
+        let mut silence = Silence::default();
+        assert!(silence.asks(at(20), at(20)));
+        let due = silence.due(at(0), at(100));
+        assert_eq!(due, at(30));
+        assert!(silence.asks(due, at(100)));
+        let due = silence.due(at(0), at(100));
+        assert_eq!(due, at(110));
+        assert!(!silence.asks(due, at(110)));
     }
 }

@@ -166,8 +166,8 @@ fn after_a_client_that_slept() {
         client.signal(Signal::STOP)?;
         let log = stage.agent.daemon_log()?;
         agent_says(log, 0, AWAY).await?;
-        // Long after it is believed to be gone.
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        // Longer than an engine without the carrier bears silence.
+        tokio::time::sleep(Duration::from_secs(32)).await;
         assert_eq!(stage.agent.state().await?, SessionState::Connected);
         client.signal(Signal::CONT)?;
         agent_says(log, 0, BACK).await?;
