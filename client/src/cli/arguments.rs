@@ -158,7 +158,7 @@ pub struct Arguments {
     /// Never end: log in, session, log in again, without a way out to a shell
     #[arg(help_heading = MACHINE, long, conflicts_with_all = ["list_vms", "list_apps", "create_icons"])]
     pub kiosk: bool,
-    /// With --kiosk: end after one session; without: do not reconnect
+    /// With --kiosk: end after one session; without: at the first loss of its connection
     #[arg(help_heading = MACHINE, long)]
     pub once: bool,
 
@@ -185,7 +185,7 @@ pub struct Arguments {
     #[arg(help_heading = SESSION, long, value_name = "ENGINE")]
     pub nx_engine: Option<String>,
     /// Tell at the end, and on SIGUSR1, what the session has carried: on the
-    /// carrier, and in the native engine
+    /// carrier, with the speed since it was told last, and in the native engine
     #[arg(help_heading = SESSION, long)]
     pub stats: bool,
 

@@ -3,16 +3,20 @@
 mod pace;
 mod share;
 
+use std::fmt::{self, Write};
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use tokio::sync::oneshot;
 
 use self::pace::Pace;
 use crate::core::Event;
+
+/// How a cause begins that is the connection's.
+const BROKEN: &str = "connection to the session was lost: ";
 
 /// Progress on standard error: a spinner on a terminal, lines elsewhere.
 pub(super) struct Progress {
@@ -107,7 +111,10 @@ impl Progress {
             | Event::Opened { .. }
             | Event::NotOpened { .. } => self.share(event),
             Event::Lost { cause } => {
-                self.done(&format!("The session was lost ({cause}); reconnecting"));
+                self.done(&match cause.strip_prefix(BROKEN) {
+                    Some(why) => format!("The connection was lost ({why}); reconnecting"),
+                    None => format!("The session was lost ({cause}); reconnecting"),
+                });
             }
             // A line of each would be all that a log holds.
             Event::Reconnecting { .. } if !self.terminal && !stays => {}
@@ -116,14 +123,15 @@ impl Progress {
                 wait,
                 left,
             } => {
-                let when = match wait.as_secs_f32() {
-                    seconds if seconds < 0.1 => String::new(),
-                    seconds => format!(" in {seconds:.1} s"),
+                let attempt = Attempt {
+                    number: *attempt,
+                    at: Instant::now() + *wait,
+                    until: Instant::now() + *left,
                 };
-                let left = left.as_secs();
-                self.step(&format!(
-                    "Reconnecting{when} (attempt {attempt}), for {left} s more"
-                ));
+                self.step(&attempt.to_string());
+                if let Some(bar) = &self.spinner {
+                    bar.set_style(attempt.style());
+                }
             }
             Event::Leaving => self.step("Leaving the session"),
         }
@@ -139,6 +147,8 @@ impl Progress {
     fn step(&mut self, text: &str) {
         if self.terminal && !self.quiet {
             let bar = self.spinner.get_or_insert_with(spinner);
+            // One that counts down has its own.
+            bar.set_style(style());
             bar.set_message(text.to_owned());
         } else {
             self.line(text);
@@ -175,11 +185,49 @@ impl Progress {
     }
 }
 
+/// An attempt to get the session back, which follows.
+#[derive(Debug, Clone)]
+struct Attempt {
+    number: u32,
+    at: Instant,
+    /// When no more are made.
+    until: Instant,
+}
+
+impl Attempt {
+    /// What the spinner shows, as it is at each moment.
+    fn style(self) -> ProgressStyle {
+        let template = ProgressStyle::with_template("{spinner} {attempt}");
+        let Ok(template) = template else {
+            return style();
+        };
+        template.with_key("attempt", move |_: &ProgressState, out: &mut dyn Write| {
+            // The bar's own text, which does not fail.
+            let _ = write!(out, "{self}");
+        })
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let now = Instant::now();
+        let wait = self.at.saturating_duration_since(now).as_secs_f32();
+        let left = self.until.saturating_duration_since(now).as_secs();
+        f.write_str("Reconnecting")?;
+        if wait >= 0.1 {
+            write!(f, " in {wait:.1} s")?;
+        }
+        write!(f, " (attempt {}), for {left} s more", self.number)
+    }
+}
+
+fn style() -> ProgressStyle {
+    let template = ProgressStyle::with_template("{spinner} {wide_msg}");
+    template.unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
 fn spinner() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
-        bar.set_style(style);
-    }
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }

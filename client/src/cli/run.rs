@@ -282,6 +282,9 @@ impl Numbers {
 pub(super) fn tell(outcome: Outcome, progress: &mut Progress) {
     match outcome {
         Outcome::Suspended => progress.done("Session suspended; connect again to resume it"),
+        Outcome::Left => progress.done(
+            "Session left, whose connection was lost; it is kept, connect again to resume it",
+        ),
         Outcome::Closed => progress.done("Session closed"),
     }
 }

@@ -185,14 +185,14 @@ pub async fn open_desktop(
             let run = carry(run, carried, way);
             let (ended, kept) = tokio::select! {
                 ended = run => ended,
-                never = show_all(view, &mut said) => match never {},
+                never = show_all(view, &mut said, &orders) => match never {},
             };
             drop(door);
             if let Some(slave) = &mut slave {
                 slave.lost().await;
             }
             while let Ok(event) = said.try_recv() {
-                view.tell(event);
+                show(view, event, &orders);
             }
             if let Some(at) = was_up {
                 machine.up(at);
@@ -219,6 +219,8 @@ pub async fn open_desktop(
                     Err(failure)
                 }
                 (Err(_), Some(Kept::Broken(failure))) if was_up.is_none() => Err(failure),
+                // The agent does not know yet.
+                (Ok(Outcome::Suspended), _) if is_away(session.away.as_ref()) => Ok(Outcome::Left),
                 // The agent has said that this is the end: to come back would
                 // be to take it from whoever has it now, or to begin anew.
                 (Err(_), Some(Kept::Over)) if was_up.is_some() => Ok(Outcome::Closed),
@@ -284,11 +286,28 @@ pub async fn open_desktop(
 }
 
 /// Shows what happens while the engine runs.
-async fn show_all(view: &mut dyn View, said: &mut UnboundedReceiver<Event>) -> Infallible {
+async fn show_all(
+    view: &mut dyn View,
+    said: &mut UnboundedReceiver<Event>,
+    orders: &watch::Receiver<Order>,
+) -> Infallible {
     while let Some(event) = said.recv().await {
-        view.tell(event);
+        show(view, event, orders);
     }
     std::future::pending().await
+}
+
+/// Shows what has happened. Who leaves wants no session back, though his
+/// connection may be lost on the way.
+fn show(view: &mut dyn View, event: Event, orders: &watch::Receiver<Order>) {
+    let is_of_outage = matches!(event, Event::Lost { .. } | Event::Reconnecting { .. });
+    if *orders.borrow() == Order::Run || !is_of_outage {
+        view.tell(event);
+    }
+}
+
+fn is_away(away: Option<&watch::Receiver<bool>>) -> bool {
+    away.is_some_and(|away| *away.borrow())
 }
 
 fn no_channel(slave: &Slave, error: &qvd_slaveclient::Error) -> Event {
@@ -465,7 +484,8 @@ fn given_up(failure: Failure, machine: &Reconnect, now: Duration) -> Failure {
 }
 
 fn resumable(failure: Failure) -> Failure {
-    let message = format!("{failure}; the session is suspended, connect again to resume it");
+    // It may be suspended by now, or when the agent's patience is over.
+    let message = format!("{failure}; the session is kept, connect again to resume it");
     Failure::new(Code::SessionLost, message).because(failure)
 }
 

@@ -11,6 +11,9 @@ use super::failure::{Code, Failure};
 pub enum Outcome {
     /// The user left it; it can be resumed.
     Suspended,
+    /// The user left it while its connection was lost: it is kept, and suspended
+    /// when the agent's patience is over. It can be resumed at once.
+    Left,
     /// The other end closed it: logged out, stopped or suspended from
     /// elsewhere.
     Closed,

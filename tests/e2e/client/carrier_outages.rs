@@ -235,3 +235,26 @@ fn a_session_is_left_in_an_outage_and_found_again() {
         Ok(stage.leave(&mut client).await?)
     });
 }
+
+#[test]
+fn who_leaves_in_a_silence_hears_that_the_session_is_kept() {
+    play("carrier_left_silent", async |scene| {
+        let stage = Stage::set(scene, true).await?;
+        let mut client = stage.connect(scene, &stage.login()).await?;
+        let both = [Direction::ToClient, Direction::ToServer];
+        both.iter().for_each(|way| stage.front.stall(*way));
+        client.signal(Signal::INT)?;
+        let (status, text) = end_of(&mut client).await?;
+        assert_eq!(status, 0, "{text}");
+        assert!(text.contains("it is kept, connect again"), "{text}");
+        // Nobody wants it back.
+        assert!(
+            !text.contains(LOST) && !text.contains("Reconnecting"),
+            "{text}"
+        );
+        assert_eq!(stage.agent.state().await?, SessionState::Connected);
+        both.iter().for_each(|way| stage.front.resume(*way));
+        let mut again = stage.connect(scene, &stage.login()).await?;
+        Ok(stage.leave(&mut again).await?)
+    });
+}

@@ -17,7 +17,7 @@ pub(super) const WAIT: Duration = Duration::from_secs(60);
 pub(super) const CONNECTED: &str = "Connected; Ctrl-C suspends the session";
 
 /// What it says first when the session's connection has broken.
-pub(super) const LOST: &str = "The session was lost";
+pub(super) const LOST: &str = " was lost (";
 
 /// Everything between a user and a desktop.
 pub(super) struct Stage {

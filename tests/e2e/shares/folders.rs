@@ -68,7 +68,7 @@ fn folders_are_back_after_a_cut() {
         let key = scene.home().join(".qvd/slave-key");
         let first = fs::read_to_string(&key)?;
         stage.front.cut(Cut::Reset);
-        client.expect("The session was lost", WAIT).await?;
+        client.expect("The connection was lost", WAIT).await?;
         until("the session is back", || {
             client.log().text().matches(CONNECTED).count() == 2
         })

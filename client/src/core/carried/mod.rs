@@ -186,6 +186,7 @@ impl Carried {
             // In the words of a session without the carrier.
             let cause = match loss {
                 Loss::Closed => "the other side closed it".to_owned(),
+                Loss::Silent => "the other side is silent".to_owned(),
                 loss => loss.to_string(),
             };
             let message = format!("connection to the session was lost: {cause}");
