@@ -37,6 +37,8 @@ pub(crate) struct App {
     pub(crate) screen: Cell<Option<(u32, u32)>>,
     /// The window was hidden at least once.
     pub(crate) was_hidden: Cell<bool>,
+    /// It is in sight without having asked for the keyboard.
+    pub(crate) is_quiet: Cell<bool>,
     /// The window is a Wayland one, which has no place of its own.
     pub(crate) on_wayland: bool,
     /// Draws sessions and counts what they carry.
@@ -91,6 +93,7 @@ impl App {
             environment,
             screen: Cell::default(),
             was_hidden: Cell::new(false),
+            is_quiet: Cell::new(false),
             on_wayland: std::env::var_os("WAYLAND_DISPLAY").is_some_and(|name| !name.is_empty()),
             native: Native::new(),
             settings: RefCell::default(),

@@ -12,6 +12,7 @@ mod instance;
 mod login;
 mod platform;
 mod profiles;
+mod quiet;
 mod running;
 mod session;
 mod settings;

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::app::{App, with};
 use crate::login::index;
+use crate::quiet;
 use crate::ui::{self, Page};
 use crate::worker::Message;
 
@@ -107,7 +108,7 @@ impl App {
                 step("lost", String::new());
                 session.set_message(cause.into());
                 self.turn_to(Page::Progress);
-                self.show();
+                self.show_quietly();
             }
             Event::Reconnecting {
                 attempt,
@@ -322,8 +323,9 @@ impl App {
         }
         match done {
             Ok(Outcome::Suspended) => self.note("suspended", ""),
+            Ok(Outcome::Left) => self.note("left", ""),
             Ok(Outcome::Closed) => self.note("closed", ""),
-            Err(_) if cancelled && was_up => self.note("suspended", ""),
+            Err(_) if cancelled && was_up => self.note("left", ""),
             Err(_) if cancelled => {}
             Err(failure) if failure.code() == Code::LoginRefused => {
                 login.set_password(SharedString::default());
@@ -413,9 +415,39 @@ impl App {
             tracing::warn!("the window stays: {error}");
         }
         self.was_hidden.set(true);
+        self.unquiet();
     }
 
+    /// Shows it, where it is not in sight, and leaves the keyboard where it is.
+    fn show_quietly(&self) {
+        let window = self.window.window();
+        if self.is_kiosk || window.is_visible() || !quiet::set(window, true) {
+            return self.show();
+        }
+        self.is_quiet.set(true);
+        self.window.global::<ui::Session<'_>>().set_quiet(true);
+        self.window.invoke_start();
+        self.show_as_it_is();
+    }
+
+    /// It is a window like any other again.
+    fn unquiet(&self) {
+        if self.is_quiet.replace(false) {
+            self.window.global::<ui::Session<'_>>().set_quiet(false);
+            quiet::set(self.window.window(), false);
+        }
+    }
+
+    /// Shows it, in front and with the keyboard.
     pub(crate) fn show(&self) {
+        if self.is_quiet.get() {
+            // It asks for the keyboard when it appears.
+            self.hide();
+        }
+        self.show_as_it_is();
+    }
+
+    fn show_as_it_is(&self) {
         if let Err(error) = self.window.show() {
             tracing::error!("the window does not come back: {error}");
         }

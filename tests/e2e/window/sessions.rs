@@ -79,6 +79,19 @@ fn a_lost_session_shows_that_it_is_being_got_back() {
         screen.wait_until_drawn(&page, WAIT).await?;
         let seen = screen.screenshot_of(&page)?;
         seen.save(&scene.artefact("reconnecting.png"))?;
+        // It covers the session's window, which has the keyboard still: what is
+        // typed is the desktop's, and cancels nothing here.
+        assert!(seen.is_drawn());
+        let focus = ["getwindowfocus", "getwindowname"];
+        let focus = scene.installed("xdotool", "xdotool")?.args(focus);
+        let mut focus = scene.start(seat.display.dress(focus).named("focus"))?;
+        assert!(focus.wait(WAIT).await?.success());
+        focus.expect("QVD", WAIT).await?;
+        let has_it = focus.log().text();
+        assert!(!has_it.contains("QVD: "), "{has_it}");
+        seat.press(scene, &["Return", "space"]).await?;
+        seat.page("Please wait").await?;
+        seat.display.save_screenshot(scene, "covered.png")?;
         front.refuse(false);
         seat.no_page().await?;
         agent.wait_for_state(SessionState::Connected, WAIT).await?;
