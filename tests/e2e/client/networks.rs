@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use qvd_tests::fault::{Cut, Direction, Endpoint, FaultProxy, Rules};
@@ -26,6 +27,9 @@ pub(super) fn seen_from(stage: &Stage, gateway: Ipv4Addr) -> Result<(FaultProxy,
     Ok((front, login))
 }
 
+/// Networks that were made by this process.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
 /// Wraps a program so that it runs in a network of its own.
 pub(super) struct Network {
     name: String,
@@ -46,10 +50,11 @@ impl Drop for Resolver {
 impl Network {
     /// Makes one, linked to this machine.
     pub(super) async fn make(scene: &Scene) -> Result<Self> {
-        let number = std::process::id();
-        let octet = u8::try_from(number % 250).unwrap_or_default();
+        // Tests of one process run side by side.
+        let (process, own) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let octet = u8::try_from(process.wrapping_add(own) % 250).unwrap_or_default();
         let network = Self {
-            name: format!("qvd{}", number % 100_000),
+            name: format!("qvd{}n{own}", process % 100_000),
             gateway: Ipv4Addr::new(10, 213, octet, 1),
         };
         let name = &network.name;
