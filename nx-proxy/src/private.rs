@@ -25,7 +25,7 @@ const TRIES: usize = 3;
 pub(crate) struct PrivateDir {
     dir: TempDir,
     /// Says that it is in use; the kernel lets go of it with the process.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl PrivateDir {
@@ -36,13 +36,19 @@ impl PrivateDir {
                 .prefix(PREFIX)
                 .permissions(fs::Permissions::from_mode(0o700))
                 .tempdir_in(parent)?;
-            // Who sweeps may have come between.
-            match locked(dir.path()) {
-                Ok(Some(lock)) if dir.path().exists() => return Ok(Self { dir, _lock: lock }),
-                Err(error) if tries.next().is_none() => return Err(error),
-                _ if tries.next().is_none() => return Err(io::ErrorKind::ResourceBusy.into()),
-                _ => {}
-            }
+            let lock = match locked(dir.path()) {
+                // Who sweeps may have come between.
+                Ok(Some(lock)) if dir.path().exists() => Some(lock),
+                _ if tries.next().is_some() => continue,
+                Ok(_) => return Err(io::ErrorKind::ResourceBusy.into()),
+                // It cannot be locked there; nobody else can either.
+                Err(error) if dir.path().exists() => {
+                    tracing::debug!(%error, "a directory without a lock");
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            return Ok(Self { dir, _lock: lock });
         }
     }
 
