@@ -16,8 +16,8 @@ const SESSION: &str = "Session";
 /// Connects to a desktop of QVD.
 ///
 /// Without a choice of a virtual machine it connects to the only one, or asks
-/// on a terminal. Ctrl-C leaves the session, which is suspended and can be
-/// resumed by connecting again.
+/// on a terminal. Ctrl-C leaves the session, which is suspended (while its
+/// connection is lost, kept) and can be resumed by connecting again.
 #[derive(Parser, Debug, Default)]
 #[command(
     name = "qvdclient",

@@ -110,7 +110,7 @@ impl Progress {
             | Event::NotShared { .. }
             | Event::Opened { .. }
             | Event::NotOpened { .. } => self.share(event),
-            Event::Lost { cause } => {
+            Event::Lost { cause, .. } => {
                 self.done(&match cause.strip_prefix(BROKEN) {
                     Some(why) => format!("The connection was lost ({why}); reconnecting"),
                     None => format!("The session was lost ({cause}); reconnecting"),

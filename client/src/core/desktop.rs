@@ -31,6 +31,9 @@ const ATTEMPT: Duration = Duration::from_secs(20);
 /// The longest step is another client that does not let go of it: 30 s.
 const STEP: Duration = Duration::from_secs(45);
 
+/// How long it is at least until another attempt, where that one was to wait.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
+
 /// What is wanted.
 #[derive(Debug, Clone)]
 pub struct Wish {
@@ -192,7 +195,7 @@ pub async fn open_desktop(
                 slave.lost().await;
             }
             while let Ok(event) = said.try_recv() {
-                show(view, event, &orders);
+                show(view, event, &orders, &mut false);
             }
             if let Some(at) = was_up {
                 machine.up(at);
@@ -202,6 +205,7 @@ pub async fn open_desktop(
                 (Err(_), Some(Kept::Anew(anew))) => {
                     view.tell(Event::Lost {
                         cause: "it could not go on where it was".to_owned(),
+                        frozen: false,
                     });
                     tunnel = anew;
                     continue;
@@ -219,8 +223,6 @@ pub async fn open_desktop(
                     Err(failure)
                 }
                 (Err(_), Some(Kept::Broken(failure))) if was_up.is_none() => Err(failure),
-                // The agent does not know yet.
-                (Ok(Outcome::Suspended), _) if is_away(session.away.as_ref()) => Ok(Outcome::Left),
                 // The agent has said that this is the end: to come back would
                 // be to take it from whoever has it now, or to begin anew.
                 (Err(_), Some(Kept::Over)) if was_up.is_some() => Ok(Outcome::Closed),
@@ -256,6 +258,7 @@ pub async fn open_desktop(
             if !std::mem::replace(&mut told, true) {
                 view.tell(Event::Lost {
                     cause: failure.to_string(),
+                    frozen: false,
                 });
             }
             view.tell(Event::Reconnecting {
@@ -264,10 +267,13 @@ pub async fn open_desktop(
                 left: machine.left(begin.elapsed()),
             });
             let again = async {
+                // A network that changes all the time is no reason to hurry.
+                let least = wait.min(LEAST_WAIT);
+                sleep(least).await;
                 tokio::select! {
-                    () = sleep(wait) => {}
+                    () = sleep(wait - least) => {}
                     // What has failed may go now.
-                    () = network.changed(), if wait > Duration::ZERO => {
+                    () = network.changed(), if wait > least => {
                         wish.target.names.renew();
                     }
                 }
@@ -291,23 +297,24 @@ async fn show_all(
     said: &mut UnboundedReceiver<Event>,
     orders: &watch::Receiver<Order>,
 ) -> Infallible {
+    let mut unseen = false;
     while let Some(event) = said.recv().await {
-        show(view, event, orders);
+        show(view, event, orders, &mut unseen);
     }
     std::future::pending().await
 }
 
 /// Shows what has happened. Who leaves wants no session back, though his
-/// connection may be lost on the way.
-fn show(view: &mut dyn View, event: Event, orders: &watch::Receiver<Order>) {
-    let is_of_outage = matches!(event, Event::Lost { .. } | Event::Reconnecting { .. });
-    if *orders.borrow() == Order::Run || !is_of_outage {
-        view.tell(event);
+/// connection may be lost on the way: such an outage is `unseen`, and so is its
+/// end.
+fn show(view: &mut dyn View, event: Event, orders: &watch::Receiver<Order>, unseen: &mut bool) {
+    match event {
+        Event::Lost { .. } | Event::Reconnecting { .. } if *orders.borrow() != Order::Run => {
+            *unseen = true;
+        }
+        Event::Connected | Event::Opening if *unseen => {}
+        event => view.tell(event),
     }
-}
-
-fn is_away(away: Option<&watch::Receiver<bool>>) -> bool {
-    away.is_some_and(|away| *away.borrow())
 }
 
 fn no_channel(slave: &Slave, error: &qvd_slaveclient::Error) -> Event {

@@ -82,6 +82,8 @@ pub enum Event {
     Lost {
         /// What was seen.
         cause: String,
+        /// Whether the desktop stays in its window meanwhile, as it was.
+        frozen: bool,
     },
     /// An attempt to get the session back follows.
     Reconnecting {

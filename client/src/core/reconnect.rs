@@ -169,7 +169,9 @@ impl Reconnect {
     /// one: at once, and then ever more seldom.
     pub fn tried_before(&mut self, attempts: u32) {
         if let Some(outage) = &mut self.outage {
-            outage.earlier = attempts;
+            let before = outage.earlier.saturating_add(outage.attempts);
+            // The one that follows the loss was made in the other way.
+            outage.earlier = before.saturating_sub(1).max(attempts);
             outage.attempts = 0;
         }
     }

@@ -273,6 +273,7 @@ impl Carried {
                     sleep_until(lost + UNSEEN).await;
                     tell(Event::Lost {
                         cause: cause.clone(),
+                        frozen: way.drawn.load(Ordering::Relaxed),
                     });
                     tell(trying(Duration::ZERO));
                     told = true;
@@ -518,16 +519,23 @@ pub(super) async fn carry(
             if session.is_over() {
                 return (ended, timeout(FAREWELL, keep).await.ok());
             }
-            farewell(&session, keep).await;
+            let heard = farewell(&session, keep).await;
+            let ended = ended.map(|outcome| match outcome {
+                Outcome::Suspended if !heard => Outcome::Left,
+                outcome => outcome,
+            });
             (ended, None)
         }
         kept = &mut keep => (run.await, Some(kept)),
     }
 }
 
-/// Ends a session in order, whose engine has ended: `keep` is what runs it.
-async fn farewell(session: &Session, keep: impl Future<Output = Kept>) {
-    if session.link().borrow().up {
+/// Ends a session in order, whose engine has ended: `keep` is what runs it. Says
+/// whether the agent was heard since, and so knows.
+async fn farewell(session: &Session, keep: impl Future<Output = Kept>) -> bool {
+    let begin = std::time::Instant::now();
+    let is_up = session.link().borrow().up;
+    if is_up {
         session.end(Reason::Done, "");
         let _ = timeout(FAREWELL, keep).await;
     } else {
@@ -536,4 +544,5 @@ async fn farewell(session: &Session, keep: impl Future<Output = Kept>) {
     let (stats, _) = session.stats();
     let (sent, received, resumes) = (stats.sent, stats.received, stats.resumes);
     tracing::info!(sent, received, resumes, "carrier is over");
+    is_up && session.heard().is_some_and(|heard| heard >= begin)
 }
