@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::app::{App, with};
 use crate::login::index;
-use crate::quiet;
+use crate::quiet::{self, Sight};
 use crate::ui::{self, Page};
 use crate::worker::Message;
 
@@ -102,13 +102,16 @@ impl App {
                 self.clock.stop();
                 self.hide();
             }
-            Event::Lost { cause } => {
+            Event::Lost { cause, frozen } => {
                 self.session.borrow_mut().is_up = false;
                 self.clock.stop();
                 step("lost", String::new());
                 session.set_message(cause.into());
                 self.turn_to(Page::Progress);
-                self.show_quietly();
+                match frozen {
+                    true => self.show_quietly(),
+                    false => self.show(),
+                }
             }
             Event::Reconnecting {
                 attempt,
@@ -421,11 +424,21 @@ impl App {
     /// Shows it, where it is not in sight, and leaves the keyboard where it is.
     fn show_quietly(&self) {
         let window = self.window.window();
-        if self.is_kiosk || window.is_visible() || !quiet::set(window, true) {
+        if self.is_quiet.get() {
+            return;
+        }
+        if window.is_visible() {
+            return self.show();
+        }
+        let sight = quiet::set(window, self.is_kiosk);
+        if sight == Sight::Usual {
             return self.show();
         }
         self.is_quiet.set(true);
         self.window.global::<ui::Session<'_>>().set_quiet(true);
+        self.window
+            .global::<ui::Session<'_>>()
+            .set_out_of_reach(sight == Sight::OutOfReach);
         self.window.invoke_start();
         self.show_as_it_is();
     }
@@ -434,7 +447,10 @@ impl App {
     fn unquiet(&self) {
         if self.is_quiet.replace(false) {
             self.window.global::<ui::Session<'_>>().set_quiet(false);
-            quiet::set(self.window.window(), false);
+            self.window
+                .global::<ui::Session<'_>>()
+                .set_out_of_reach(false);
+            quiet::unset(self.window.window());
         }
     }
 
@@ -443,6 +459,7 @@ impl App {
         if self.is_quiet.get() {
             // It asks for the keyboard when it appears.
             self.hide();
+            self.window.invoke_start();
         }
         self.show_as_it_is();
     }

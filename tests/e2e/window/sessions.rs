@@ -1,6 +1,7 @@
 //! From the login to a desktop, and what can come between.
 
 use qvd_rpc::{Call, SessionState};
+use qvd_tests::display::Window;
 use qvd_tests::fault::{Cut, Endpoint, FaultProxy};
 use qvd_tests::play;
 use rustix::process::Signal;
@@ -57,9 +58,10 @@ fn a_session_is_left_in_order_when_the_machine_ends_the_window() {
     });
 }
 
-#[test]
-fn a_lost_session_shows_that_it_is_being_got_back() {
-    play("window_reconnect", async |scene| {
+/// A session's connection is cut; with the whole screen, where a page without
+/// the keyboard would lie beneath it.
+fn is_got_back(name: &str, fullscreen: bool) {
+    play(name, async |scene| {
         let (agent, server, user) = stage(scene).await?;
         let front = FaultProxy::start(
             &Endpoint::local(0),
@@ -67,10 +69,18 @@ fn a_lost_session_shows_that_it_is_being_got_back() {
         )?;
         let port = front.port().unwrap_or_default();
         let conf = login(&server, &user) + &format!("client.host.port = {port}\n");
+        let conf = conf + &format!("client.fullscreen = {}\n", u8::from(fullscreen));
         let mut seat = Seat::take(scene, &conf, &["--vm-id", "ann"]).await?;
         log_in(scene, &seat, &user.password).await?;
         agent.wait_for_state(SessionState::Connected, WAIT).await?;
         seat.no_page().await?;
+        let is_session = |window: &Window| window.name == "QVD" && window.width > 100;
+        let session = seat.display.screen();
+        let session = session.wait_for_window("QVD", WAIT, is_session).await?;
+        seat.display
+            .screen()
+            .wait_until_drawn(&session, WAIT)
+            .await?;
         front.refuse(true);
         front.cut(Cut::Reset);
         let page = seat.page("Please wait").await?;
@@ -79,28 +89,54 @@ fn a_lost_session_shows_that_it_is_being_got_back() {
         screen.wait_until_drawn(&page, WAIT).await?;
         let seen = screen.screenshot_of(&page)?;
         seen.save(&scene.artefact("reconnecting.png"))?;
-        // It covers the session's window, which has the keyboard still: what is
-        // typed is the desktop's, and cancels nothing here.
-        assert!(seen.is_drawn());
-        let focus = ["getwindowfocus", "getwindowname"];
-        let focus = scene.installed("xdotool", "xdotool")?.args(focus);
-        let mut focus = scene.start(seat.display.dress(focus).named("focus"))?;
-        assert!(focus.wait(WAIT).await?.success());
-        focus.expect("QVD", WAIT).await?;
-        let has_it = focus.log().text();
-        assert!(!has_it.contains("QVD: "), "{has_it}");
-        seat.press(scene, &["Return", "space"]).await?;
-        seat.page("Please wait").await?;
+        // It covers the session's window.
+        let windows = seat.display.screen().windows()?;
+        let place = |name: &str| {
+            windows
+                .iter()
+                .position(|window| window.visible && window.name == name)
+        };
+        let [session, above] = [place("QVD"), place("QVD: Please wait")];
+        assert!(session.is_some() && session < above, "{windows:?}");
+        if !fullscreen {
+            // Which has the keyboard still: what is typed is the desktop's, and
+            // cancels nothing here.
+            let focus = ["getwindowfocus", "getwindowname"];
+            let focus = scene.installed("xdotool", "xdotool")?.args(focus);
+            let mut focus = scene.start(seat.display.dress(focus).named("focus"))?;
+            assert!(focus.wait(WAIT).await?.success());
+            focus.expect("QVD", WAIT).await?;
+            let has_it = focus.log().text();
+            assert!(!has_it.contains("QVD: "), "{has_it}");
+            seat.press(scene, &["Return", "space"]).await?;
+            seat.page("Please wait").await?;
+        }
         seat.display.save_screenshot(scene, "covered.png")?;
         front.refuse(false);
         seat.no_page().await?;
         agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        if fullscreen {
+            // The window manager has it back.
+            stop(&agent).await?;
+            seat.page("Connect").await?;
+            return Ok(seat.leave(scene).await?);
+        }
         seat.client.signal(Signal::TERM)?;
         let status = seat.client.wait(WAIT).await?;
         assert_eq!(status.code(), Some(0), "{}", seat.client.log().text());
         stop(&agent).await?;
         Ok(())
     });
+}
+
+#[test]
+fn a_lost_session_shows_that_it_is_being_got_back() {
+    is_got_back("window_reconnect", false);
+}
+
+#[test]
+fn a_lost_session_on_the_whole_screen_does_so_in_front() {
+    is_got_back("window_reconnect_full", true);
 }
 
 #[test]
