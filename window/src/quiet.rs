@@ -4,7 +4,7 @@
 //! behind it. What he types is the desktop's: it waits for the connection, and
 //! must not press a button here. And nxagent, which hears of keys and of the
 //! focus that was taken from it in one go once the connection is back, gives
-//! the last key to its programs twice (seen with nxagent 3.5.99.27).
+//! the last key to its programs twice (seen with nxagent 3.5.99.26).
 
 use std::error::Error;
 
