@@ -97,6 +97,11 @@ impl Device {
         session.as_fd().try_clone_to_owned().map(Self)
     }
 
+    /// Whether the kernel asks nothing any more.
+    pub(super) fn is_over(&self) -> bool {
+        !super::place::is_alive(&self.0)
+    }
+
     /// Answers that it was interrupted (`fuse_out_header`).
     fn refuse(&self, number: u64) {
         let mut answer = Vec::with_capacity(16);

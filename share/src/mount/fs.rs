@@ -57,6 +57,13 @@ impl Filesystem for Folder {
 
     fn destroy(&mut self) {
         self.link.gone();
+        // fuser 0.18 unmounts by the path when this returns, also what is no
+        // longer mounted there, and so whatever somebody else has mounted there
+        // since (its look whether it is there has the answer the wrong way
+        // round). The thread is kept instead; it ends with the process.
+        while self.link.is_unmounted() {
+            std::thread::park();
+        }
     }
 
     fn lookup(&self, asker: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {

@@ -163,6 +163,11 @@ impl Link {
         self.with(act)
     }
 
+    /// Whether it was mounted, and the kernel does not know it any more.
+    pub(super) fn is_unmounted(&self) -> bool {
+        self.device.get().is_some_and(Device::is_over)
+    }
+
     /// The file system is mounted: whoever waits in an outage can be let go.
     pub(super) fn mounted(&self, device: Device) {
         // It is mounted once.

@@ -65,9 +65,15 @@ impl Place {
 
     /// Whether the kernel still has it, mounted or in use.
     fn is_alive(&self) -> bool {
-        let mut fds = [PollFd::new(&self.kernel, PollFlags::empty())];
-        let polled = poll(&mut fds, Some(&Timespec::default()));
-        let [fd] = &fds;
-        polled.is_err() || !fd.revents().contains(PollFlags::ERR)
+        is_alive(&self.kernel)
     }
+}
+
+/// Whether the kernel still has the file system that it asks for by this
+/// device.
+pub(super) fn is_alive(device: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(device, PollFlags::empty())];
+    let polled = poll(&mut fds, Some(&Timespec::default()));
+    let [fd] = &fds;
+    polled.is_err() || !fd.revents().contains(PollFlags::ERR)
 }

@@ -220,3 +220,21 @@ fn many_at_once_all_get_theirs() {
         );
     }
 }
+
+#[test]
+fn a_mount_that_ends_late_leaves_the_next_one_alone() {
+    let mut rig = Rig::new(Sharer::Ours, Mounter::Ours);
+    fs::write(rig.at("f"), b"x").unwrap();
+    let open = File::open(rig.at("f")).unwrap();
+    // Somebody uses it still, and so it goes on for him.
+    qvd_share::mount::unmount(&rig.mount());
+    let first = rig.mount_again();
+    drop(open);
+    first.wait();
+    for _ in 0..50 {
+        assert_eq!(fs::read(rig.at("f")).unwrap(), b"x");
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+    drop(first);
+    assert_eq!(fs::read(rig.at("f")).unwrap(), b"x");
+}
