@@ -15,6 +15,7 @@
 //! | [`nx`] | nxagent and nxproxy as programs of their own |
 //! | [`record`] | what passes between programs, written down |
 //! | [`programs`] | where the workspace's built programs are |
+//! | [`script`] | programs that a test writes |
 //! | [`rig`] | server, agents and clients put together |
 
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod programs;
 pub mod record;
 pub mod rig;
 pub mod scene;
+pub mod script;
 
 pub use error::{Error, Result};
 pub use scene::{Outcome, Scene, play, play_for};

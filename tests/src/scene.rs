@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::error::Doing as _;
 use crate::process::{self, Log, MARK_VARIABLE, Process, Program};
+use crate::script::write_script;
 use crate::{Error, Result};
 
 /// How long a whole test may take.
@@ -114,6 +115,18 @@ impl Scene {
     pub fn write(&self, name: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path(name);
         write_private(&path, contents.as_ref())?;
+        Ok(path)
+    }
+
+    /// Writes a shell script in the test's directory, which everybody may run
+    /// who comes into that.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn script(&self, name: impl AsRef<Path>, text: &str) -> Result<PathBuf> {
+        let path = self.path(name);
+        write_script(&path, text).doing(|| format!("writing {}", path.display()))?;
         Ok(path)
     }
 

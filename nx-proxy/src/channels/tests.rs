@@ -9,6 +9,10 @@ use tokio::time::timeout;
 
 use super::*;
 
+#[path = "../../../tests/src/script.rs"]
+mod script;
+use script::write_script;
+
 /// Far beyond what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -19,8 +23,7 @@ async fn until<T>(event: impl Future<Output = T>) -> T {
 /// A program with these commands.
 fn program(folder: &Path, script: &str) -> PathBuf {
     let path = folder.join("slave");
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&path, script).unwrap();
     path
 }
 

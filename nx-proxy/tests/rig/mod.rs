@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::future::Future;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,6 +10,11 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdout, Command};
+
+#[path = "../../../tests/src/script.rs"]
+mod script;
+#[allow(unused_imports, reason = "not every test needs it")]
+use script::write_script;
 
 /// Far beyond what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -189,8 +193,7 @@ impl Drop for Agent {
 pub(crate) fn fake_program(script: &str) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("program");
-    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&program, script).unwrap();
     (dir, program)
 }
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -14,6 +13,10 @@ use qvd_share::serve::Stopper;
 use qvd_slave::Key;
 use qvd_slaveclient::{Error, Offer};
 use tempfile::TempDir;
+
+#[path = "../../../tests/src/script.rs"]
+mod script;
+use script::write_script;
 
 pub const KEY: &str = "SLAVEKEY0123456789";
 
@@ -45,8 +48,7 @@ impl Rig {
         let home = directory.path().join("home");
         fs::create_dir(&home).unwrap();
         let opener = directory.path().join("opener");
-        fs::write(&opener, "#!/bin/sh\necho \"$1\" > \"$HOME/opened\"\n").unwrap();
-        fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(&opener, "echo \"$1\" > \"$HOME/opened\"").unwrap();
         let config = config.replace("~OPENER~", opener.to_str().unwrap());
         fs::write(directory.path().join("vma.conf"), config).unwrap();
         fs::write(directory.path().join("slave.conf"), KEY).unwrap();

@@ -12,11 +12,7 @@ use super::{Seat, WAIT, kill, waited};
 
 /// Writes an executable hook.
 pub(crate) fn hook(scene: &Scene, name: &str, script: &str) -> Result<String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = scene.write(name, format!("#!/bin/sh\n{script}\n"))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
-        .map_err(|e| Error::Invalid(e.to_string()))?;
-    Ok(path.display().to_string())
+    Ok(scene.script(name, script)?.display().to_string())
 }
 
 /// The keys of all hooks that every session meets.

@@ -65,10 +65,8 @@ fn status_and_check_config_say_what_is() {
 fn poweroff_runs_the_command_of_the_configuration() {
     play("agent_poweroff", async |scene| {
         let flag = scene.path("switched-off");
-        let script = format!("#!/bin/sh\necho off > {}\n", flag.display());
-        let command = scene.write("poweroff", script)?;
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(&command, std::fs::Permissions::from_mode(0o700))?;
+        let script = format!("echo off > {}", flag.display());
+        let command = scene.script("poweroff", &script)?;
         let command = command.display().to_string();
         let keys = [("command.poweroff", command.as_str())];
         let agent = Agent::start(scene, "vm", &Desktop::Small, &keys).await?;

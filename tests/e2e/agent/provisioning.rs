@@ -8,7 +8,7 @@ use qvd_tests::rig::Agent;
 use qvd_tests::{Scene, play, play_for};
 use rustix::process::Signal;
 
-use super::vm::{Drive, Result, Vm, require_programs, run, script};
+use super::vm::{Drive, Result, Vm, require_programs, run};
 use super::{WAIT, processes, session, waited};
 
 const DRIVE: u64 = 48 << 20;
@@ -111,8 +111,7 @@ fn what_cannot_be_made_is_said_and_nothing_is_left_of_it() {
     play("provision_failures", async |scene| {
         let vm = Vm::make(scene, "vm", "true").await?;
         let before = vm.ask("cat", &["/etc/passwd", "/etc/group"])?;
-        let failing = script(
-            scene,
+        let failing = scene.script(
             "failing",
             "/usr/sbin/useradd \"$@\"; echo no room >&2; exit 9",
         )?;
@@ -469,7 +468,7 @@ fn gates(scene: &Scene) -> Result<String> {
              exit $status",
             real.display()
         );
-        let gated = script(scene, &format!("gate/gated{name}"), &text)?;
+        let gated = scene.script(format!("gate/gated{name}"), &text)?;
         mounts.push_str(&format!("\nmount --bind '{}' {program}", gated.display()));
     }
     // Through the last gate nothing more can be mounted but by the real one.

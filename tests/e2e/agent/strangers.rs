@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
 
 use qvd_rpc::{Call, Reply, SessionState};
 use qvd_tests::process::Process;
@@ -32,9 +31,8 @@ fn other_users_of_the_machine_may_not_call_the_agent() {
             return Ok(());
         }
         let flag = scene.path("switched-off");
-        let script = format!("#!/bin/sh\necho off > {}\n", flag.display());
-        let command = scene.write("poweroff", script)?;
-        std::fs::set_permissions(&command, std::fs::Permissions::from_mode(0o700))?;
+        let script = format!("echo off > {}", flag.display());
+        let command = scene.script("poweroff", &script)?;
         let command = command.display().to_string();
         let keys = [("command.poweroff", command.as_str())];
         let mut agent = Agent::start(scene, "vm", &Desktop::Small, &keys).await?;

@@ -310,13 +310,6 @@ impl Drop for Drive {
     }
 }
 
-/// A program of the test's, perhaps none at all.
-pub fn script(scene: &Scene, name: &str, text: &str) -> Result<PathBuf> {
-    let path = scene.write(name, format!("#!/bin/sh\n{text}\n"))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    Ok(path)
-}
-
 /// `nsenter` and the rest of what a VM is made of.
 pub fn require_programs(scene: &Scene) -> Result<()> {
     for (name, package) in [

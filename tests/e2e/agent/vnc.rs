@@ -1,6 +1,5 @@
 //! An administrator sees the session, by `vnc_connect` and a real x11vnc.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use qvd_rpc::{Call, SessionState};
@@ -210,10 +209,7 @@ fn a_viewer_ends_with_the_session() {
 
 /// A program that answers for the user.
 fn answers(scene: &Scene, name: &str, script: &str) -> Result<String> {
-    let path = scene.write(name, format!("#!/bin/sh\n{script}\n"))?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
-        .map_err(|e| qvd_tests::Error::Invalid(e.to_string()))?;
-    Ok(path.display().to_string())
+    Ok(scene.script(name, script)?.display().to_string())
 }
 
 #[test]

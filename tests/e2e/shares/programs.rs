@@ -1,7 +1,6 @@
 //! `qvd-slaveclient` and `qvdclient --file` beside a running session.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use qvd_tests::process::{Process, Program};
@@ -13,11 +12,8 @@ use super::stage::{Stage, WAIT, is_mounted, until};
 /// The keys of a VM that writes down, in `opened`, what it opens.
 fn opener(scene: &Scene) -> Result<String> {
     let opened = scene.path("opened");
-    let script = format!("#!/bin/sh\ncat \"$1\" >> {}\n", opened.display());
-    let program = scene.write("opener", script)?;
-    let mode = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(&program, mode).map_err(|e| qvd_tests::Error::Invalid(e.to_string()))?;
-    Ok(program.display().to_string())
+    let script = format!("cat \"$1\" >> {}", opened.display());
+    Ok(scene.script("opener", &script)?.display().to_string())
 }
 
 fn slaveclient(scene: &Scene, arguments: &[&str]) -> Result<Program> {

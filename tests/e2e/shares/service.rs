@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use qvd_tests::fault::Cut;
@@ -266,9 +265,8 @@ fn a_session_asks_whatever_client_it_has() {
 fn another_program_can_serve_the_session() {
     play("shares_own_command", async |scene| {
         let stage = Stage::set(scene, &[]).await?;
-        let script = "#!/bin/sh\nread line\nprintf 'HTTP/1.1 200 OK\\r\\n\\r\\nmy own'\n";
-        let program = scene.write("server", script)?;
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        let script = "read line\nprintf 'HTTP/1.1 200 OK\\r\\n\\r\\nmy own'";
+        let program = scene.script("server", script)?;
         let command = program.display().to_string();
         let login = stage.login().with("client.slave.command", &command);
         let mut client = stage.connect(scene, &login, &[]).await?;

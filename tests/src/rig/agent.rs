@@ -31,14 +31,11 @@ pub enum Desktop {
 impl Desktop {
     fn script(&self) -> String {
         match self {
-            Self::Small => format!(
-                "#!/bin/sh\n{}\n",
-                under_openbox(
-                    "xclock -update 1 -geometry 160x160-20+20 & \
-                     xterm -geometry 60x16+40+60 -title terminal &"
-                )
+            Self::Small => under_openbox(
+                "xclock -update 1 -geometry 160x160-20+20 & \
+                 xterm -geometry 60x16+40+60 -title terminal &",
             ),
-            Self::Script(text) => format!("#!/bin/sh\n{text}\n"),
+            Self::Script(text) => text.clone(),
         }
     }
 }
@@ -97,8 +94,7 @@ impl Agent {
         let (port, display) = (ports::port()?, ports::display()?);
         let run = scene.path(format!("{name}-run"));
         std::fs::create_dir_all(&run).doing(|| format!("creating {}", run.display()))?;
-        let session = scene.write(format!("{name}-session"), desktop.script())?;
-        make_executable(&session)?;
+        let session = scene.script(format!("{name}-session"), &desktop.script())?;
         let written = [
             ("path.run", run.display().to_string()),
             ("path.log", scene.directory().display().to_string()),
@@ -351,10 +347,4 @@ fn unexpected(reply: &Reply) -> Error {
         Reply::Failure(reason) => format!("the agent refused: {reason}"),
         other => format!("unexpected answer {other:?}"),
     })
-}
-
-fn make_executable(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
-        .doing(|| format!("making {} executable", path.display()))
 }

@@ -169,15 +169,19 @@ async fn log(words: Option<ChildStderr>) {
 }
 
 #[cfg(test)]
+#[path = "../../../../tests/src/script.rs"]
+mod script;
+
+#[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
 
     use qvd_carrier::{Config, Offer, Role, Token};
     use qvd_net::carrier::Stream;
     use tokio::io::{AsyncWriteExt as _, duplex};
 
+    use super::script::write_script;
     use super::*;
 
     const WAIT: Duration = Duration::from_secs(60);
@@ -185,8 +189,7 @@ mod tests {
     /// Asks a command that runs this script; `ask` has the VM's end.
     async fn asked(folder: &Path, script: &str, ask: impl AsyncFnOnce(Stream)) {
         let program = folder.join("command");
-        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+        write_script(&program, script).unwrap();
         let slave = nx_proxy::Slave {
             command: Some(program),
             environment: vec![("HERE".to_owned(), folder.into())],

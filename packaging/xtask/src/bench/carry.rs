@@ -5,7 +5,6 @@
 //! itself would take all of the processor for decoding.
 
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
@@ -124,9 +123,8 @@ fn carried(bench: &Bench, mut stream: TcpStream, carrier: u32) -> Result<Cost> {
 /// A program which the client takes for nxproxy.
 fn end_program(bench: &Bench) -> Result<String> {
     let own = std::env::current_exe().context("finding this program")?;
-    let script = format!("#!/bin/sh\nexec '{}' nx-end \"$2\"\n", own.display());
-    let path = bench.scene.write("nx-end", script)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
+    let script = format!("exec '{}' nx-end \"$2\"", own.display());
+    let path = bench.scene.script("nx-end", &script)?;
     Ok(path.display().to_string())
 }
 

@@ -5,7 +5,6 @@
 mod trips;
 
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -52,7 +51,7 @@ const DOWN: usize = 30_000_000;
 
 /// Serves slave connections of the measurement: takes so many bytes and says
 /// so, or gives so many.
-const SERVER: &str = "#!/bin/sh\nread way count\n\
+const SERVER: &str = "read way count\n\
     case $way in up) head -c $count > /dev/null; echo taken;; \
     *) head -c $count /dev/zero;; esac\n";
 
@@ -197,8 +196,7 @@ struct Running {
 /// Starts a session; it is there once its window is.
 async fn open(bench: &Bench, display: &Display, kind: Proxy, found: &mut Found) -> Result<Running> {
     let scene = &bench.scene;
-    let server = scene.write("slave-server", SERVER)?;
-    std::fs::set_permissions(&server, std::fs::Permissions::from_mode(0o755))?;
+    let server = scene.script("slave-server", SERVER)?;
     let options = ["link=lan", "pack=none"];
     let agent = Agent::start_serving(scene, &options, &server.display().to_string()).await?;
     let place = scene.path(format!("slave-{}.sock", agent.number()));

@@ -1,6 +1,5 @@
 //! Runs of real hooks.
 use std::fs;
-use std::io::Write as _;
 
 use qvd_rpc::SessionState;
 use tempfile::TempDir;
@@ -9,6 +8,10 @@ use tokio::task::LocalSet;
 use super::super::leftover::{Records, end_leftovers};
 use super::super::{Situation, arguments};
 use super::*;
+
+#[path = "../../../../tests/src/script.rs"]
+mod script;
+use script::write_script;
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -45,20 +48,9 @@ impl Bench {
         }
     }
 
-    /// Writes an executable by another process: a child that another test
-    /// forks would keep it open for writing, and so from being run.
     fn script(&self, name: &str, script: &str) -> PathBuf {
         let path = self.dir.path().join(name);
-        let mut writer = Command::new("/bin/sh")
-            .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
-            .arg(&path)
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let text = format!("#!/bin/sh\n{script}\n");
-        let stdin = writer.stdin.take().unwrap();
-        { stdin }.write_all(text.as_bytes()).unwrap();
-        assert!(writer.wait().unwrap().success());
+        write_script(&path, script).unwrap();
         path
     }
 
