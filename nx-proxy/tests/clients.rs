@@ -14,7 +14,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nx_proxy::{Display, Ending, Engine as _, Error, Event, Native, NxStream, Order, Session};
-use rig::{Xvfb, until};
+use rig::{Xvfb, sweep, until};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -80,6 +80,12 @@ impl AgentsProxy {
     }
 }
 
+impl Drop for AgentsProxy {
+    fn drop(&mut self) {
+        sweep(self.number);
+    }
+}
+
 struct Running {
     ended: tokio::task::JoinHandle<Result<Ending, Error>>,
     events: mpsc::UnboundedReceiver<Event>,
@@ -120,8 +126,8 @@ async fn with_one_gone(xvfb: &Xvfb, proxy: &mut AgentsProxy) -> (Running, RustCo
 
 #[tokio::test]
 async fn the_end_of_a_client_is_not_the_sessions() {
-    let xvfb = Xvfb::start(240).await;
-    let mut proxy = AgentsProxy::start(241).await;
+    let xvfb = Xvfb::start(250).await;
+    let mut proxy = AgentsProxy::start(251).await;
     let (running, stays) = with_one_gone(&xvfb, &mut proxy).await;
     // Nor is that of the last one.
     drop(stays);
@@ -136,8 +142,8 @@ async fn the_end_of_a_client_is_not_the_sessions() {
 
 #[tokio::test]
 async fn an_agent_that_is_killed_after_a_client_has_gone_is_lost() {
-    let xvfb = Xvfb::start(242).await;
-    let mut proxy = AgentsProxy::start(243).await;
+    let xvfb = Xvfb::start(252).await;
+    let mut proxy = AgentsProxy::start(253).await;
     let (running, _stays) = with_one_gone(&xvfb, &mut proxy).await;
     proxy.process.kill().await.unwrap();
     let error = until("the end", running.ended).await.unwrap().unwrap_err();
@@ -146,11 +152,11 @@ async fn an_agent_that_is_killed_after_a_client_has_gone_is_lost() {
 
 #[tokio::test]
 async fn a_display_that_goes_after_a_client_has_gone_is_told() {
-    let xvfb = Xvfb::start(244).await;
-    let mut proxy = AgentsProxy::start(245).await;
+    let xvfb = Xvfb::start(254).await;
+    let mut proxy = AgentsProxy::start(255).await;
     let (running, stays) = with_one_gone(&xvfb, &mut proxy).await;
     drop(xvfb);
     let error = until("the end", running.ended).await.unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "display :244 closed the connection");
+    assert_eq!(error.to_string(), "display :254 closed the connection");
     drop(stays);
 }

@@ -80,8 +80,8 @@ impl Drop for Xvfb {
 }
 
 /// A killed X server leaves its lock and socket, which would keep the next one
-/// from starting once another process has its number.
-fn sweep(number: u16) {
+/// from starting once another process has its number. So does a killed proxy.
+pub(crate) fn sweep(number: u16) {
     let _ = fs::remove_file(format!("/tmp/.X{number}-lock"));
     let _ = fs::remove_file(format!("/tmp/.X11-unix/X{number}"));
 }
