@@ -91,6 +91,15 @@ enum Command {
         /// nxproxy's options.
         options: String,
     },
+    /// What `bench` has the agent start for nxagent.
+    #[command(hide = true)]
+    NxAgentEnd {
+        /// The socket at which it is told what to do.
+        control: std::path::PathBuf,
+        /// nxagent's arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -112,6 +121,7 @@ fn main() -> ExitCode {
         Command::Screenshots => screenshots::run(),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::NxEnd { options } => bench::run_end(&options),
+        Command::NxAgentEnd { control, arguments } => bench::run_agent_end(&control, &arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,12 +1,14 @@
 //! The carrier beside plain connections: throughput, what NX waits for, how
 //! soon a session is back, memory, and folders.
 
+mod bulk;
 mod programs;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 
+pub(crate) use self::bulk::run_agent_end;
 use super::Bench;
 use super::figure::{Aim, Figure};
 use crate::run;
@@ -22,6 +24,7 @@ const FRAME: f64 = 4096.0 * 8.0 / 10_000.0;
 /// Measures between two ends of its own, and then with real ones.
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let mut figures = between_two_ends(bench)?;
+    figures.extend(bulk::measure(bench).await?);
     figures.extend(programs::measure(bench).await?);
     Ok(figures)
 }

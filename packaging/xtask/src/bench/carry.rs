@@ -4,6 +4,7 @@
 //! Only nxproxy is replaced: an end that passes bulk takes its place, as nxproxy
 //! itself would take all of the processor for decoding.
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use qvd_tests::display::Display;
 use rustix::process::Signal;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -28,6 +30,10 @@ const WARM_UP: u64 = 50_000_000;
 
 /// For anything that is to happen.
 const WAIT: Duration = Duration::from_secs(40);
+
+/// What the end in nxproxy's place begins with: it is the client's that speaks
+/// first, and nobody takes a connection for a session before.
+pub(super) const GREETING: &[u8; 8] = b"NXPROXY-";
 
 /// Half of what the reference's client spends, in seconds a gigabyte.
 const PLAIN: f64 = 0.95;
@@ -67,10 +73,13 @@ async fn client(bench: &Bench, display: &Display, tls: bool) -> Result<Cost> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let broker = Broker::start(bench, listener.local_addr()?, tls).await?;
     let end = end_program(bench)?;
-    let login = broker.login().with("command.nxproxy", &end);
+    let login = broker.login().with("client.nx.engine", "nxproxy");
+    let login = login.with("command.nxproxy", &end);
     let login = login.with("client.slave.enable", "0");
     let mut client = login.start_client(&bench.scene, display, &["--vm-id", "vm1", "-q"])?;
-    let (stream, _) = timeout(WAIT, listener.accept()).await??;
+    let (mut stream, _) = timeout(WAIT, listener.accept()).await??;
+    let mut word = [0; GREETING.len()];
+    timeout(WAIT, stream.read_exact(&mut word)).await??;
     let cost = carried(bench, stream.into_std()?, client.pid())?;
     client.signal(Signal::INT)?;
     client.wait(WAIT).await?;
@@ -121,7 +130,7 @@ fn carried(bench: &Bench, mut stream: TcpStream, carrier: u32) -> Result<Cost> {
 }
 
 /// A program which the client takes for nxproxy.
-fn end_program(bench: &Bench) -> Result<String> {
+pub(super) fn end_program(bench: &Bench) -> Result<String> {
     let own = std::env::current_exe().context("finding this program")?;
     let script = format!("exec '{}' nx-end \"$2\"", own.display());
     let path = bench.scene.script("nx-end", &script)?;
@@ -134,6 +143,7 @@ pub(crate) fn run_end(options: &str) -> Result<()> {
     let (_, path) = options.split_once("connect=unix:").context("no socket")?;
     let (path, _) = path.rsplit_once(':').context("no number")?;
     let mut stream = UnixStream::connect(path)?;
+    stream.write_all(GREETING)?;
     // The client waits for this word before it takes the session for one.
     println!("Info: Established X server connection.");
     load::serve_all(&mut stream)

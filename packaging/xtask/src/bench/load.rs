@@ -114,6 +114,15 @@ pub(crate) fn transfer(mut stream: TcpStream, way: Way, bytes: u64) -> Result<Du
 /// The same, on a connection that is used again.
 pub(crate) fn transfer_on(stream: &mut TcpStream, way: Way, bytes: u64) -> Result<Duration> {
     prepare(stream)?;
+    transfer_over(stream, way, bytes)
+}
+
+/// The same, on a connection of any kind.
+pub(crate) fn transfer_over(
+    stream: &mut (impl Read + Write),
+    way: Way,
+    bytes: u64,
+) -> Result<Duration> {
     let start = Instant::now();
     match way {
         Way::Up => {
@@ -153,13 +162,13 @@ fn prepare(stream: &TcpStream) -> Result<()> {
     Ok(())
 }
 
-fn ask(stream: &mut TcpStream, mode: u8, length: u64) -> Result<()> {
+fn ask(stream: &mut impl Write, mode: u8, length: u64) -> Result<()> {
     let mut head = vec![mode];
     head.extend(length.to_be_bytes());
     stream.write_all(&head).context("asking the backend")
 }
 
-fn expect(stream: &mut TcpStream, mode: u8) -> Result<()> {
+fn expect(stream: &mut impl Read, mode: u8) -> Result<()> {
     let mut answer = [0];
     stream
         .read_exact(&mut answer)

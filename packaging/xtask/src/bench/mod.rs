@@ -24,6 +24,7 @@ use clap::ValueEnum;
 use qvd_tests::Scene;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+pub(crate) use self::carrier::run_agent_end;
 pub(crate) use self::carry::run_end;
 use self::figure::Figure;
 use crate::workspace::Metadata;

@@ -17,6 +17,7 @@ use super::super::figure::{Aim, Figure};
 use super::super::shares::{over_sshfs, over_the_nx_channel, read_file, write_file};
 use super::super::{Bench, usage};
 use super::GROUP;
+use super::bulk::session_process;
 
 /// For anything that is to happen.
 const WAIT: Duration = Duration::from_secs(60);
@@ -126,11 +127,7 @@ impl Chain {
 
     /// Memory of the client and of the session process, in MiB.
     fn memory(&self, client: &Process) -> Result<(f64, f64)> {
-        let record = self.agent.run_directory();
-        let name = format!("session-{}.json", self.agent.display());
-        let record: serde_json::Value = serde_json::from_slice(&fs::read(record.join(name))?)?;
-        let pid = record.get("pid").and_then(serde_json::Value::as_u64);
-        let pid = u32::try_from(pid.context("a record without a process")?)?;
+        let pid = session_process(&self.agent)?;
         let mib = |pid| Ok::<_, anyhow::Error>(usage::memory_of(pid)?.pss / 1024.0);
         Ok((mib(client.pid())?, mib(pid)?))
     }
