@@ -13,6 +13,7 @@ use slint::{CloseRequestResponse, ComponentHandle as _, Timer};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::conf;
+use crate::reach::Reach;
 use crate::running::Running;
 use crate::tray::Shown;
 use crate::ui::{self, MainWindow, Page};
@@ -39,6 +40,8 @@ pub(crate) struct App {
     pub(crate) was_hidden: Cell<bool>,
     /// It is in sight without having asked for the keyboard.
     pub(crate) is_quiet: Cell<bool>,
+    /// What has clicks reach it then.
+    pub(crate) reach: RefCell<Option<Reach>>,
     /// The window is a Wayland one, which has no place of its own.
     pub(crate) on_wayland: bool,
     /// Draws sessions and counts what they carry.
@@ -94,6 +97,7 @@ impl App {
             screen: Cell::default(),
             was_hidden: Cell::new(false),
             is_quiet: Cell::new(false),
+            reach: RefCell::default(),
             on_wayland: std::env::var_os("WAYLAND_DISPLAY").is_some_and(|name| !name.is_empty()),
             native: Native::new(),
             settings: RefCell::default(),

@@ -13,6 +13,7 @@ mod login;
 mod platform;
 mod profiles;
 mod quiet;
+mod reach;
 mod running;
 mod session;
 mod settings;

@@ -31,7 +31,7 @@ pub(crate) enum Sight {
     /// Above the session's, without it.
     Above,
     /// The same where the session has the whole screen, and pointer and keyboard
-    /// with it: nobody can click here (seen).
+    /// with it: what is clicked here is not told (seen).
     OutOfReach,
 }
 
@@ -59,18 +59,22 @@ fn change(
     window: &slint::Window,
     act: impl FnOnce(&Properties) -> Result<Sight, Box<dyn Error>>,
 ) -> Sight {
-    let handle = window.window_handle();
-    let id = match handle.window_handle().map(|handle| handle.as_raw()) {
-        Ok(RawWindowHandle::Xlib(xlib)) => u32::try_from(xlib.window).ok(),
-        Ok(RawWindowHandle::Xcb(xcb)) => Some(xcb.window.get()),
-        _ => None,
-    };
-    let Some(id) = id else {
+    let Some(id) = id(window) else {
         return Sight::Usual;
     };
     let done = Properties::of(id).and_then(|properties| act(&properties));
     done.inspect_err(|error| tracing::debug!(%error, "the window takes the focus"))
         .unwrap_or(Sight::Usual)
+}
+
+/// The number of a window on its X display.
+pub(crate) fn id(window: &slint::Window) -> Option<u32> {
+    let handle = window.window_handle();
+    match handle.window_handle().map(|handle| handle.as_raw()) {
+        Ok(RawWindowHandle::Xlib(xlib)) => u32::try_from(xlib.window).ok(),
+        Ok(RawWindowHandle::Xcb(xcb)) => Some(xcb.window.get()),
+        _ => None,
+    }
 }
 
 /// What a window manager is told of a window.

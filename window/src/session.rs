@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::app::{App, with};
 use crate::login::index;
 use crate::quiet::{self, Sight};
+use crate::reach::Reach;
 use crate::ui::{self, Page};
 use crate::worker::Message;
 
@@ -436,16 +437,35 @@ impl App {
         }
         self.is_quiet.set(true);
         self.window.global::<ui::Session<'_>>().set_quiet(true);
-        self.window
-            .global::<ui::Session<'_>>()
-            .set_out_of_reach(sight == Sight::OutOfReach);
         self.window.invoke_start();
         self.show_as_it_is();
+        let is_reached = sight != Sight::OutOfReach || self.reach();
+        let session = self.window.global::<ui::Session<'_>>();
+        session.set_out_of_reach(!is_reached);
+    }
+
+    /// Has clicks reach the window though the session holds the pointer; whether
+    /// they do.
+    fn reach(&self) -> bool {
+        let Some(id) = quiet::id(self.window.window()) else {
+            return false;
+        };
+        match Reach::over(id, self.window.as_weak()) {
+            Ok(reach) => {
+                *self.reach.borrow_mut() = reach;
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "clicks do not reach the window");
+                false
+            }
+        }
     }
 
     /// It is a window like any other again.
     fn unquiet(&self) {
         if self.is_quiet.replace(false) {
+            self.reach.take();
             self.window.global::<ui::Session<'_>>().set_quiet(false);
             self.window
                 .global::<ui::Session<'_>>()

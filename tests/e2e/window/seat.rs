@@ -31,6 +31,11 @@ pub(super) struct Seat {
     pub(super) client: Process,
 }
 
+/// The middle of a page's last button.
+pub(super) fn last_button(page: &Window) -> (i32, i32) {
+    (i32::from(page.width) - 64, i32::from(page.height) - 28)
+}
+
 impl Seat {
     /// Opens the window; `conf` is the user's `client.conf`.
     pub(super) async fn take(scene: &Scene, conf: &str, arguments: &[&str]) -> Result<Self> {

@@ -6,7 +6,7 @@ use qvd_tests::fault::{Cut, Endpoint, FaultProxy};
 use qvd_tests::play;
 use rustix::process::Signal;
 
-use super::seat::{Seat, WAIT, broker, configuration, log_in, login, stage, stop};
+use super::seat::{Seat, WAIT, broker, configuration, last_button, log_in, login, stage, stop};
 
 #[test]
 fn from_login_to_the_list_to_the_desktop_and_back() {
@@ -112,6 +112,10 @@ fn is_got_back(name: &str, fullscreen: bool) {
             seat.page("Please wait").await?;
         }
         seat.display.save_screenshot(scene, "covered.png")?;
+        // A click beside the button is nothing.
+        let nowhere = (i32::from(page.width) / 2, i32::from(page.height) / 2);
+        seat.click(scene, &page, nowhere).await?;
+        seat.page("Please wait").await?;
         front.refuse(false);
         seat.no_page().await?;
         agent.wait_for_state(SessionState::Connected, WAIT).await?;
@@ -137,6 +141,42 @@ fn a_lost_session_shows_that_it_is_being_got_back() {
 #[test]
 fn a_lost_session_on_the_whole_screen_does_so_in_front() {
     is_got_back("window_reconnect_full", true);
+}
+
+/// nxagent, which has pointer and keyboard then, is frozen: the user has no
+/// other way out.
+#[test]
+fn a_lost_session_on_the_whole_screen_can_be_given_up() {
+    play("window_give_up_full", async |scene| {
+        let (agent, server, user) = stage(scene).await?;
+        let front = FaultProxy::start(
+            &Endpoint::local(0),
+            &Endpoint::local(server.address().port()),
+        )?;
+        let port = front.port().unwrap_or_default();
+        let conf = login(&server, &user) + &format!("client.host.port = {port}\n");
+        let conf = conf + "client.fullscreen = 1\n";
+        let seat = Seat::take(scene, &conf, &["--vm-id", "ann"]).await?;
+        // Again and again: nothing of one outage is left in the next.
+        for _ in 0..3 {
+            log_in(scene, &seat, &user.password).await?;
+            agent.wait_for_state(SessionState::Connected, WAIT).await?;
+            seat.no_page().await?;
+            let is_session = |window: &Window| window.name == "QVD" && window.width > 100;
+            let screen = seat.display.screen();
+            let session = screen.wait_for_window("QVD", WAIT, is_session).await?;
+            screen.wait_until_drawn(&session, WAIT).await?;
+            front.refuse(true);
+            front.cut(Cut::Reset);
+            let page = seat.page("Please wait").await?;
+            seat.display.save_screenshot(scene, "reachable.png")?;
+            seat.click(scene, &page, last_button(&page)).await?;
+            seat.page("Connect").await?;
+            front.refuse(false);
+        }
+        seat.leave(scene).await?;
+        Ok(stop(&agent).await?)
+    });
 }
 
 #[test]

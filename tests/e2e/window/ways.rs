@@ -6,12 +6,9 @@ use qvd_tests::display::{Display, Options, Window};
 use qvd_tests::{Outcome, Scene, play};
 use rustix::process::Signal;
 
-use super::seat::{Seat, WAIT, configuration, display, log_in, login, program, stage, stop};
-
-/// The middle of a page's last button.
-fn last_button(page: &Window) -> (i32, i32) {
-    (i32::from(page.width) - 64, i32::from(page.height) - 28)
-}
+use super::seat::{
+    Seat, WAIT, configuration, display, last_button, log_in, login, program, stage, stop,
+};
 
 async fn kiosk(scene: &Scene, window_manager: bool) -> Outcome {
     let (agent, server, user) = stage(scene).await?;
