@@ -1,5 +1,7 @@
 //! The pages between login and session, and what they are told.
 
+mod sight;
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,16 +13,11 @@ use tokio::sync::oneshot;
 
 use crate::app::{App, with};
 use crate::login::index;
-use crate::quiet::{self, Sight};
-use crate::reach::Reach;
 use crate::ui::{self, Page};
 use crate::worker::Message;
 
 /// From so many machines on, the list has a filter.
 const MANY: usize = 8;
-
-/// What a window manager's frame needs of the screen's height, in pixels.
-const FRAME: u32 = 64;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -368,132 +365,6 @@ impl App {
         session.set_note(word.into());
         session.set_note_detail(detail.into());
     }
-
-    /// Makes the window no larger than the screen, and a kiosk's as large.
-    fn fit(&self, width: u32, height: u32) {
-        self.screen.set(Some((width, height)));
-        if self.is_kiosk {
-            return self.fill_screen();
-        }
-        let window = self.window.window();
-        let now = window.size();
-        // Of which the window manager needs some for a frame.
-        let height = height.saturating_sub(FRAME);
-        // It may not be there yet.
-        let pixels = |length: u32| u16::try_from(length).map_or(f32::MAX, f32::from);
-        self.window.set_room_width(pixels(width));
-        self.window.set_room_height(pixels(height));
-        if now.width > width || now.height > height {
-            window.set_size(slint::PhysicalSize::new(
-                now.width.min(width),
-                now.height.min(height),
-            ));
-        }
-    }
-
-    /// A kiosk's window has all of the screen, also where no window manager
-    /// would give it.
-    pub(crate) fn fill_screen(&self) {
-        let window = self.window.window();
-        if self.on_wayland {
-            return window.set_fullscreen(true);
-        }
-        // The wish for all of the screen is lost while a window is hidden: then
-        // size and place have to do.
-        if let Some((width, height)) = self.screen.get() {
-            window.set_position(slint::PhysicalPosition::new(0, 0));
-            window.set_size(slint::PhysicalSize::new(width, height));
-        }
-        if !self.was_hidden.get() {
-            window.set_fullscreen(true);
-        }
-    }
-
-    /// The session has the screen.
-    pub(crate) fn hide(&self) {
-        if self.is_kiosk && !self.on_wayland {
-            // It would come back with a frame.
-            self.window.window().set_fullscreen(false);
-        }
-        if let Err(error) = self.window.hide() {
-            tracing::warn!("the window stays: {error}");
-        }
-        self.was_hidden.set(true);
-        self.unquiet();
-    }
-
-    /// Shows it, where it is not in sight, and leaves the keyboard where it is.
-    fn show_quietly(&self) {
-        let window = self.window.window();
-        if self.is_quiet.get() {
-            return;
-        }
-        if window.is_visible() {
-            return self.show();
-        }
-        let sight = quiet::set(window, self.is_kiosk);
-        if sight == Sight::Usual {
-            return self.show();
-        }
-        self.is_quiet.set(true);
-        self.window.global::<ui::Session<'_>>().set_quiet(true);
-        self.window.invoke_start();
-        self.show_as_it_is();
-        let is_reached = sight != Sight::OutOfReach || self.reach();
-        let session = self.window.global::<ui::Session<'_>>();
-        session.set_out_of_reach(!is_reached);
-    }
-
-    /// Has clicks reach the window though the session holds the pointer; whether
-    /// they do.
-    fn reach(&self) -> bool {
-        let Some(id) = quiet::id(self.window.window()) else {
-            return false;
-        };
-        match Reach::over(id, self.window.as_weak()) {
-            Ok(reach) => {
-                *self.reach.borrow_mut() = reach;
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "clicks do not reach the window");
-                false
-            }
-        }
-    }
-
-    /// It is a window like any other again.
-    fn unquiet(&self) {
-        if self.is_quiet.replace(false) {
-            self.reach.take();
-            self.window.global::<ui::Session<'_>>().set_quiet(false);
-            self.window
-                .global::<ui::Session<'_>>()
-                .set_out_of_reach(false);
-            quiet::unset(self.window.window());
-        }
-    }
-
-    /// Shows it, in front and with the keyboard.
-    pub(crate) fn show(&self) {
-        if self.is_quiet.get() {
-            // It asks for the keyboard when it appears.
-            self.hide();
-            self.window.invoke_start();
-        }
-        self.show_as_it_is();
-    }
-
-    fn show_as_it_is(&self) {
-        if let Err(error) = self.window.show() {
-            tracing::error!("the window does not come back: {error}");
-        }
-        if self.is_kiosk {
-            // A window manager takes no such wish of a window it does not know
-            // yet: the answer comes when it does.
-            self.look();
-        }
-    }
 }
 
 fn row(vm: &VmEntry) -> ui::Vm {
@@ -527,27 +398,4 @@ fn seconds(time: Duration) -> i32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_is_counted_down_where_it_can_be_read() {
-        let shown = [0, 100, 250, 999, 1000, 1001, 10_000].map(Duration::from_millis);
-        assert_eq!(shown.map(countdown), [0, 0, 0, 0, 1, 2, 10]);
-    }
-
-    #[test]
-    fn a_filter_looks_at_names_whatever_their_case() {
-        let vm = |name: &str| VmEntry {
-            id: 1,
-            name: name.into(),
-            state: "running".into(),
-            blocked: false,
-            is_application: false,
-        };
-        let vms = [vm("Office"), vm("lab"), vm("back-OFFICE")];
-        assert_eq!(matching(&vms, " office"), [0, 2]);
-        assert_eq!(matching(&vms, ""), [0, 1, 2]);
-        assert!(matching(&vms, "x").is_empty());
-    }
-}
+mod tests;

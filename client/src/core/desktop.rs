@@ -1,25 +1,28 @@
 //! From nothing to a desktop in its window, and to its end, however often the
 //! connection breaks in between.
 
+mod prepare;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nx_proxy::{Display, Engine, Local, NxOptions, Order, Session};
+use nx_proxy::{Display, Engine, Local, NxOptions, Order};
 use qvd_broker::{ClientParameters, ConnectParameters, RESUMES, VmEntry};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use self::prepare::{Prepared, prepare};
 use super::broker::{Broker, Target, Tunnel};
 use super::carried::{self, Carried, Carrier, Kept, Network, Road, carry};
-use super::choice::{Choice, find};
+use super::choice::Choice;
 use super::event::Event;
 use super::failure::{Code, Failure};
 use super::reconnect::{Action, Reconnect};
-use super::session::{Outcome, engine_failed, interrupted, run_session};
+use super::session::{Outcome, interrupted, run_session};
 use super::shares::{Channel, Slave};
 use super::sound::Way;
 
@@ -338,71 +341,6 @@ pub async fn until_interrupted<T>(
             Err(interrupted())
         }
     }
-}
-
-/// A VM whose session waits to be drawn.
-struct Prepared {
-    vm: VmEntry,
-    tunnel: Tunnel,
-    session: Session,
-    parameters: ConnectParameters,
-}
-
-async fn prepare(
-    engine: &dyn Engine,
-    wish: &Wish,
-    view: &mut dyn View,
-) -> Result<Prepared, Failure> {
-    // What is missing here is said before a session is started there.
-    engine.check().map_err(engine_failed)?;
-    let Some(display) = wish.display.as_deref() else {
-        return Err(engine_failed(nx_proxy::Error::NoDisplay));
-    };
-    let display = async { Display::open(display).await.map_err(engine_failed) };
-    let listed = async {
-        let events = &mut |event| view.tell(event);
-        let mut broker = Broker::open(wish.target.clone(), events).await?;
-        let vms = find(&mut broker, &wish.choice, events).await?;
-        Ok((broker, vms))
-    };
-    let (display, (mut broker, found)) = tokio::try_join!(display, listed)?;
-    let vm = match found.one {
-        Some(vm) => vm,
-        None => view.choose(&found.all).await?.clone(),
-    };
-    if vm.blocked {
-        let message = format!("{vm} is blocked");
-        return Err(Failure::new(
-            Code::NotAllowed,
-            qvd_broker::one_line(&message),
-        ));
-    }
-    let events = &mut |event| view.tell(event);
-    if wish.kill_vm {
-        broker.stop_vm(vm.id, events).await?;
-    }
-    let mut parameters = wish.parameters.clone();
-    if parameters.keyboard.is_none()
-        && let Some(keyboard) = display.keyboard()
-    {
-        super::keyboard::describe(keyboard, &mut parameters);
-    }
-    let mut parameters = parameters.to_parameters();
-    if wish.carrier.is_some() {
-        // Of a name that clients may send.
-        let _ = parameters.set(qvd_carrier::CARRIER, "1");
-    }
-    let tunnel = broker.connect(vm.id, parameters.clone(), events).await?;
-    let mut session = Session::new(display);
-    session.options = wish.nx_options.clone();
-    session.cups = wish.printers.clone();
-    session.slave = wish.slave.as_ref().map(Slave::engine);
-    Ok(Prepared {
-        vm,
-        tunnel,
-        session,
-        parameters,
-    })
 }
 
 /// One attempt to get the session of `vm` back.

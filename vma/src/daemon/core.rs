@@ -1,7 +1,8 @@
 //! Carries out what the session's machine says, and tells it what happened.
 //! One task, one queue: nothing in here waits for a peer, a hook or a child.
 
-use std::net::SocketAddr;
+mod effects;
+
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -16,17 +17,17 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::asked::{ByHand, Waiting};
 use super::gate::Gate;
-use super::launch::{self, Plan, random_name};
+use super::launch::random_name;
 use super::link::{Adopted, Link, Report};
-use super::port::{Awaited, Client, NxPort};
+use super::port::{Client, NxPort};
 use super::presence::{Became, Ports, Presence};
 use super::rpc::Handle;
-use super::{slave, vnc};
+use super::vnc;
 use crate::control::{Command, User};
 use crate::hooks::arguments::Properties;
 use crate::hooks::{Detached, Hook, Records, Runner, end_leftovers};
 use crate::log::Log;
-use crate::machine::{Effect, Event, Machine};
+use crate::machine::{Event, Machine};
 use crate::parameters::SessionSpec;
 use crate::provision::{self, Account};
 use crate::session::paths::nx_socket;
@@ -417,114 +418,6 @@ impl Core {
         Ok(spec)
     }
 
-    /// Has the machine take an event that is no call.
-    fn step(&mut self, event: Event) {
-        self.apply(event);
-    }
-
-    /// Has the machine take an event, carries its effects out and those of
-    /// what they bring about at once; gives the answer if it was a call.
-    fn apply(&mut self, event: Event) -> Option<Reply> {
-        let mut reply = None;
-        let mut events = vec![event];
-        while let Some(event) = events.pop() {
-            for effect in self.machine.step(event) {
-                match effect {
-                    Effect::Reply(answer) => reply = Some(answer),
-                    effect => events.extend(self.carry_out(effect)),
-                }
-            }
-        }
-        self.publish();
-        reply
-    }
-
-    fn carry_out(&mut self, effect: Effect) -> Option<Event> {
-        match effect {
-            Effect::Reply(_) => {}
-            Effect::Prepare(number, stage, spec) => self.prepare(number, stage, &spec),
-            Effect::Launch(spec) => {
-                return self.launch(&spec).err().map(|reason| Event::Gone {
-                    reason: Some(reason),
-                });
-            }
-            Effect::Wake(spec) => {
-                match spec.options_line(&nx_socket(&self.paths.dir), self.display()) {
-                    Ok(options) => {
-                        let wake = Command::Wake {
-                            options,
-                            name: spec.session.clone(),
-                            slave: slave::of(&self.config, &spec),
-                            seat: spec.seat.clone(),
-                            carrier: launch::carrier(&self.config),
-                        };
-                        self.carrier.wanted = spec.carrier;
-                        self.tell(wake, None);
-                    }
-                    Err(reason) => tracing::warn!("session cannot be woken: {reason}"),
-                }
-            }
-            Effect::Suspend => self.tell(Command::Suspend, None),
-            Effect::Terminate => self.tell(Command::Terminate, None),
-            Effect::Kill => {
-                if let Some(link) = &self.link {
-                    link.kill();
-                }
-            }
-            Effect::OpenPort => return Some(Event::PortOpened(self.open_port())),
-            Effect::ClosePort => self.port = None,
-            Effect::Arm(time) => self.arm(time),
-            Effect::Disarm => self.arm(NEVER),
-            Effect::CutShort => {
-                if let Some(cut) = self.cut.take() {
-                    let _ = cut.send(());
-                }
-            }
-            Effect::Entered(state) => self.entered(state),
-            Effect::ClientLeft => self.run_detached(Hook::Suspend),
-        }
-        None
-    }
-
-    fn launch(&mut self, spec: &SessionSpec) -> Result<(), String> {
-        let user = self.user.take().ok_or("the session has no user")?;
-        self.carrier.wanted = spec.carrier;
-        let plan = Plan {
-            config: &self.config,
-            paths: &self.paths,
-            spec,
-            user,
-            log: &self.log,
-        };
-        let started = launch::start(plan)?;
-        tracing::info!(user = started.record.user, "session");
-        self.link = Some(Link::new(started, &self.paths, self.sender.clone())?);
-        Ok(())
-    }
-
-    fn open_port(&mut self) -> Result<(), String> {
-        // A client that was cut off on its way back comes to the same port.
-        if self.machine.is_rejoined() && self.port.as_ref().is_some_and(NxPort::is_open) {
-            return Ok(());
-        }
-        // Ports above 4000 + display would not fit; the display's type says so.
-        let port = 4000u16.saturating_add(self.display());
-        let address = SocketAddr::new(self.config.nx.address, port);
-        let number = self.carrier.ports.open();
-        let awaited = Awaited {
-            offer: self.offer(),
-            number,
-        };
-        let port = NxPort::open(
-            address,
-            self.gate.borrow().access.clone(),
-            awaited,
-            self.client_sender.clone(),
-        )?;
-        self.port = Some(port);
-        Ok(())
-    }
-
     /// What the client is offered that is awaited.
     fn offer(&self) -> Option<Offer> {
         if self.machine.is_rejoined() {
@@ -561,10 +454,6 @@ impl Core {
             display: self.display(),
             client: self.carrier.client.describe(Instant::now()),
         }
-    }
-
-    fn arm(&mut self, time: Duration) {
-        self.timer.as_mut().reset(Instant::now() + time);
     }
 
     fn display(&self) -> u16 {

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use qvd_rpc::Parameters;
+use qvd_rpc::{Parameters, Reply};
 
 use super::rejoin::LAST_WORD;
 use super::*;

@@ -1,5 +1,7 @@
 //! The life of a session, from the start of nxagent to its last process.
 
+mod ending;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -8,13 +10,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::net::{SocketFlags, accept_with};
-use rustix::process::{Pid, Signal, WaitStatus, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use self::ending::Ending;
 use super::client::Client;
 use super::environment::Environment;
 use super::nxagent::{Action, NxAgent, POKE_AFTER};
@@ -24,32 +27,9 @@ use crate::control::{Channel, Command, Event, Hello, Launch, NxState, VERSION};
 use crate::files::write_private;
 use crate::log::Log;
 use crate::output::Output;
-use crate::procs;
-
-/// How long nxagent has to end by itself; it takes 1 s, sometimes 6 s (seen).
-const POLITE: Duration = Duration::from_secs(8);
-
-/// How long the other programs of the session have, once nxagent is gone.
-const REMNANTS: Duration = Duration::from_millis(1500);
-
-/// Between looks for processes that were started while others were killed.
-const FORCE: Duration = Duration::from_millis(100);
 
 /// A point in the future that does not come.
 const NEVER: Duration = Duration::from_secs(365 * 86400);
-
-/// How a session is being ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// It is not.
-    No,
-    /// nxagent and the X session were asked to end.
-    Asked,
-    /// nxagent is gone; the rest was asked to end.
-    Remnants,
-    /// Whatever is left is killed.
-    Forced,
-}
 
 pub(super) struct Session {
     pub(super) launch: Launch,
@@ -424,77 +404,6 @@ impl Session {
             self.reason = Some(format!("the X session {}", children::describe(status)));
         }
         self.end();
-    }
-
-    /// Ends the session politely.
-    fn end(&mut self) {
-        if self.ending != Ending::No {
-            return;
-        }
-        if self.nxagent.is_none() {
-            return self.end_remnants();
-        }
-        self.ending = Ending::Asked;
-        if let Some(group) = self.x_session {
-            let _ = kill_process_group(group, Signal::TERM);
-        }
-        let actions = self.agent.terminate();
-        self.act(actions);
-        self.deadline.as_mut().reset(Instant::now() + POLITE);
-    }
-
-    /// nxagent is gone, and with it everybody's display.
-    fn end_remnants(&mut self) {
-        if matches!(self.ending, Ending::Remnants | Ending::Forced) {
-            return;
-        }
-        self.ending = Ending::Remnants;
-        procs::signal(&procs::descendants(rustix::process::getpid()), Signal::TERM);
-        self.deadline.as_mut().reset(Instant::now() + REMNANTS);
-    }
-
-    /// A deadline of the end has passed.
-    fn escalate(&mut self) {
-        let next = match self.ending {
-            Ending::No => NEVER,
-            Ending::Asked => {
-                tracing::warn!("nxagent does not end, killing it");
-                self.signal_nxagent(Signal::KILL);
-                self.ending = Ending::Forced;
-                FORCE
-            }
-            Ending::Remnants | Ending::Forced => {
-                self.ending = Ending::Forced;
-                procs::signal(&procs::descendants(rustix::process::getpid()), Signal::KILL);
-                FORCE
-            }
-        };
-        self.deadline.as_mut().reset(Instant::now() + next);
-        self.reap();
-    }
-
-    /// Every process is gone: clears up and says so.
-    async fn finish(mut self) {
-        self.forget_client();
-        let dir = &self.launch.dir;
-        for file in [
-            paths::nx_socket(dir),
-            paths::road(dir),
-            paths::options(dir),
-            paths::resources(dir),
-            paths::xauthority(dir),
-            paths::dialog(dir),
-            paths::slave_key(dir),
-            paths::slave_config(dir),
-        ] {
-            let _ = std::fs::remove_file(file);
-        }
-        let reason = self.reason.take();
-        self.report(Event::Ended { reason });
-        if let Some(Daemon { events, writer, .. }) = self.daemon.take() {
-            drop(events);
-            let _ = timeout(Duration::from_secs(1), writer).await;
-        }
     }
 }
 
