@@ -189,16 +189,17 @@ pub async fn open_desktop(
                 drawn: &drawn,
             };
             let run = carry(run, carried, way);
+            let mut unseen = false;
             let (ended, kept) = tokio::select! {
                 ended = run => ended,
-                never = show_all(view, &mut said, &orders) => match never {},
+                never = show_all(view, &mut said, &orders, &mut unseen) => match never {},
             };
             drop(door);
             if let Some(slave) = &mut slave {
                 slave.lost().await;
             }
             while let Ok(event) = said.try_recv() {
-                show(view, event, &orders, &mut false);
+                show(view, event, &orders, &mut unseen);
             }
             if let Some(at) = was_up {
                 machine.up(at);
@@ -299,10 +300,10 @@ async fn show_all(
     view: &mut dyn View,
     said: &mut UnboundedReceiver<Event>,
     orders: &watch::Receiver<Order>,
+    unseen: &mut bool,
 ) -> Infallible {
-    let mut unseen = false;
     while let Some(event) = said.recv().await {
-        show(view, event, orders, &mut unseen);
+        show(view, event, orders, unseen);
     }
     std::future::pending().await
 }
