@@ -126,8 +126,8 @@ async fn with_one_gone(xvfb: &Xvfb, proxy: &mut AgentsProxy) -> (Running, RustCo
 
 #[tokio::test]
 async fn the_end_of_a_client_is_not_the_sessions() {
-    let xvfb = Xvfb::start(250).await;
-    let mut proxy = AgentsProxy::start(251).await;
+    let xvfb = Xvfb::start(256).await;
+    let mut proxy = AgentsProxy::start(257).await;
     let (running, stays) = with_one_gone(&xvfb, &mut proxy).await;
     // Nor is that of the last one.
     drop(stays);
@@ -142,8 +142,8 @@ async fn the_end_of_a_client_is_not_the_sessions() {
 
 #[tokio::test]
 async fn an_agent_that_is_killed_after_a_client_has_gone_is_lost() {
-    let xvfb = Xvfb::start(252).await;
-    let mut proxy = AgentsProxy::start(253).await;
+    let xvfb = Xvfb::start(258).await;
+    let mut proxy = AgentsProxy::start(259).await;
     let (running, _stays) = with_one_gone(&xvfb, &mut proxy).await;
     proxy.process.kill().await.unwrap();
     let error = until("the end", running.ended).await.unwrap().unwrap_err();
@@ -152,11 +152,11 @@ async fn an_agent_that_is_killed_after_a_client_has_gone_is_lost() {
 
 #[tokio::test]
 async fn a_display_that_goes_after_a_client_has_gone_is_told() {
-    let xvfb = Xvfb::start(254).await;
-    let mut proxy = AgentsProxy::start(255).await;
+    let xvfb = Xvfb::start(260).await;
+    let mut proxy = AgentsProxy::start(261).await;
     let (running, stays) = with_one_gone(&xvfb, &mut proxy).await;
     drop(xvfb);
     let error = until("the end", running.ended).await.unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "display :254 closed the connection");
+    assert_eq!(error.to_string(), "display :260 closed the connection");
     drop(stays);
 }

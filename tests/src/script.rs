@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Writes the shell script `text`, with `#!/bin/sh` before it, to `path`, for
-/// this user to read and run (mode 0755).
+/// everybody to read and run (mode 0755).
 ///
 /// Another process writes it. What this one has open for writing is inherited
 /// by a child that another thread forks at that moment, and until that child

@@ -31,7 +31,7 @@ pub(crate) enum Sight {
     /// Above the session's, without it.
     Above,
     /// The same where the session has the whole screen, and pointer and keyboard
-    /// with it: what is clicked here is not told (seen).
+    /// with it (seen): clicks come by [`crate::reach`] or not at all.
     OutOfReach,
 }
 

@@ -111,6 +111,8 @@ impl App {
                     false => self.show(),
                 }
             }
+            // Nothing is behind the page any more.
+            Event::Gone => self.show_if_quiet(),
             Event::Reconnecting {
                 attempt,
                 wait,

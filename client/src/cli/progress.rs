@@ -104,7 +104,7 @@ impl Progress {
                 self.taken();
                 self.done("Connected; Ctrl-C suspends the session");
             }
-            Event::SlaveListening(_) => {}
+            Event::SlaveListening(_) | Event::Gone => {}
             Event::Shared { .. }
             | Event::Unshared { .. }
             | Event::NotShared { .. }

@@ -223,6 +223,9 @@ pub async fn open_desktop(
                         attempts,
                     }),
                 ) => {
+                    if told {
+                        view.tell(Event::Gone);
+                    }
                     lost = Some((at.duration_since(begin), told, attempts));
                     Err(failure)
                 }

@@ -85,6 +85,9 @@ pub enum Event {
         /// Whether the desktop stays in its window meanwhile, as it was.
         frozen: bool,
     },
+    /// The desktop, which stood still in its window, is in sight no more; it is
+    /// still tried to get the session back.
+    Gone,
     /// An attempt to get the session back follows.
     Reconnecting {
         /// Its number in this outage, from 1.

@@ -170,10 +170,7 @@ impl Vm {
             ("command.useradd", "/usr/sbin/useradd"),
         ];
         all.extend(keys);
-        let agent = Agent::configure(scene, name, &Desktop::Small, &all)?;
-        let session = scene.path(format!("{name}-session"));
-        fs::set_permissions(session, fs::Permissions::from_mode(0o755))?;
-        Ok(agent)
+        Ok(Agent::configure(scene, name, &Desktop::Small, &all)?)
     }
 
     /// Starts the agent's daemon in the VM.

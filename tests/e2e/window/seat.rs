@@ -68,6 +68,14 @@ impl Seat {
         Ok(window)
     }
 
+    /// Whether this page is to be seen.
+    pub(super) fn is_there(&self, title: &str) -> Result<bool> {
+        let title = format!("QVD: {title}");
+        let windows = self.display.screen().windows()?;
+        let is_page = |window: &Window| window.visible && window.name == title;
+        Ok(windows.iter().any(is_page))
+    }
+
     /// Waits until no page is to be seen.
     pub(super) async fn no_page(&self) -> Result<()> {
         let is_page = |window: &Window| window.name.starts_with("QVD: ");

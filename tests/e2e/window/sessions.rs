@@ -1,9 +1,11 @@
 //! From the login to a desktop, and what can come between.
 
+use std::time::Duration;
+
 use qvd_rpc::{Call, SessionState};
 use qvd_tests::display::Window;
 use qvd_tests::fault::{Cut, Endpoint, FaultProxy};
-use qvd_tests::play;
+use qvd_tests::{Result, Scene, play};
 use rustix::process::Signal;
 
 use super::seat::{Seat, WAIT, broker, configuration, last_button, log_in, login, stage, stop};
@@ -143,6 +145,19 @@ fn a_lost_session_on_the_whole_screen_does_so_in_front() {
     is_got_back("window_reconnect_full", true);
 }
 
+/// Clicks on the last button of a page that tells of an outage.
+async fn give_up(scene: &Scene, seat: &Seat, page: &Window) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + WAIT;
+    let mut there = seat.is_there("Connect")?;
+    // The first moment's clicks are not for the page.
+    while !there && tokio::time::Instant::now() < deadline {
+        seat.click(scene, page, last_button(page)).await?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        there = seat.is_there("Connect")?;
+    }
+    seat.page("Connect").await.map(drop)
+}
+
 /// nxagent, which has pointer and keyboard then, is frozen: the user has no
 /// other way out.
 #[test]
@@ -170,10 +185,55 @@ fn a_lost_session_on_the_whole_screen_can_be_given_up() {
             front.cut(Cut::Reset);
             let page = seat.page("Please wait").await?;
             seat.display.save_screenshot(scene, "reachable.png")?;
-            seat.click(scene, &page, last_button(&page)).await?;
-            seat.page("Connect").await?;
+            give_up(scene, &seat, &page).await?;
             front.refuse(false);
         }
+        seat.leave(scene).await?;
+        Ok(stop(&agent).await?)
+    });
+}
+
+/// When the desktop is kept no longer nothing is behind the page: it is a window
+/// as any other, and has the keyboard.
+#[test]
+fn a_session_that_is_still_tried_for_has_its_page_as_any_other() {
+    play("window_tried_on_full", async |scene| {
+        let (agent, server, user) = stage(scene).await?;
+        let front = FaultProxy::start(
+            &Endpoint::local(0),
+            &Endpoint::local(server.address().port()),
+        )?;
+        let port = front.port().unwrap_or_default();
+        let conf = login(&server, &user) + &format!("client.host.port = {port}\n");
+        let conf = conf + "client.fullscreen = 1\nclient.carrier.grace = 5\n";
+        let seat = Seat::take(scene, &conf, &["--vm-id", "ann"]).await?;
+        log_in(scene, &seat, &user.password).await?;
+        agent.wait_for_state(SessionState::Connected, WAIT).await?;
+        seat.no_page().await?;
+        let is_session = |window: &Window| window.name == "QVD" && window.width > 100;
+        let screen = seat.display.screen();
+        let session = screen.wait_for_window("QVD", WAIT, is_session).await?;
+        screen.wait_until_drawn(&session, WAIT).await?;
+        front.refuse(true);
+        front.cut(Cut::Reset);
+        seat.page("Please wait").await?;
+        screen.wait_for_no_window("QVD", WAIT, is_session).await?;
+        let focus = ["getwindowfocus", "getwindowname"];
+        let deadline = tokio::time::Instant::now() + WAIT;
+        loop {
+            let focus = scene.installed("xdotool", "xdotool")?.args(focus);
+            let mut focus = scene.start(seat.display.dress(focus).named("focus"))?;
+            focus.wait(WAIT).await?;
+            let _ended = focus.log().wait_for(0, "the end", WAIT, |_| false).await;
+            let has_it = focus.log().text();
+            if has_it.contains("QVD: Please wait") {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{has_it}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        seat.press(scene, &["Escape"]).await?;
+        seat.page("Connect").await?;
         seat.leave(scene).await?;
         Ok(stop(&agent).await?)
     });

@@ -1,4 +1,4 @@
-//! Carries out what the session's machine says, and tells it what happened.
+//! Tells the session's machine what happened, and has carried out what it says.
 //! One task, one queue: nothing in here waits for a peer, a hook or a child.
 
 mod effects;

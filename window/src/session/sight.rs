@@ -1,6 +1,7 @@
 //! The window beside the session's: out of sight, in front, or above it.
 
 use slint::ComponentHandle as _;
+use slint::platform::WindowEvent;
 
 use crate::app::App;
 use crate::quiet::{self, Sight};
@@ -108,11 +109,21 @@ impl App {
     fn unquiet(&self) {
         if self.is_quiet.replace(false) {
             self.reach.take();
+            // It may have been pressed, and is let go unseen.
+            let left = WindowEvent::PointerExited;
+            self.window.window().dispatch_event(left);
             self.window.global::<ui::Session<'_>>().set_quiet(false);
             self.window
                 .global::<ui::Session<'_>>()
                 .set_out_of_reach(false);
             quiet::unset(self.window.window());
+        }
+    }
+
+    /// Shows it so where it is in sight without.
+    pub(super) fn show_if_quiet(&self) {
+        if self.is_quiet.get() {
+            self.show();
         }
     }
 

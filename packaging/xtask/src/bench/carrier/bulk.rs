@@ -34,13 +34,23 @@ const WARM_UP: u64 = 100_000_000;
 /// For anything that is to happen.
 const WAIT: Duration = Duration::from_secs(40);
 
+/// A VM whose agent has this program in nxagent's place.
+struct Place {
+    agent: Agent,
+    /// Where nxagent's end comes to be told what to do.
+    listener: tokio::net::UnixListener,
+}
+
 /// A session between two ends of this program.
 struct Carried {
     agent: Agent,
-    server: Server,
     client: Process,
+    /// Process id of the broker.
+    broker: u32,
     /// What nxagent's end is told, and what it answers.
     control: UnixStream,
+    /// Whether it has the carrier.
+    carrier: bool,
 }
 
 /// What passed in one way: megabytes a second, and processor seconds a gigabyte
@@ -51,14 +61,39 @@ struct Passed {
     cost: Vec<f64>,
 }
 
-/// Measures both ways, with and without, one after the other in each run.
+/// Measures both ways, with and without, in another order each time.
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
-    let display = Display::start(&bench.scene, Options::default()).await?;
-    let mut plain = Carried::start(bench, &display, "bulk-plain", false).await?;
-    let mut carried = Carried::start(bench, &display, "bulk-carried", true).await?;
+    let scene = &bench.scene;
+    let display = Display::start(scene, Options::default()).await?;
+    let plain = Place::set(bench, "bulk-plain", false).await?;
+    let carried = Place::set(bench, "bulk-carried", true).await?;
+    let user = User::new(&user_name()?, "bench");
+    let inventory = Inventory {
+        users: vec![user.clone()],
+        vms: vec![
+            Vm::of(&plain.agent, 1, "plain", &[&user.login]),
+            Vm::of(&carried.agent, 2, "carried", &[&user.login]),
+        ],
+    };
+    let mut server = Server::start(scene, &inventory, true, &[("log.level", "INFO")]).await?;
+    let login = Login::at(&server, &user)
+        .with("client.nx.engine", "nxproxy")
+        .with("command.nxproxy", &end_program(bench)?)
+        .with("client.slave.enable", "0")
+        .with("internal.client.media", "");
+    let start = |vm| login.start_client(scene, &display, &["-q", "--vm-id", vm]);
+    let broker = server.process().pid();
+    let mut sessions = [
+        plain.up(start("1")?, broker, false).await?,
+        carried.up(start("2")?, broker, true).await?,
+    ];
     let mut found: [[Passed; 2]; 2] = Default::default();
     for run in 0..=bench.runs {
-        for (session, ways) in [&mut plain, &mut carried].into_iter().zip(&mut found) {
+        let mut turns: Vec<_> = sessions.iter_mut().zip(&mut found).collect();
+        if run % 2 == 1 {
+            turns.reverse();
+        }
+        for (session, ways) in turns {
             for (way, passed) in [Way::Up, Way::Down].into_iter().zip(ways) {
                 let bytes = if run == 0 { WARM_UP } else { BYTES };
                 let (speed, cost) = session.pass(way, bytes)?;
@@ -69,8 +104,9 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             }
         }
     }
-    plain.leave().await?;
-    carried.leave().await?;
+    for session in sessions {
+        session.leave().await?;
+    }
     let [plain, carried] = found;
     let mut figures = Vec::new();
     for ((way, plain), own) in ["up", "down"].into_iter().zip(plain).zip(carried) {
@@ -88,8 +124,8 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-impl Carried {
-    async fn start(bench: &Bench, display: &Display, name: &str, carrier: bool) -> Result<Self> {
+impl Place {
+    async fn set(bench: &Bench, name: &str, carrier: bool) -> Result<Self> {
         let scene = &bench.scene;
         let place = scene.path(format!("{name}-bulk.sock"));
         let listener = tokio::net::UnixListener::bind(&place)?;
@@ -108,38 +144,35 @@ impl Carried {
         ];
         let desktop = Desktop::Script("exec sleep 3600".to_owned());
         let agent = Agent::start(scene, name, &desktop, &keys).await?;
-        let user = User::new(&user_name()?, "bench");
-        let inventory = Inventory {
-            users: vec![user.clone()],
-            vms: vec![Vm::of(&agent, 1, "desktop", &[&user.login])],
-        };
-        let server = Server::start(scene, &inventory, true, &[("log.level", "INFO")]).await?;
-        let login = Login::at(&server, &user)
-            .with("client.nx.engine", "nxproxy")
-            .with("command.nxproxy", &end_program(bench)?)
-            .with("client.slave.enable", "0")
-            .with("internal.client.media", "");
-        let client = login.start_client(scene, display, &[])?;
-        let (control, _) = timeout(WAIT, listener.accept())
+        Ok(Self { agent, listener })
+    }
+
+    /// The session of a client that was started.
+    async fn up(self, client: Process, broker: u32, carrier: bool) -> Result<Carried> {
+        let (control, _) = timeout(WAIT, self.listener.accept())
             .await
             .with_context(|| format!("nxagent's end does not come: {}", client.log().text()))??;
         let control = control.into_std()?;
         control.set_nonblocking(false)?;
         control.set_read_timeout(Some(WAIT))?;
-        agent.wait_for_state(SessionState::Connected, WAIT).await?;
-        Ok(Self {
-            agent,
-            server,
+        let connected = SessionState::Connected;
+        self.agent.wait_for_state(connected, WAIT).await?;
+        Ok(Carried {
+            agent: self.agent,
             client,
+            broker,
             control,
+            carrier,
         })
     }
+}
 
+impl Carried {
     /// Passes bytes, as [`Passed`] counts them. [`Way`] is the client's.
     fn pass(&mut self, way: Way, bytes: u64) -> Result<(f64, f64)> {
         let pids = [
             self.client.pid(),
-            self.server.process().pid(),
+            self.broker,
             session_process(&self.agent)?,
         ];
         let spent = || -> Result<Duration> {
@@ -164,7 +197,12 @@ impl Carried {
         self.client.wait(WAIT).await?;
         self.agent.call(Call::XStop).await?;
         let stopped = SessionState::Stopped;
-        Ok(self.agent.wait_for_state(stopped, WAIT).await?)
+        self.agent.wait_for_state(stopped, WAIT).await?;
+        // Else two of a kind would have been compared.
+        let log = self.agent.daemon_log()?.text();
+        let was_carried = log.contains("client's carrier is over");
+        ensure!(was_carried == self.carrier, "carrier or not: {log}");
+        Ok(())
     }
 }
 
