@@ -42,6 +42,9 @@ pub enum Command {
         /// The configuration file.
         #[arg(value_name = "FILE", default_value = settings::DEFAULT_PATH)]
         file: PathBuf,
+        /// Print a file with every key, its default and what it is for.
+        #[arg(long)]
+        sample: bool,
     },
 }
 

@@ -7,12 +7,12 @@
     reason = "a command line program"
 )]
 
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use qvd_config::ServerConfig;
+use qvd_config::{Program, ServerConfig};
 use qvd_server::cli::{Arguments, Command};
 use qvd_server::serve::{Server, announce};
 use qvd_server::{Error, auth, inventory, log, settings, tls};
@@ -35,7 +35,17 @@ fn main() -> ExitCode {
             serve(&loaded.config)
         }),
         Command::HashPassword => report(hash_password()),
-        Command::CheckConfig { file } => with_config(&file, |loaded| {
+        Command::CheckConfig { sample: true, .. } => {
+            let mut out = io::stdout().lock();
+            for line in qvd_config::sample(Program::Server) {
+                // Who reads no further has read enough.
+                if writeln!(out, "{line}").is_err() {
+                    break;
+                }
+            }
+            ExitCode::SUCCESS
+        }
+        Command::CheckConfig { file, .. } => with_config(&file, |loaded| {
             for warning in &loaded.warnings {
                 println!("warning: {warning}");
             }

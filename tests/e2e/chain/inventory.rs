@@ -1,7 +1,7 @@
 //! The inventory changes while the broker runs.
 
-use qvd_tests::play;
 use qvd_tests::rig::{Agent, Desktop, Inventory, Server, Vm};
+use qvd_tests::{Result, play};
 
 use super::raw::ask;
 use super::{WAIT, ann};
@@ -38,6 +38,31 @@ fn a_new_vm_appears_and_a_faulty_file_changes_nothing() {
         let (status, list) = ask(&server, &ann(), "/qvd/list_of_vm", &[]).await?;
         assert_eq!(status, 200);
         assert!(list.contains("ann-desktop") && list.contains("ann-laptop"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_sample_configuration_holds_every_key_and_is_good() {
+    play("chain_sample", async |scene| {
+        let run = async |arguments: &[&str]| {
+            let program = scene.built("qvd-server")?.arg("check-config");
+            let mut program = scene.start(program.args(arguments))?;
+            let status = program.wait(WAIT).await?;
+            // It fails with the end of the output, which is what is waited for.
+            let _ended = program.log().wait_for(0, "the end", WAIT, |_| false).await;
+            let lines = program.log().lines().into_iter().map(|line| line.text);
+            Result::Ok((status.code(), lines.collect::<Vec<_>>().join("\n")))
+        };
+        let (status, sample) = run(&["--sample"]).await?;
+        assert_eq!(status, Some(0), "{sample}");
+        assert!(sample.contains("\n#l7r.port = 8443\n"), "{sample}");
+        scene.write("inventory.toml", "")?;
+        let inventory = scene.path("inventory.toml").display().to_string();
+        let own = format!("{sample}\nl7r.inventory = {inventory}\nl7r.use_ssl = 0\n");
+        let file = scene.write("l7r.conf", own)?.display().to_string();
+        let (status, said) = run(&[&file]).await?;
+        assert_eq!((status, said), (Some(0), format!("{file}: good")));
         Ok(())
     });
 }
