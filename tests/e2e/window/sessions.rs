@@ -5,6 +5,7 @@ use std::time::Duration;
 use qvd_rpc::{Call, SessionState};
 use qvd_tests::display::Window;
 use qvd_tests::fault::{Cut, Endpoint, FaultProxy};
+use qvd_tests::rig::{Agent, Server};
 use qvd_tests::{Result, Scene, play};
 use rustix::process::Signal;
 
@@ -25,8 +26,6 @@ fn from_login_to_the_list_to_the_desktop_and_back() {
         seat.press(scene, &["Down", "Up", "Return"]).await?;
         agent.wait_for_state(SessionState::Connected, WAIT).await?;
         let screen = seat.display.screen();
-        let is_session =
-            |window: &qvd_tests::display::Window| window.name == "QVD" && window.width > 100;
         let window = screen.wait_for_window("QVD", WAIT, is_session).await?;
         screen.wait_until_drawn(&window, WAIT).await?;
         seat.no_page().await?;
@@ -60,32 +59,41 @@ fn a_session_is_left_in_order_when_the_machine_ends_the_window() {
     });
 }
 
+fn is_session(window: &Window) -> bool {
+    window.name == "QVD" && window.width > 100
+}
+
+/// What cuts connections to a broker.
+fn before(server: &Server) -> Result<FaultProxy> {
+    let upstream = Endpoint::local(server.address().port());
+    FaultProxy::start(&Endpoint::local(0), &upstream)
+}
+
+/// Cuts the connection of a session once it is drawn, for good: the page that
+/// tells of it.
+async fn is_lost(seat: &Seat, agent: &Agent, front: &FaultProxy) -> Result<Window> {
+    agent.wait_for_state(SessionState::Connected, WAIT).await?;
+    seat.no_page().await?;
+    let screen = seat.display.screen();
+    let session = screen.wait_for_window("QVD", WAIT, is_session).await?;
+    screen.wait_until_drawn(&session, WAIT).await?;
+    front.refuse(true);
+    front.cut(Cut::Reset);
+    seat.page("Please wait").await
+}
+
 /// A session's connection is cut; with the whole screen, where a page without
 /// the keyboard would lie beneath it.
 fn is_got_back(name: &str, fullscreen: bool) {
     play(name, async |scene| {
         let (agent, server, user) = stage(scene).await?;
-        let front = FaultProxy::start(
-            &Endpoint::local(0),
-            &Endpoint::local(server.address().port()),
-        )?;
+        let front = before(&server)?;
         let port = front.port().unwrap_or_default();
         let conf = login(&server, &user) + &format!("client.host.port = {port}\n");
         let conf = conf + &format!("client.fullscreen = {}\n", u8::from(fullscreen));
         let mut seat = Seat::take(scene, &conf, &["--vm-id", "ann"]).await?;
         log_in(scene, &seat, &user.password).await?;
-        agent.wait_for_state(SessionState::Connected, WAIT).await?;
-        seat.no_page().await?;
-        let is_session = |window: &Window| window.name == "QVD" && window.width > 100;
-        let session = seat.display.screen();
-        let session = session.wait_for_window("QVD", WAIT, is_session).await?;
-        seat.display
-            .screen()
-            .wait_until_drawn(&session, WAIT)
-            .await?;
-        front.refuse(true);
-        front.cut(Cut::Reset);
-        let page = seat.page("Please wait").await?;
+        let page = is_lost(&seat, &agent, &front).await?;
         // Its seconds are others each time: for whoever looks.
         let screen = seat.display.screen();
         screen.wait_until_drawn(&page, WAIT).await?;
@@ -164,10 +172,7 @@ async fn give_up(scene: &Scene, seat: &Seat, page: &Window) -> Result<()> {
 fn a_lost_session_on_the_whole_screen_can_be_given_up() {
     play("window_give_up_full", async |scene| {
         let (agent, server, user) = stage(scene).await?;
-        let front = FaultProxy::start(
-            &Endpoint::local(0),
-            &Endpoint::local(server.address().port()),
-        )?;
+        let front = before(&server)?;
         let port = front.port().unwrap_or_default();
         let conf = login(&server, &user) + &format!("client.host.port = {port}\n");
         let conf = conf + "client.fullscreen = 1\n";
@@ -175,15 +180,7 @@ fn a_lost_session_on_the_whole_screen_can_be_given_up() {
         // Again and again: nothing of one outage is left in the next.
         for _ in 0..3 {
             log_in(scene, &seat, &user.password).await?;
-            agent.wait_for_state(SessionState::Connected, WAIT).await?;
-            seat.no_page().await?;
-            let is_session = |window: &Window| window.name == "QVD" && window.width > 100;
-            let screen = seat.display.screen();
-            let session = screen.wait_for_window("QVD", WAIT, is_session).await?;
-            screen.wait_until_drawn(&session, WAIT).await?;
-            front.refuse(true);
-            front.cut(Cut::Reset);
-            let page = seat.page("Please wait").await?;
+            let page = is_lost(&seat, &agent, &front).await?;
             seat.display.save_screenshot(scene, "reachable.png")?;
             give_up(scene, &seat, &page).await?;
             front.refuse(false);
@@ -199,24 +196,14 @@ fn a_lost_session_on_the_whole_screen_can_be_given_up() {
 fn a_session_that_is_still_tried_for_has_its_page_as_any_other() {
     play("window_tried_on_full", async |scene| {
         let (agent, server, user) = stage(scene).await?;
-        let front = FaultProxy::start(
-            &Endpoint::local(0),
-            &Endpoint::local(server.address().port()),
-        )?;
+        let front = before(&server)?;
         let port = front.port().unwrap_or_default();
         let conf = login(&server, &user) + &format!("client.host.port = {port}\n");
         let conf = conf + "client.fullscreen = 1\nclient.carrier.grace = 5\n";
         let seat = Seat::take(scene, &conf, &["--vm-id", "ann"]).await?;
         log_in(scene, &seat, &user.password).await?;
-        agent.wait_for_state(SessionState::Connected, WAIT).await?;
-        seat.no_page().await?;
-        let is_session = |window: &Window| window.name == "QVD" && window.width > 100;
+        is_lost(&seat, &agent, &front).await?;
         let screen = seat.display.screen();
-        let session = screen.wait_for_window("QVD", WAIT, is_session).await?;
-        screen.wait_until_drawn(&session, WAIT).await?;
-        front.refuse(true);
-        front.cut(Cut::Reset);
-        seat.page("Please wait").await?;
         screen.wait_for_no_window("QVD", WAIT, is_session).await?;
         let focus = ["getwindowfocus", "getwindowname"];
         let deadline = tokio::time::Instant::now() + WAIT;
